@@ -16,30 +16,30 @@ extern "C" {
  * Every code with its name (as --json prints it), the exit code of the command for it, and one
  * line of meaning. The numbers of the enum may grow at the end, they never change.
  */
-#define VST_CODES(X)                                                                               \
-    X(OK, "ok", 0, "no error")                                                                     \
-    X(INTERNAL, "internal", 1, "a defect of this library")                                         \
-    X(NO_MEMORY, "no-memory", 1, "out of memory")                                                  \
-    X(SYSTEM, "system", 1, "a system call failed; `system` is its errno")                          \
-    X(UNSUPPORTED, "unsupported", 1, "the driver or its version has no such method")               \
-    X(INVALID, "invalid", 2, "an argument, URI or definition is not valid")                        \
-    X(CONNECT, "connect", 3, "the connection cannot be made")                                      \
-    X(LOST, "lost", 3, "the connection was lost")                                                  \
-    X(AUTH, "auth", 4, "the other side is not who it must be")                                     \
-    X(ACCESS, "access", 4, "the other side, or the system, does not allow this")                   \
-    X(NOT_FOUND, "not-found", 5, "no such domain, volume or file")                                 \
-    X(EXISTS, "exists", 6, "the name is taken")                                                    \
-    X(STATE, "state", 6, "not possible in the present state")                                      \
-    X(BUSY, "busy", 6, "another process or operation has hold of it")                              \
-    X(TIMEOUT, "timeout", 7, "the deadline of the operation passed")                               \
-    X(STALLED, "stalled", 7, "no byte moved for the time allowed")                                 \
-    X(CANCELLED, "cancelled", 8, "cancelled or aborted by the application")                        \
-    X(DAMAGED, "damaged", 9, "the data is not what was written")                                   \
-    X(TRUNCATED, "truncated", 9, "the data ends too early")                                        \
-    X(PROTOCOL, "protocol", 10, "the other side broke the rules of the protocol")                  \
-    X(DRIVER, "driver", 10, "QEMU, or another driver, refused or failed")                          \
-    X(INCOMPATIBLE, "incompatible", 11, "a check before the start said no")                        \
-    X(CLEANUP, "cleanup", 12, "done, but clean-up on the source failed")                           \
+#define VST_CODES(X)                                                                 \
+    X(OK, "ok", 0, "no error")                                                       \
+    X(INTERNAL, "internal", 1, "a defect of this library")                           \
+    X(NO_MEMORY, "no-memory", 1, "out of memory")                                    \
+    X(SYSTEM, "system", 1, "a system call failed; `system` is its errno")            \
+    X(UNSUPPORTED, "unsupported", 1, "the driver or its version has no such method") \
+    X(INVALID, "invalid", 2, "an argument, URI or definition is not valid")          \
+    X(CONNECT, "connect", 3, "the connection cannot be made")                        \
+    X(LOST, "lost", 3, "the connection was lost")                                    \
+    X(AUTH, "auth", 4, "the other side is not who it must be")                       \
+    X(ACCESS, "access", 4, "the other side, or the system, does not allow this")     \
+    X(NOT_FOUND, "not-found", 5, "no such domain, volume or file")                   \
+    X(EXISTS, "exists", 6, "the name is taken")                                      \
+    X(STATE, "state", 6, "not possible in the present state")                        \
+    X(BUSY, "busy", 6, "another process or operation has hold of it")                \
+    X(TIMEOUT, "timeout", 7, "the deadline of the operation passed")                 \
+    X(STALLED, "stalled", 7, "no byte moved for the time allowed")                   \
+    X(CANCELLED, "cancelled", 8, "cancelled or aborted by the application")          \
+    X(DAMAGED, "damaged", 9, "the data is not what was written")                     \
+    X(TRUNCATED, "truncated", 9, "the data ends too early")                          \
+    X(PROTOCOL, "protocol", 10, "the other side broke the rules of the protocol")    \
+    X(DRIVER, "driver", 10, "QEMU, or another driver, refused or failed")            \
+    X(INCOMPATIBLE, "incompatible", 11, "a check before the start said no")          \
+    X(CLEANUP, "cleanup", 12, "done, but clean-up on the source failed")             \
     X(IN_DOUBT, "in-doubt", 13, "the guest is paused until its owner is known")
 
 enum vst_code {
@@ -63,8 +63,8 @@ struct vst_error {
     enum vst_code code; /* for the program to branch on */
     int system;         /* errno, or the number of the library below; 0 if none */
     enum vst_side side;
-    char phase[28];  /* what was being done: "save", "load", "handshake"; may be empty */
-    char text[472];  /* a sentence for people, with the cause; UTF-8, one or more lines */
+    char phase[28]; /* what was being done: "save", "load", "handshake"; may be empty */
+    char text[472]; /* a sentence for people, with the cause; UTF-8, one or more lines */
 };
 
 /* The name of a code, as in VST_CODES: "damaged". Never NULL. */
