@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A turn: "run this from the loop, soon". It is how anything here defers work, so that nothing is
+ * called back inside the call that caused it.
+ *
+ * A turn is a timer of zero, not event_active(): libevent runs what is activated during a pass in
+ * the same pass, so an object that activated itself would keep the loop from polling. A timer
+ * lets every descriptor be polled between two turns.
+ */
+#ifndef VST_CORE_TURN_H
+#define VST_CORE_TURN_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+struct vst_turn {
+    struct event ev;
+};
+
+/* `fn` has libevent's shape; the descriptor and the flags mean nothing. Cannot fail. */
+void vst_turn_init(struct vst_turn *turn, struct event_base *base, event_callback_fn fn,
+                   void *opaque);
+
+/* Idempotent: one run however often it is scheduled before it runs. */
+void vst_turn_schedule(struct vst_turn *turn);
+void vst_turn_cancel(struct vst_turn *turn);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The worker: the only threads of the library. What cannot be polled (disk I/O, fsync, open,
+ * rename; later steps of the SASL library) is a job that runs there and completes on the loop.
+ *
+ * One pool per event base, found by the base, kept while anybody uses it; it has at most
+ * VST_WORKER_THREADS threads, started by need. No lock is held while a job runs. A job that is
+ * stuck in the kernel delays neither the loop nor the end of its owner: it is abandoned, and
+ * cleaned up by the thread when the kernel lets it go.
+ */
+#ifndef VST_CORE_WORKER_H
+#define VST_CORE_WORKER_H
+
+#include <event2/event.h>
+
+#include "error.h"
+
+#define VST_WORKER_THREADS 4
+
+struct vst_worker;
+
+struct vst_job {
+    void (*work)(struct vst_job *); /* on a thread; touches nothing but the job */
+    void (*done)(
+        struct vst_job *); /* on the loop, unless abandoned; the job is the owner's again */
+    void (*dispose)(struct vst_job *); /* after abandon, on the thread or in vst_job_abandon() */
+    /* The worker's own. */
+    struct vst_worker *worker;
+    struct vst_job *next;
+    int state;
+};
+
+/* The pool of this base, started if need be. Every get needs a put; a put never waits. */
+struct vst_worker *vst_worker_get(struct event_base *base, struct vst_error *ret_err);
+void vst_worker_put(struct vst_worker **worker);
+
+/* Queues a job whose three functions are set. Cannot fail. The job must not be in use. */
+void vst_worker_submit(struct vst_worker *worker, struct vst_job *job);
+
+/* done() will not be called; dispose() will, exactly once, when the thread has let go. */
+void vst_job_abandon(struct vst_job *job);
+
+#endif
