@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The error type: codes, first error wins, where it happened.
+ */
+#include "test.h"
+
+#include "core/error.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void first_error_wins(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    assert_int_equal(vst_error_set(&err, VST_ERR_DAMAGED, "record %d", 7), -1);
+    assert_int_equal(vst_error_set(&err, VST_ERR_LOST, "later"), -1);
+    assert_int_equal(err.code, VST_ERR_DAMAGED);
+    assert_string_equal(err.text, "record 7");
+}
+
+static void every_code_has_a_name_and_an_exit_code(void **state)
+{
+    (void)state;
+#define CHECK(name, text, exit, meaning)                      \
+    assert_string_equal(vst_code_name(VST_ERR_##name), text); \
+    assert_int_equal(vst_code_exit(VST_ERR_##name), exit);
+    VST_CODES(CHECK)
+#undef CHECK
+    assert_non_null(vst_code_name((enum vst_code)9999));
+}
+
+static void system_error_follows_from_the_number(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_error_system(&err, ENOSPC, "write");
+    assert_int_equal(err.code, VST_ERR_SYSTEM);
+    assert_int_equal(err.system, ENOSPC);
+    assert_non_null(strstr(err.text, strerror(ENOSPC)));
+}
+
+static void where_fills_only_what_is_empty(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_error_set(&err, VST_ERR_DRIVER, "load failed");
+    vst_error_where(&err, VST_SIDE_QEMU, "load");
+    vst_error_where(&err, VST_SIDE_HOST, "restore");
+    assert_int_equal(err.side, VST_SIDE_QEMU);
+    assert_string_equal(err.phase, "load");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST(first_error_wins),
+        VST_TEST(every_code_has_a_name_and_an_exit_code),
+        VST_TEST(system_error_follows_from_the_number),
+        VST_TEST(where_fills_only_what_is_empty),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

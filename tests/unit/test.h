@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What every unit test has around it: a time guard, and the open descriptors compared before and
+ * after. A test program is one group of tests and reads
+ *
+ *     static void sink_full_pauses_source(void **state) { ... }
+ *
+ *     int main(void)
+ *     {
+ *         const struct CMUnitTest tests[] = {
+ *             VST_TEST(sink_full_pauses_source),
+ *             VST_TEST_WITH(sink_end_ends_source, make_pair, free_pair),
+ *         };
+ *         return cmocka_run_group_tests(tests, NULL, NULL);
+ *     }
+ *
+ * Don't use cmocka's skip(): its TAP output for it counts as a failure.
+ */
+#ifndef VST_TESTS_UNIT_TEST_H
+#define VST_TESTS_UNIT_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+/* What a test has of its own, done within the guard; either may be NULL. */
+struct vst_test_own {
+    CMFixtureFunction setup;
+    CMFixtureFunction teardown;
+};
+
+#define VST_TEST(function) VST_TEST_WITH(function, NULL, NULL)
+
+#define VST_TEST_WITH(function, own_setup, own_teardown) \
+    cmocka_unit_test_prestate_setup_teardown(            \
+        function, vst_test_begin, vst_test_end,          \
+        (&(struct vst_test_own){.setup = own_setup, .teardown = own_teardown}))
+
+int vst_test_begin(void **state);
+int vst_test_end(void **state);
+
+/*
+ * Gives the running test this many seconds from now instead of the usual 20. Both are multiplied
+ * by VST_TEST_SLOWNESS from the environment, which "make check-valgrind" sets.
+ */
+void vst_test_seconds(unsigned seconds);
+
+/* True under "make check-long": sweeps then cover everything. */
+int vst_test_long(void);
+
+#endif
