@@ -17,6 +17,8 @@
  *    channel stands for. Afterwards nothing is written.
  *  - abort(): the data is not complete and must not be taken for complete (a file is removed, a
  *    TLS session ends without close_notify). Instead of finish(), never after it returned OK.
+ *  - open(): must be OK before anything else. AGAIN: call again when ready; whoever reads waits for
+ *    READ, whoever writes for WRITE, and an opening channel announces both.
  *  - want(): after AGAIN the user says which directions it waits for; the channel announces each
  *    as it becomes ready, from the loop, and never from inside a call into the channel. A leaf
  *    without a descriptor defers through a turn. An announcement is a hint: the user tries again.
@@ -48,7 +50,7 @@ struct vst_channel_ops {
     enum vst_io (*write)(struct vst_channel *, struct evbuffer *from, size_t max, size_t *ret_n);
     void (*destroy)(struct vst_channel *); /* itself only; the channel below is destroyed after */
     /* Optional; a layer that lacks one passes the call to the channel below. */
-    enum vst_io (*open)(struct vst_channel *); /* handshake or open(2); AGAIN as for write */
+    enum vst_io (*open)(struct vst_channel *); /* handshake or open(2); idempotent once OK */
     enum vst_io (*finish)(struct vst_channel *);
     void (*abort)(struct vst_channel *, const struct vst_error *why);
     void (*arm)(struct vst_channel *, unsigned dirs); /* leaf: watch exactly these directions */

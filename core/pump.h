@@ -58,6 +58,7 @@ void vst_pump_set_sink(struct vst_pump *pump, struct vst_channel *sink);
 
 void vst_pump_pause(struct vst_pump *pump, unsigned reason);
 void vst_pump_resume(struct vst_pump *pump, unsigned reason);
+/* `why` must stay until done. */
 void vst_pump_cancel(struct vst_pump *pump, const struct vst_error *why);
 void vst_pump_get_stats(const struct vst_pump *pump, struct vst_pump_stats *ret_stats);
 

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One asynchronous call in flight: cancel, deadline, and completion exactly once, from the loop.
+ * What the call does is the driver's; where the result goes is the deliver function's.
+ */
+#include "op.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fsm.h"
+#include "stream.h"
+#include "turn.h"
+
+#define OP_STATES(X)                                                                          \
+    X(OP_PENDING, "the driver", "in flight")                                                  \
+    X(OP_ENDING, "the driver", "in flight, and asked to end")                                 \
+    X(OP_DECIDED, "a turn of the loop", "has its outcome, the application does not know yet") \
+    X(OP_DELIVERING, "the callback", "the application is being told")
+VST_FSM(op, OP_STATES)
+
+/* vst_op_wait()'s place for the outcome, on its stack. */
+struct waiter {
+    bool ended;
+    struct vst_error error;
+};
+
+struct vst_op {
+    TAILQ_ENTRY(vst_op) link;
+    struct vst_op_list *list;
+    struct event_base *base;
+    enum op_state state;
+    vst_deliver_fn *deliver;
+    struct vst_callback cb;
+    struct vst_result result;
+    struct vst_error error; /* the outcome */
+    struct vst_error why;   /* why it is to end */
+    void (*cancel)(void *opaque, const struct vst_error *why);
+    void *cancel_opaque;
+    bool cancel_told;
+    struct vst_stream *stream;
+    struct waiter *waiter;
+    void (*idle)(void *opaque);
+    void *idle_opaque;
+    struct vst_turn turn;
+    struct event deadline;
+};
+
+static void enter(struct vst_op *op, enum op_state state)
+{
+    vst_fsm_trace(op, "", op->state, state);
+    op->state = state;
+}
+
+void vst_deliver_done(const struct vst_callback *cb, struct vst_result *result,
+                      const struct vst_error *err)
+{
+    (void)result;
+    ((void (*)(const struct vst_error *, void *))cb->fn)(err, cb->opaque);
+}
+
+static void op_free(struct vst_op *op)
+{
+    if (op->list)
+        TAILQ_REMOVE(op->list, op, link);
+    if (op->result.value && op->result.free)
+        op->result.free(op->result.value, op->result.count);
+    vst_turn_cancel(&op->turn);
+    event_del(&op->deadline);
+    free(op);
+}
+
+static void deliver(struct vst_op *op)
+{
+    const struct vst_error *err = vst_error_is_set(&op->error) ? &op->error : NULL;
+    void (*idle)(void *opaque) = op->idle;
+    void *idle_opaque = op->idle_opaque;
+
+    enter(op, OP_DELIVERING);
+    if (op->stream)
+        vst_stream_conclude(op->stream, err);
+    if (op->cb.fn)
+        op->deliver(&op->cb, &op->result, err);
+    if (op->cb.release)
+        op->cb.release(op->cb.opaque);
+    if (op->waiter) {
+        op->waiter->ended = true;
+        op->waiter->error = op->error;
+    }
+    op_free(op);
+    if (idle)
+        idle(idle_opaque);
+}
+
+static void turn(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_op *op = opaque;
+
+    (void)fd, (void)what;
+    if (op->state == OP_DECIDED) {
+        deliver(op);
+    } else if (op->state == OP_ENDING && !op->cancel_told) {
+        op->cancel_told = true;
+        if (op->stream)
+            vst_stream_fail(op->stream, &op->why);
+        else if (op->cancel)
+            op->cancel(op->cancel_opaque, &op->why);
+    }
+}
+
+static void deadline(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_op *op = opaque;
+    struct vst_error why = {0};
+
+    (void)fd, (void)what;
+    vst_error_set(&why, VST_ERR_TIMEOUT, "the deadline of the operation has passed");
+    vst_op_end(op, &why);
+}
+
+struct vst_op *vst_op_new(struct event_base *base, struct vst_op_list *list,
+                          vst_deliver_fn *deliver_fn, struct vst_callback cb)
+{
+    struct vst_op *op = calloc(1, sizeof(*op));
+
+    if (!op) {
+        if (cb.release)
+            cb.release(cb.opaque);
+        return NULL;
+    }
+    op->base = base;
+    op->deliver = deliver_fn;
+    op->cb = cb;
+    op->list = list;
+    if (list)
+        TAILQ_INSERT_TAIL(list, op, link);
+    vst_turn_init(&op->turn, base, turn, op);
+    event_assign(&op->deadline, base, -1, 0, deadline, op);
+    return op;
+}
+
+void vst_op_set_cancel(struct vst_op *op, void (*cancel)(void *opaque, const struct vst_error *why),
+                       void *opaque)
+{
+    op->cancel = cancel;
+    op->cancel_opaque = opaque;
+}
+
+const struct vst_error *vst_op_cancelled(const struct vst_op *op)
+{
+    return vst_error_is_set(&op->why) ? &op->why : NULL;
+}
+
+void vst_op_set_stream(struct vst_op *op, struct vst_stream *stream)
+{
+    op->stream = stream;
+}
+
+void vst_op_on_idle(struct vst_op *op, void (*idle)(void *opaque), void *opaque)
+{
+    op->idle = idle;
+    op->idle_opaque = opaque;
+}
+
+static void decide(struct vst_op *op)
+{
+    if (op->state == OP_DECIDED || op->state == OP_DELIVERING)
+        return;
+    enter(op, OP_DECIDED);
+    event_del(&op->deadline);
+    vst_turn_schedule(&op->turn);
+}
+
+void vst_op_fail(struct vst_op *op, const struct vst_error *err)
+{
+    if (op->state == OP_PENDING || op->state == OP_ENDING)
+        vst_error_copy(&op->error, err);
+    decide(op);
+}
+
+void vst_op_succeed(struct vst_op *op, struct vst_result result)
+{
+    op->result = result;
+    decide(op);
+}
+
+void vst_op_end(struct vst_op *op, const struct vst_error *why)
+{
+    if (op->state != OP_PENDING)
+        return;
+    vst_error_copy(&op->why, why);
+    enter(op, OP_ENDING);
+    vst_turn_schedule(&op->turn);
+}
+
+void vst_op_cancel(struct vst_op *op)
+{
+    struct vst_error why = {0};
+
+    if (!op)
+        return;
+    vst_error_set(&why, VST_ERR_CANCELLED, "cancelled");
+    vst_op_end(op, &why);
+}
+
+int vst_op_set_timeout(struct vst_op *op, const struct timeval *timeout)
+{
+    if (op->state != OP_PENDING)
+        return 0;
+    event_del(&op->deadline);
+    return timeout ? event_add(&op->deadline, timeout) : 0;
+}
+
+int vst_op_wait(struct vst_op *op, struct vst_error *ret_err)
+{
+    struct waiter waiter = {0};
+    struct event_base *base;
+
+    if (!op)
+        return vst_error_no_memory(ret_err);
+    base = op->base;
+    op->waiter = &waiter;
+    while (!waiter.ended) {
+        if (event_base_loop(base, EVLOOP_ONCE) != 0) {
+            op->waiter = NULL;
+            return vst_error_set(ret_err, VST_ERR_STATE,
+                                 "vst_op_wait() inside a callback of the same event base");
+        }
+    }
+    return vst_error_is_set(&waiter.error) ? vst_error_copy(ret_err, &waiter.error) : 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Streams, from the driver's side. A method claims the stream, attaches the channels of its own end
+ * when it has them, is told how each direction ends, and completes its operation, which ends the
+ * stream. Drivers never copy the bytes.
+ */
+#ifndef VST_CORE_STREAM_H
+#define VST_CORE_STREAM_H
+
+#include "channel.h"
+#include "op.h"
+#include "virstream/stream.h"
+
+/* The method that uses a stream. All callbacks come from the loop. */
+struct vst_stream_user {
+    /* This direction has delivered every byte and its sink has finished. Once per attached one. */
+    void (*finished)(void *opaque, enum vst_direction dir);
+    /*
+     * The stream has failed, whichever side it was; sinks have been aborted, nothing moves any
+     * more. At most once, and possibly before anything is attached. The method undoes what it did
+     * and fails its operation.
+     */
+    void (*failed)(void *opaque, const struct vst_error *err);
+    void *opaque;
+    const char *name;       /* of the driver's end, for "... takes no data": "qemu g1"; kept */
+    unsigned stall_seconds; /* 0: a stall is no failure (a console) */
+};
+
+/*
+ * Makes `op` decide this stream's outcome. Fails when the stream was used before or has ended (the
+ * method then fails its operation with *ret_err).
+ */
+int vst_stream_claim(struct vst_stream *stream, struct vst_op *op,
+                     const struct vst_stream_user *user, struct vst_error *ret_err);
+
+/*
+ * The driver's end: `source` feeds down, `sink` takes up; NULL where there is nothing. Takes
+ * both, also when it fails. May be the same channel. At most once, after claim.
+ */
+int vst_stream_attach(struct vst_stream *stream, struct vst_channel *source,
+                      struct vst_channel *sink, struct vst_error *ret_err);
+
+/* How many bytes are expected, for progress. */
+void vst_stream_expect(struct vst_stream *stream, uint64_t total);
+
+/* Fails it from the driver's or operation's side: failed() comes back, from the loop. */
+void vst_stream_fail(struct vst_stream *stream, const struct vst_error *err);
+
+/* For op.c only: the outcome, told to the application at once. */
+void vst_stream_conclude(struct vst_stream *stream, const struct vst_error *err);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One step of moving bytes between two channels. This is the only place that decides how bytes
+ * travel; pumps above it decide when.
+ */
+#include "pump.h"
+
+/* What one read asks for: large enough to be cheap, small enough to write while it is in cache. */
+enum { CHUNK = 256 * 1024 };
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool take(struct vst_transfer *step)
+{
+    size_t held = evbuffer_get_length(step->buffer);
+    size_t n = 0;
+
+    if (!step->source || step->in != VST_IO_OK || held >= step->limit || !step->budget)
+        return false;
+    step->in = vst_channel_read(step->source, step->buffer,
+                                least(least(step->limit - held, step->budget), CHUNK), &n);
+    if (step->in != VST_IO_OK)
+        return false;
+    step->taken += n;
+    step->budget -= least(n, step->budget);
+    return true;
+}
+
+static bool deliver(struct vst_transfer *step)
+{
+    size_t held = evbuffer_get_length(step->buffer);
+    size_t n = 0;
+
+    if (!step->sink || step->out != VST_IO_OK || !held)
+        return false;
+    step->out = vst_channel_write(step->sink, step->buffer, held, &n);
+    if (step->out != VST_IO_OK)
+        return false;
+    step->delivered += n;
+    return true;
+}
+
+void vst_transfer(struct vst_transfer *step)
+{
+    bool moved;
+
+    step->in = step->out = VST_IO_OK;
+    step->taken = step->delivered = 0;
+    do {
+        moved = take(step);
+        moved |= deliver(step);
+    } while (moved && step->budget);
+}
