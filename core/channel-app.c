@@ -14,6 +14,7 @@ struct app {
     struct vst_reader reader;
     struct vst_writer writer;
     bool asleep; /* the callback said AGAIN, and nobody woke it since */
+    bool muted;  /* the application is not to be called any more */
     struct vst_turn turn;
 };
 
@@ -52,7 +53,7 @@ static enum vst_io app_read(struct vst_channel *ch, struct evbuffer *into, size_
     enum vst_io io;
     size_t n = 0;
 
-    if (app->asleep)
+    if (app->asleep || app->muted)
         return VST_IO_AGAIN;
     if (evbuffer_reserve_space(into, (ev_ssize_t)max, &room, 1) != 1) {
         vst_error_no_memory(vst_channel_fail(ch));
@@ -79,7 +80,7 @@ static enum vst_io app_write(struct vst_channel *ch, struct evbuffer *from, size
     enum vst_io io;
     size_t n = 0;
 
-    if (app->asleep)
+    if (app->asleep || app->muted)
         return VST_IO_AGAIN;
     evbuffer_peek(from, (ev_ssize_t)max, NULL, &bytes, 1);
     if (bytes.iov_len > max)
@@ -101,7 +102,7 @@ static enum vst_io app_finish(struct vst_channel *ch)
     struct vst_error err = {0};
     enum vst_io io;
 
-    if (app->asleep)
+    if (app->asleep || app->muted)
         return VST_IO_AGAIN;
     if (!app->writer.finish)
         return VST_IO_OK;
@@ -197,10 +198,21 @@ struct vst_channel *vst_channel_writer(struct event_base *base, const struct vst
     return &app->base;
 }
 
+static bool is_app(const struct vst_channel *ch)
+{
+    return ch->ops == &reader_ops || ch->ops == &writer_ops;
+}
+
 void vst_channel_app_wake(struct vst_channel *ch)
 {
-    if (ch->ops != &reader_ops && ch->ops != &writer_ops)
+    if (!is_app(ch))
         return;
     app_of(ch)->asleep = false;
     vst_turn_schedule(&app_of(ch)->turn);
+}
+
+void vst_channel_app_mute(struct vst_channel *ch)
+{
+    if (is_app(ch))
+        app_of(ch)->muted = true;
 }

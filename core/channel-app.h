@@ -17,4 +17,7 @@ struct vst_channel *vst_channel_writer(struct event_base *base, const struct vst
 /* "Ask again": announces, in a turn, whatever is wanted. For any channel of these two kinds. */
 void vst_channel_app_wake(struct vst_channel *ch);
 
+/* The application is not called again, except for `release`: its reads and writes say AGAIN. */
+void vst_channel_app_mute(struct vst_channel *ch);
+
 #endif

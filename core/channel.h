@@ -118,6 +118,10 @@ struct vst_channel *vst_channel_any_fd(struct event_base *base, int *fd, struct 
  * fsync. Takes *fd. */
 struct vst_channel *vst_channel_file(struct event_base *base, int *fd, struct vst_error *ret_err);
 
+/* An existing file, read from its beginning; opened in open(). */
+struct vst_channel *vst_channel_open_file(struct event_base *base, const char *path,
+                                          struct vst_error *ret_err);
+
 enum vst_file_flags { VST_FILE_NO_REPLACE = 1 << 0 };
 
 /* A file that appears under `path` only when complete: a temporary name beside it, then fsync,

@@ -156,6 +156,11 @@ void vst_op_set_stream(struct vst_op *op, struct vst_stream *stream)
     op->stream = stream;
 }
 
+struct vst_op *vst_op_next(const struct vst_op *op)
+{
+    return TAILQ_NEXT(op, link);
+}
+
 void vst_op_on_idle(struct vst_op *op, void (*idle)(void *opaque), void *opaque)
 {
     op->idle = idle;

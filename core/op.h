@@ -77,7 +77,10 @@ static inline void vst_op_done(struct vst_op *op)
 /* Asks an operation to end for a reason other than the application's wish. */
 void vst_op_end(struct vst_op *op, const struct vst_error *why);
 
-/* Called when the last operation of `list` has been delivered: see vst_conn_close(). */
+/* The next of its list. */
+struct vst_op *vst_op_next(const struct vst_op *op);
+
+/* Called last of all, when the operation has been delivered and freed. */
 void vst_op_on_idle(struct vst_op *op, void (*idle)(void *opaque), void *opaque);
 
 #endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A connection, from the inside: the place of a driver's own state on one event base.
+ */
+#ifndef VST_CORE_CONNECTION_H
+#define VST_CORE_CONNECTION_H
+
+#include "op.h"
+#include "turn.h"
+#include "uri.h"
+#include "virstream/connection.h"
+
+struct vst_driver;
+
+struct vst_conn {
+    const struct vst_driver *driver;
+    struct event_base *base;
+    struct vst_uri *uri;
+    void *impl; /* the driver's own */
+    struct vst_op_list ops;
+    struct vst_event_cb event_cb;
+    int state;     /* connection.c's */
+    unsigned refs; /* the connection itself, and each vst_domain */
+    struct vst_turn turn;
+};
+
+/* A method's operation on this connection. NULL without memory. */
+struct vst_op *vst_conn_op(struct vst_conn *conn, vst_deliver_fn *deliver, struct vst_callback cb);
+
+/* 0, or -1 with *ret_err filled when the connection is closed or closing. */
+int vst_conn_check(const struct vst_conn *conn, struct vst_error *ret_err);
+
+/* The driver has let go of everything; conn->impl is gone. */
+void vst_conn_closed(struct vst_conn *conn);
+
+void vst_conn_ref(struct vst_conn *conn);
+void vst_conn_unref(struct vst_conn *conn);
+
+#endif

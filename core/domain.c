@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Dispatch: each public method becomes an operation and one call of the driver's table. There is
+ * nothing here that one method does and another does not.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "connection.h"
+#include "driver.h"
+
+struct vst_domain {
+    struct vst_conn *conn;
+    char name[64];
+    char uuid[37];
+};
+
+static const char *const state_names[] = {
+    [VST_DOMAIN_RUNNING] = "running",   [VST_DOMAIN_PAUSED] = "paused",
+    [VST_DOMAIN_STARTING] = "starting", [VST_DOMAIN_STOPPED] = "stopped",
+    [VST_DOMAIN_CRASHED] = "crashed",
+};
+
+static const char *const job_names[] = {
+    [VST_JOB_NONE] = "none",
+    [VST_JOB_SAVE] = "save",
+    [VST_JOB_RESTORE] = "restore",
+};
+
+const char *vst_domain_state_name(enum vst_domain_state state)
+{
+    return (unsigned)state < sizeof(state_names) / sizeof(*state_names) ? state_names[state]
+                                                                        : "unknown";
+}
+
+const char *vst_job_kind_name(enum vst_job_kind kind)
+{
+    return (unsigned)kind < sizeof(job_names) / sizeof(*job_names) ? job_names[kind] : "unknown";
+}
+
+const char *vst_domain_get_name(const struct vst_domain *domain)
+{
+    return domain->name;
+}
+
+const char *vst_domain_get_uuid(const struct vst_domain *domain)
+{
+    return domain->uuid;
+}
+
+void vst_domain_free(struct vst_domain **slot)
+{
+    struct vst_domain *domain = *slot;
+
+    *slot = NULL;
+    if (!domain)
+        return;
+    vst_conn_unref(domain->conn);
+    free(domain);
+}
+
+/* ---- results ---- */
+
+static void free_domain(void *value, size_t count)
+{
+    struct vst_domain *domain = value;
+
+    (void)count;
+    vst_domain_free(&domain);
+}
+
+static void free_infos(void *value, size_t count)
+{
+    (void)count;
+    free(value);
+}
+
+void vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name, const char *uuid)
+{
+    struct vst_domain *domain = calloc(1, sizeof(*domain));
+    struct vst_error err = {0};
+
+    if (!domain) {
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+        return;
+    }
+    domain->conn = conn;
+    vst_conn_ref(conn);
+    strncpy(domain->name, name, sizeof(domain->name) - 1);
+    strncpy(domain->uuid, uuid, sizeof(domain->uuid) - 1);
+    vst_op_succeed(op, (struct vst_result){domain, 1, free_domain});
+}
+
+void vst_driver_infos(struct vst_op *op, const struct vst_domain_info *infos, size_t count)
+{
+    struct vst_domain_info *copy = calloc(count ? count : 1, sizeof(*copy));
+    struct vst_error err = {0};
+
+    if (!copy) {
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+        return;
+    }
+    if (count)
+        memcpy(copy, infos, count * sizeof(*copy));
+    vst_op_succeed(op, (struct vst_result){copy, count, free_infos});
+}
+
+static void deliver_domain(const struct vst_callback *cb, struct vst_result *result,
+                           const struct vst_error *err)
+{
+    void (*fn)(struct vst_domain *, const struct vst_error *, void *) =
+        (void (*)(struct vst_domain *, const struct vst_error *, void *))cb->fn;
+    struct vst_domain *domain = result->value;
+
+    result->value = NULL;
+    fn(err ? NULL : domain, err, cb->opaque);
+}
+
+static void deliver_infos(const struct vst_callback *cb, struct vst_result *result,
+                          const struct vst_error *err)
+{
+    void (*fn)(const struct vst_domain_info *, size_t, const struct vst_error *, void *) =
+        (void (*)(const struct vst_domain_info *, size_t, const struct vst_error *, void *))cb->fn;
+
+    fn(err ? NULL : result->value, err ? 0 : result->count, err, cb->opaque);
+}
+
+/* The three callback types, erased; NULL means that nobody wants to know. */
+#define ERASE(cb)                                                                        \
+    ((cb) ? (struct vst_callback){(void (*)(void))(cb)->fn, (cb)->opaque, (cb)->release} \
+          : (struct vst_callback){0})
+
+/*
+ * The operation of one method, or one that has already failed because the connection is closed or
+ * the driver has no such method. *ret_go says whether the driver is to be called.
+ */
+static struct vst_op *begin(struct vst_conn *conn, vst_deliver_fn *deliver, struct vst_callback cb,
+                            bool has_method, bool *ret_go)
+{
+    struct vst_error err = {0};
+    struct vst_op *op;
+
+    *ret_go = false;
+    if (vst_conn_check(conn, &err) < 0) {
+        /* Not one of the connection's: it has counted its last. */
+        op = vst_op_new(conn->base, NULL, deliver, cb);
+    } else {
+        op = vst_conn_op(conn, deliver, cb);
+        if (!has_method)
+            vst_error_set(&err, VST_ERR_UNSUPPORTED, "the %s driver has no such method",
+                          conn->driver->name);
+    }
+    if (!op)
+        return NULL;
+    if (vst_error_is_set(&err))
+        vst_op_fail(op, &err);
+    else
+        *ret_go = true;
+    return op;
+}
+
+/* Calls driver method `method` with the arguments that follow, and the operation. */
+#define DISPATCH(conn, method, deliver, cb, ...)                                       \
+    do {                                                                               \
+        bool go_;                                                                      \
+        struct vst_op *op_ =                                                           \
+            begin((conn), (deliver), ERASE(cb), (conn)->driver->method != NULL, &go_); \
+        if (op_ && go_)                                                                \
+            (conn)->driver->method(__VA_ARGS__, op_);                                  \
+        return op_;                                                                    \
+    } while (0)
+
+struct vst_op *vst_conn_list(struct vst_conn *conn, const struct vst_info_cb *cb)
+{
+    DISPATCH(conn, list, deliver_infos, cb, conn);
+}
+
+struct vst_op *vst_conn_lookup(struct vst_conn *conn, const char *name_or_uuid,
+                               const struct vst_domain_cb *cb)
+{
+    DISPATCH(conn, lookup, deliver_domain, cb, conn, name_or_uuid);
+}
+
+struct vst_op *vst_domain_get_info(struct vst_domain *domain, const struct vst_info_cb *cb)
+{
+    DISPATCH(domain->conn, get_info, deliver_infos, cb, domain->conn, domain->name);
+}
+
+struct vst_op *vst_domain_start(struct vst_conn *conn, const char *definition,
+                                const struct vst_start_options *opt, const struct vst_domain_cb *cb)
+{
+    static const struct vst_start_options defaults;
+
+    DISPATCH(conn, start, deliver_domain, cb, conn, definition, opt ? opt : &defaults);
+}
+
+static struct vst_op *control(struct vst_domain *domain, enum vst_control what,
+                              const struct vst_done *done)
+{
+    DISPATCH(domain->conn, control, vst_deliver_done, done, domain->conn, domain->name, what);
+}
+
+struct vst_op *vst_domain_suspend(struct vst_domain *domain, const struct vst_done *done)
+{
+    return control(domain, VST_SUSPEND, done);
+}
+
+struct vst_op *vst_domain_resume(struct vst_domain *domain, const struct vst_done *done)
+{
+    return control(domain, VST_RESUME, done);
+}
+
+struct vst_op *vst_domain_shutdown(struct vst_domain *domain, const struct vst_done *done)
+{
+    return control(domain, VST_SHUTDOWN, done);
+}
+
+struct vst_op *vst_domain_destroy(struct vst_domain *domain, const struct vst_done *done)
+{
+    return control(domain, VST_DESTROY, done);
+}
+
+struct vst_op *vst_domain_save(struct vst_domain *domain, struct vst_stream *stream,
+                               const struct vst_save_options *opt, const struct vst_done *done)
+{
+    static const struct vst_save_options defaults;
+
+    DISPATCH(domain->conn, save, vst_deliver_done, done, domain->conn, domain->name, stream,
+             opt ? opt : &defaults);
+}
+
+struct vst_op *vst_domain_restore(struct vst_conn *conn, struct vst_stream *stream,
+                                  const struct vst_restore_options *opt,
+                                  const struct vst_domain_cb *cb)
+{
+    static const struct vst_restore_options defaults;
+
+    DISPATCH(conn, restore, deliver_domain, cb, conn, stream, opt ? opt : &defaults);
+}
+
+struct vst_op *vst_domain_open_console(struct vst_domain *domain, struct vst_stream *stream,
+                                       const struct vst_done *done)
+{
+    DISPATCH(domain->conn, open_console, vst_deliver_done, done, domain->conn, domain->name,
+             stream);
+}
+
+struct vst_op *vst_domain_screenshot(struct vst_domain *domain, struct vst_stream *stream,
+                                     const struct vst_done *done)
+{
+    DISPATCH(domain->conn, screenshot, vst_deliver_done, done, domain->conn, domain->name, stream);
+}

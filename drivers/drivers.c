@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The list of drivers: the one file that knows them all, so that core/ knows none.
+ */
+#include "core/driver.h"
+
+const struct vst_driver *const vst_drivers[] = {
+    NULL,
+};
