@@ -16,14 +16,8 @@
     X(OP_PENDING, "the driver", "in flight")                                                  \
     X(OP_ENDING, "the driver", "in flight, and asked to end")                                 \
     X(OP_DECIDED, "a turn of the loop", "has its outcome, the application does not know yet") \
-    X(OP_DELIVERING, "the callback", "the application is being told")
+    X(OP_DELIVERED, "vst_op_wait()", "the application has been told, or is being told")
 VST_FSM(op, OP_STATES)
-
-/* vst_op_wait()'s place for the outcome, on its stack. */
-struct waiter {
-    bool ended;
-    struct vst_error error;
-};
 
 struct vst_op {
     TAILQ_ENTRY(vst_op) link;
@@ -39,7 +33,7 @@ struct vst_op {
     void *cancel_opaque;
     bool cancel_told;
     struct vst_stream *stream;
-    struct waiter *waiter;
+    bool awaited; /* vst_op_wait() frees it, not the delivery */
     void (*idle)(void *opaque);
     void *idle_opaque;
     struct vst_turn turn;
@@ -61,8 +55,6 @@ void vst_deliver_done(const struct vst_callback *cb, struct vst_result *result,
 
 static void op_free(struct vst_op *op)
 {
-    if (op->list)
-        TAILQ_REMOVE(op->list, op, link);
     if (op->result.value && op->result.free)
         op->result.free(op->result.value, op->result.count);
     vst_turn_cancel(&op->turn);
@@ -76,18 +68,18 @@ static void deliver(struct vst_op *op)
     void (*idle)(void *opaque) = op->idle;
     void *idle_opaque = op->idle_opaque;
 
-    enter(op, OP_DELIVERING);
+    enter(op, OP_DELIVERED);
     if (op->stream)
         vst_stream_conclude(op->stream, err);
     if (op->cb.fn)
         op->deliver(&op->cb, &op->result, err);
     if (op->cb.release)
         op->cb.release(op->cb.opaque);
-    if (op->waiter) {
-        op->waiter->ended = true;
-        op->waiter->error = op->error;
-    }
-    op_free(op);
+    if (op->list)
+        TAILQ_REMOVE(op->list, op, link);
+    op->list = NULL;
+    if (!op->awaited)
+        op_free(op);
     if (idle)
         idle(idle_opaque);
 }
@@ -169,7 +161,7 @@ void vst_op_on_idle(struct vst_op *op, void (*idle)(void *opaque), void *opaque)
 
 static void decide(struct vst_op *op)
 {
-    if (op->state == OP_DECIDED || op->state == OP_DELIVERING)
+    if (op->state == OP_DECIDED || op->state == OP_DELIVERED)
         return;
     enter(op, OP_DECIDED);
     event_del(&op->deadline);
@@ -218,19 +210,19 @@ int vst_op_set_timeout(struct vst_op *op, const struct timeval *timeout)
 
 int vst_op_wait(struct vst_op *op, struct vst_error *ret_err)
 {
-    struct waiter waiter = {0};
-    struct event_base *base;
+    int status;
 
     if (!op)
         return vst_error_no_memory(ret_err);
-    base = op->base;
-    op->waiter = &waiter;
-    while (!waiter.ended) {
-        if (event_base_loop(base, EVLOOP_ONCE) != 0) {
-            op->waiter = NULL;
+    op->awaited = true;
+    while (op->state != OP_DELIVERED) {
+        if (event_base_loop(op->base, EVLOOP_ONCE) != 0) {
+            op->awaited = false;
             return vst_error_set(ret_err, VST_ERR_STATE,
                                  "vst_op_wait() inside a callback of the same event base");
         }
     }
-    return vst_error_is_set(&waiter.error) ? vst_error_copy(ret_err, &waiter.error) : 0;
+    status = vst_error_is_set(&op->error) ? vst_error_copy(ret_err, &op->error) : 0;
+    op_free(op);
+    return status;
 }

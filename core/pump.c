@@ -35,7 +35,8 @@ struct vst_pump {
     unsigned paused; /* mask of vst_pause */
     enum vst_io in;  /* what the source said last */
     enum vst_io out; /* what the sink said last */
-    bool *freed;     /* set when freed during its own turn */
+    bool held;       /* its turn is running */
+    bool freed;      /* let go by its owner meanwhile: memory goes when the turn ends */
     const struct vst_error *cancelled;
     struct vst_pump_stats stats;
     struct vst_turn turn;
@@ -168,13 +169,18 @@ static void turn_finishing(struct vst_pump *pump)
         failed(pump);
 }
 
+static void destroy(struct vst_pump *pump)
+{
+    evbuffer_free(pump->buffer);
+    free(pump);
+}
+
 static void turn(evutil_socket_t fd, short what, void *opaque)
 {
     struct vst_pump *pump = opaque;
-    bool freed = false;
 
     (void)fd, (void)what;
-    pump->freed = &freed;
+    pump->held = true;
     if (pump->state != PUMP_DONE && pump->cancelled)
         conclude(pump, pump->cancelled);
     else if (pump->state == PUMP_OPENING)
@@ -183,10 +189,11 @@ static void turn(evutil_socket_t fd, short what, void *opaque)
         turn_finishing(pump);
     else if (pump->state != PUMP_DONE)
         turn_moving(pump);
-    if (freed)
-        return;
-    pump->freed = NULL;
-    arm(pump);
+    pump->held = false;
+    if (pump->freed)
+        destroy(pump);
+    else
+        arm(pump);
 }
 
 static void ready(void *opaque)
@@ -279,8 +286,9 @@ void vst_pump_free(struct vst_pump **slot)
         vst_channel_listen(pump->source, VST_READ, NULL, NULL);
     if (pump->sink)
         vst_channel_listen(pump->sink, VST_WRITE, NULL, NULL);
-    if (pump->freed)
-        *pump->freed = true;
-    evbuffer_free(pump->buffer);
-    free(pump);
+    pump->source = pump->sink = NULL;
+    if (pump->held)
+        pump->freed = true;
+    else
+        destroy(pump);
 }
