@@ -236,15 +236,19 @@ int vst_name_check(const char *name, struct vst_error *ret_err)
 
 int vst_definition_rename(struct vst_definition *def, const char *name, struct vst_error *ret_err)
 {
-    char *copy;
+    char *copy, *uuid;
 
-    if (vst_name_check(name, ret_err) < 0)
+    if (vst_name_check(name, ret_err) < 0 || make_uuid(&uuid, ret_err) < 0)
         return -1;
     copy = strdup(name);
-    if (!copy)
+    if (!copy) {
+        free(uuid);
         return vst_error_no_memory(ret_err);
+    }
     free(def->name);
+    free(def->uuid);
     def->name = copy;
+    def->uuid = uuid;
     return 0;
 }
 

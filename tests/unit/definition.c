@@ -270,14 +270,15 @@ static void size_and_depth_are_bounded(void **state)
     refuse(deep, used + 1001, "nesting too deep");
 }
 
-static void a_restored_guest_may_get_another_name(void **state)
+static void a_guest_with_another_name_has_another_uuid(void **state)
 {
-    struct vst_definition *def = parse("{" LEAST "}");
+    struct vst_definition *def = parse("{" LEAST ",\"uuid\":\"" UUID "\"}");
     struct vst_error err = {0};
 
     (void)state;
     assert_int_equal(vst_definition_rename(def, "g2", NULL), 0);
     assert_string_equal(def->name, "g2");
+    assert_string_not_equal(def->uuid, UUID);
     assert_int_equal(vst_definition_rename(def, "a/b", &err), -1);
     assert_int_equal(err.code, VST_ERR_INVALID);
     assert_string_equal(def->name, "g2");
@@ -301,7 +302,7 @@ int main(void)
         VST_TEST(bad_syntax_is_an_error_with_its_place),
         VST_TEST(every_truncation_is_refused),
         VST_TEST(size_and_depth_are_bounded),
-        VST_TEST(a_restored_guest_may_get_another_name),
+        VST_TEST(a_guest_with_another_name_has_another_uuid),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
