@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Opening disks and logs. O_NONBLOCK is there only while opening, so that a FIFO in the place of a
+ * disk is an error and not a wait.
+ */
+#include "files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int check_kind(int fd, const char *member, const char *path, struct vst_error *ret_err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) < 0)
+        return vst_error_system(ret_err, errno, "%s: %s", member, path);
+    if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_INVALID, "%s: %s: not a file or block device", member,
+                         path);
+}
+
+static int open_file(const char *path, int flags, const char *member, int *ret_fd,
+                     struct vst_error *ret_err)
+{
+    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+
+    if (fd < 0)
+        return vst_error_system(ret_err, errno, "%s: %s", member, path);
+    if (check_kind(fd, member, path, ret_err) < 0) {
+        close(fd);
+        return -1;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static int *place(struct vst_files *files, int number)
+{
+    return &files->fds[number - VST_QEMU_FD_MONITOR];
+}
+
+static int open_all(const struct vst_definition *def, struct vst_files *files,
+                    struct vst_error *ret_err)
+{
+    if (def->console && def->console->log &&
+        open_file(def->console->log, O_WRONLY | O_APPEND | O_CREAT, "console.log",
+                  place(files, VST_QEMU_FD_CONSOLE_LOG), ret_err) < 0)
+        return -1;
+    for (int i = 0; def->disks && def->disks[i]; i++) {
+        const struct vst_disk *disk = def->disks[i];
+
+        if (open_file(disk->file, disk->readonly ? O_RDONLY : O_RDWR, disk->name,
+                      place(files, VST_QEMU_FD_DISKS + i), ret_err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+struct vst_files *vst_files_open(const struct vst_definition *def, struct vst_error *ret_err)
+{
+    size_t count = VST_QEMU_FD_DISKS - VST_QEMU_FD_MONITOR;
+    struct vst_files *files;
+
+    for (struct vst_disk **disk = def->disks; disk && *disk; disk++)
+        count++;
+    files = malloc(sizeof(*files) + count * sizeof(files->fds[0]));
+    if (!files) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    files->count = count;
+    for (size_t i = 0; i < count; i++)
+        files->fds[i] = -1;
+    if (open_all(def, files, ret_err) < 0)
+        vst_files_free(&files);
+    return files;
+}
+
+void vst_files_set(struct vst_files *files, enum vst_qemu_fd number, int *fd)
+{
+    *place(files, (int)number) = *fd;
+    *fd = -1;
+}
+
+void vst_files_free(struct vst_files **files)
+{
+    for (size_t i = 0; *files && i < (*files)->count; i++)
+        if ((*files)->fds[i] >= 0)
+            close((*files)->fds[i]);
+    free(*files);
+    *files = NULL;
+}

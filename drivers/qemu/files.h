@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The files that QEMU inherits already open: disks and the log of the console. Opened by us, with
+ * our rights; checked to be what a disk or a log can be.
+ */
+#ifndef VST_QEMU_FILES_H
+#define VST_QEMU_FILES_H
+
+#include "command-line.h"
+
+/* fds[i] becomes descriptor 3 + i in QEMU; -1 where there is nothing. */
+struct vst_files {
+    size_t count;
+    int fds[];
+};
+
+/*
+ * Opens what the definition names. The places of both sockets are -1 until vst_files_set(). Touches
+ * the disk: for a job of the worker.
+ */
+struct vst_files *vst_files_open(const struct vst_definition *def, struct vst_error *ret_err);
+
+/* Takes *fd. */
+void vst_files_set(struct vst_files *files, enum vst_qemu_fd number, int *fd);
+
+/* Closes all. Sets *files to NULL. Accepts NULL. */
+void vst_files_free(struct vst_files **files);
+
+#endif
