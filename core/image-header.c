@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The HEADER of an image, from and to JSON. It comes from a file that anybody may have written, and
+ * decides what is started, so nothing in it is taken on trust: unknown members are errors.
+ *
+ *     {"driver": "qemu", "qemu-version": "7.2.22", "machine": "pc-i440fx-7.2", "running": true,
+ *      "created-at": 1760000000, "created-by": "virstream 0.1.0", "compression": "zstd",
+ *      "definition": {...}}
+ */
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image.h"
+#include "json.h"
+
+static const char *const compressions[] = {"none", "zstd", NULL};
+
+#define MEMBER(text, field) .name = text, .offset = offsetof(struct vst_image_header, field)
+#define STRING(text, field) MEMBER(text, field), .type = VST_JSON_STRING
+
+static const struct vst_json_member members[] = {
+    {STRING("driver", driver), .required = true},
+    {STRING("qemu-version", qemu_version)},
+    {STRING("machine", machine)},
+    {MEMBER("running", running), .type = VST_JSON_FLAG, .required = true},
+    {MEMBER("created-at", created_at), .type = VST_JSON_NUMBER, .required = true, .max = INT64_MAX},
+    {STRING("created-by", created_by), .required = true},
+    {STRING("compression", compression), .required = true, .choices = compressions},
+};
+
+static const struct vst_json_table table = {members, sizeof(members) / sizeof(*members),
+                                            sizeof(struct vst_image_header)};
+
+static struct json_object *encode(const struct vst_image_header *header, struct vst_error *ret_err)
+{
+    struct json_object *object = vst_json_encode(&table, header, ret_err);
+    struct json_object *definition = NULL;
+
+    if (object)
+        definition = vst_definition_encode(header->definition, ret_err);
+    if (definition && json_object_object_add(object, "definition", definition) == 0)
+        return object;
+    vst_error_no_memory(ret_err);
+    json_object_put(definition);
+    json_object_put(object);
+    return NULL;
+}
+
+char *vst_image_header_to_json(const struct vst_image_header *header, struct vst_error *ret_err)
+{
+    struct json_object *object = encode(header, ret_err);
+    const char *text;
+    char *copy = NULL;
+
+    if (!object)
+        return NULL;
+    text = json_object_to_json_string_ext(object,
+                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+    if (text)
+        copy = strdup(text);
+    if (!copy)
+        vst_error_no_memory(ret_err);
+    json_object_put(object);
+    return copy;
+}
+
+/* The definition has rules that no table can say, so it is decoded on its own. */
+static int decode(struct json_object *object, struct vst_image_header *header,
+                  struct vst_error *ret_err)
+{
+    struct json_object *inner;
+    struct vst_definition *definition;
+
+    if (!json_object_object_get_ex(object, "definition", &inner))
+        return vst_error_set(ret_err, VST_ERR_INVALID, "definition: missing");
+    definition = vst_definition_decode(inner, ret_err);
+    json_object_object_del(object, "definition");
+    if (definition && vst_json_decode(&table, object, "header", header, ret_err) == 0) {
+        header->definition = definition;
+        return 0;
+    }
+    vst_definition_free(&definition);
+    return -1;
+}
+
+struct vst_image_header *vst_image_header_parse(const char *text, size_t length,
+                                                struct vst_error *ret_err)
+{
+    struct vst_image_header *header = calloc(1, sizeof(*header));
+    struct json_object *object = NULL;
+    struct vst_error err = {0};
+
+    if (!header)
+        vst_error_no_memory(&err);
+    else
+        object = vst_json_parse(text, length, VST_RECORD_HEADER_MAX, "header", &err);
+    if (!object || decode(object, header, &err) < 0) {
+        free(header);
+        header = NULL;
+        /* To whoever restores it is the image that is wrong, not an argument. */
+        if (err.code == VST_ERR_INVALID)
+            err.code = VST_ERR_DAMAGED;
+        vst_error_prefix(&err, "image");
+        vst_error_copy(ret_err, &err);
+    }
+    json_object_put(object);
+    return header;
+}
+
+void vst_image_header_free(struct vst_image_header **slot)
+{
+    struct vst_image_header *header = *slot;
+
+    *slot = NULL;
+    if (!header)
+        return;
+    vst_definition_free(&header->definition);
+    vst_json_clear(&table, header);
+    free(header);
+}
