@@ -2,9 +2,10 @@
 /*
  * The record layer of saved images and of migration data, as two codecs. See docs/image-format.md.
  *
- * An image is: magic and version, then records {type, length, XXH3-64 of type + sequence number +
- * payload, payload}: HEADER (JSON), DATA (at most 1 MiB each), END (count of bytes and records,
- * XXH3-128 of all data). The decoder passes no byte on that it has not checked.
+ * An image is: magic and version with a check, then records {type, length, XXH3-64 of sequence
+ * number + type + length + payload, payload}: HEADER (JSON), DATA (at most 1 MiB each), END (count
+ * of bytes and records, XXH3-128 of all data). The decoder passes no byte on that it has not
+ * checked.
  */
 #ifndef VST_CORE_RECORD_H
 #define VST_CORE_RECORD_H
@@ -28,7 +29,8 @@ struct vst_record_cb {
     void *opaque;
 };
 
-/* An image in, raw bytes out; fails with DAMAGED or TRUNCATED and the offset of the record. */
+/* An image in, raw bytes out; fails with DAMAGED or TRUNCATED and the offset of the record, or with
+ * INCOMPATIBLE when a newer version wrote it. Nothing but the end of the input may follow END. */
 struct vst_codec *vst_codec_records_decode(const struct vst_record_cb *cb,
                                            struct vst_error *ret_err);
 
