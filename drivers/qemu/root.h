@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where guests are kept between processes: a root directory, and in it one private directory for
+ * each domain, its *place*. Whoever has a place open has its lock; nobody else touches the guest.
+ *
+ *     ROOT/NAME/definition.json   what it was started from
+ *               identity          the process: written by vst_spawn()
+ *               monitor, console  UNIX sockets that QEMU listens on
+ *               log               QEMU's own words, of this run
+ *               job               what was under way, for whoever comes after a manager that died
+ *               lock              flock(2); holds the holder's pid
+ *
+ * By default ROOT is /run/virstream/qemu for root and $XDG_RUNTIME_DIR/virstream/qemu for others:
+ * it need not survive the host, guests do not either. The calls are short operations on a file
+ * system in memory, or on what the user named as root; they are made where they are needed.
+ */
+#ifndef VST_DRIVERS_QEMU_ROOT_H
+#define VST_DRIVERS_QEMU_ROOT_H
+
+#include "core/definition.h"
+#include "spawn.h"
+
+struct vst_root;
+struct vst_place;
+
+/* `dir` NULL for the default; made if it is not there. */
+int vst_root_open(const char *dir, struct vst_root **ret_root, struct vst_error *ret_err);
+/* Sets *root to NULL. Accepts NULL. */
+void vst_root_free(struct vst_root **root);
+
+/* Whether a guest has this name: runs, is being made, or is held. What is left of one is no guest.
+ */
+bool vst_root_has(struct vst_root *root, const char *name);
+
+/* The names of all places, sorted; to be freed, each and the list, which ends in NULL. */
+char **vst_root_list(struct vst_root *root, struct vst_error *ret_err);
+
+/* ---- a place ---- */
+
+/*
+ * A new one for `def`, locked. What is left of a guest that has ended is replaced. EXISTS; BUSY,
+ * with the holder's pid and program in the text.
+ */
+int vst_place_create(struct vst_root *root, const struct vst_definition *def,
+                     struct vst_place **ret_place, struct vst_error *ret_err);
+/* An existing one, locked. NOT_FOUND, BUSY. */
+int vst_place_open(struct vst_root *root, const char *name, struct vst_place **ret_place,
+                   struct vst_error *ret_err);
+/* Lets go; the guest goes on. Sets *place to NULL. Accepts NULL, as does the next. */
+void vst_place_close(struct vst_place **place);
+/* The same, and removes the directory: only the files that are known to be ours. */
+void vst_place_remove(struct vst_place **place);
+
+struct vst_definition *vst_place_read_definition(struct vst_place *place,
+                                                 struct vst_error *ret_err);
+/* NOT_FOUND when no process was ever started here. */
+int vst_place_read_id(struct vst_place *place, struct vst_process_id *ret_id,
+                      struct vst_error *ret_err);
+/* Descriptors for vst_spawn(), the caller's: an empty log, an empty file of identity. */
+int vst_place_new_log(struct vst_place *place, struct vst_error *ret_err);
+int vst_place_new_id(struct vst_place *place, struct vst_error *ret_err);
+/* The log of the present run, for reading. */
+int vst_place_open_log(struct vst_place *place, struct vst_error *ret_err);
+
+/* `name` is "monitor" or "console". A listening socket; and one that is connected to it, which does
+ * not wait: QEMU accepts when it comes to it. Works for a root of any length. */
+int vst_place_listen(struct vst_place *place, const char *name, struct vst_error *ret_err);
+int vst_place_connect(struct vst_place *place, const char *name, struct vst_error *ret_err);
+
+/* The job file: what runs, and whether the guest ran before it. */
+struct vst_place_job {
+    char kind[16]; /* "save", "restore", "start"; empty: none */
+    bool running;
+};
+int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
+                      struct vst_error *ret_err);
+int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
+                      struct vst_error *ret_err);
+void vst_place_clear_job(struct vst_place *place);
+
+/* ---- looking without the lock ---- */
+
+struct vst_glance {
+    struct vst_definition *def; /* the caller's to free */
+    struct vst_process_id id;   /* pid 0: none yet */
+    bool exists;                /* the process does */
+    int holder;                 /* pid of who has the lock; 0: nobody */
+    struct vst_place_job job;
+    int64_t since;        /* when the process was started, in seconds since 1970 */
+    char last_words[256]; /* of QEMU's log; may be empty */
+};
+int vst_place_glance(struct vst_root *root, const char *name, struct vst_glance *ret_glance,
+                     struct vst_error *ret_err);
+
+#endif
