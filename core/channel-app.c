@@ -13,7 +13,7 @@ struct app {
     struct vst_channel base;
     struct vst_reader reader;
     struct vst_writer writer;
-    bool asleep; /* the callback said AGAIN, and nobody woke it since */
+    bool asleep; /* the callback said AGAIN, and nobody woke it since it was called */
     bool muted;  /* the application is not to be called any more */
     struct vst_turn turn;
 };
@@ -29,7 +29,8 @@ static enum vst_io judge(struct app *app, enum vst_io io, size_t n, size_t max,
 {
     struct vst_error *failed;
 
-    app->asleep = io == VST_IO_AGAIN;
+    if (io != VST_IO_AGAIN)
+        app->asleep = false;
     if (io == VST_IO_AGAIN || io == VST_IO_EOF || (io == VST_IO_OK && n >= 1 && n <= max))
         return io;
     failed = vst_channel_fail(&app->base);
@@ -49,24 +50,26 @@ static enum vst_io app_read(struct vst_channel *ch, struct evbuffer *into, size_
 {
     struct app *app = app_of(ch);
     struct vst_error err = {0};
-    struct evbuffer_iovec room;
+    struct evbuffer_iovec room[2];
     enum vst_io io;
     size_t n = 0;
 
     if (app->asleep || app->muted)
         return VST_IO_AGAIN;
-    if (evbuffer_reserve_space(into, (ev_ssize_t)max, &room, 1) != 1) {
+    /* Two pieces, so that what the last read left free is used before there is a new block. */
+    if (evbuffer_reserve_space(into, (ev_ssize_t)max, room, 2) < 1) {
         vst_error_no_memory(vst_channel_fail(ch));
         return VST_IO_FAIL;
     }
-    if (room.iov_len > max)
-        room.iov_len = max;
-    io = app->reader.read(room.iov_base, room.iov_len, &n, &err, app->reader.opaque);
-    io = judge(app, io, n, room.iov_len, &err);
+    if (room[0].iov_len > max)
+        room[0].iov_len = max;
+    app->asleep = true;
+    io = app->reader.read(room[0].iov_base, room[0].iov_len, &n, &err, app->reader.opaque);
+    io = judge(app, io, n, room[0].iov_len, &err);
     if (io != VST_IO_OK)
         return io;
-    room.iov_len = n;
-    evbuffer_commit_space(into, &room, 1);
+    room[0].iov_len = n;
+    evbuffer_commit_space(into, room, 1);
     *ret_n = n;
     return VST_IO_OK;
 }
@@ -85,6 +88,7 @@ static enum vst_io app_write(struct vst_channel *ch, struct evbuffer *from, size
     evbuffer_peek(from, (ev_ssize_t)max, NULL, &bytes, 1);
     if (bytes.iov_len > max)
         bytes.iov_len = max;
+    app->asleep = true;
     io = app->writer.write(bytes.iov_base, bytes.iov_len, &n, &err, app->writer.opaque);
     if (io == VST_IO_EOF)
         io = VST_IO_FAIL;
@@ -106,6 +110,7 @@ static enum vst_io app_finish(struct vst_channel *ch)
         return VST_IO_AGAIN;
     if (!app->writer.finish)
         return VST_IO_OK;
+    app->asleep = true;
     io = app->writer.finish(&err, app->writer.opaque);
     if (io == VST_IO_EOF)
         io = VST_IO_FAIL;

@@ -137,7 +137,7 @@ static void deliver_infos(const struct vst_callback *cb, struct vst_result *resu
  * the driver has no such method. *ret_go says whether the driver is to be called.
  */
 static struct vst_op *begin(struct vst_conn *conn, vst_deliver_fn *deliver, struct vst_callback cb,
-                            bool has_method, bool *ret_go)
+                            bool has_method, struct vst_stream *stream, bool *ret_go)
 {
     struct vst_error err = {0};
     struct vst_op *op;
@@ -154,6 +154,8 @@ static struct vst_op *begin(struct vst_conn *conn, vst_deliver_fn *deliver, stru
     }
     if (!op)
         return NULL;
+    if (stream)
+        vst_stream_bind(stream, op, &err);
     if (vst_error_is_set(&err))
         vst_op_fail(op, &err);
     else
@@ -161,31 +163,32 @@ static struct vst_op *begin(struct vst_conn *conn, vst_deliver_fn *deliver, stru
     return op;
 }
 
-/* Calls driver method `method` with the arguments that follow, and the operation. */
-#define DISPATCH(conn, method, deliver, cb, ...)                                       \
-    do {                                                                               \
-        bool go_;                                                                      \
-        struct vst_op *op_ =                                                           \
-            begin((conn), (deliver), ERASE(cb), (conn)->driver->method != NULL, &go_); \
-        if (op_ && go_)                                                                \
-            (conn)->driver->method(__VA_ARGS__, op_);                                  \
-        return op_;                                                                    \
+/* Calls driver method `method` with the arguments that follow, and the operation. `stream` is NULL
+ * for methods that move no bytes. */
+#define DISPATCH(conn, method, deliver, cb, stream, ...)                                         \
+    do {                                                                                         \
+        bool go_;                                                                                \
+        struct vst_op *op_ =                                                                     \
+            begin((conn), (deliver), ERASE(cb), (conn)->driver->method != NULL, (stream), &go_); \
+        if (op_ && go_)                                                                          \
+            (conn)->driver->method(__VA_ARGS__, op_);                                            \
+        return op_;                                                                              \
     } while (0)
 
 struct vst_op *vst_conn_list(struct vst_conn *conn, const struct vst_info_cb *cb)
 {
-    DISPATCH(conn, list, deliver_infos, cb, conn);
+    DISPATCH(conn, list, deliver_infos, cb, NULL, conn);
 }
 
 struct vst_op *vst_conn_lookup(struct vst_conn *conn, const char *name_or_uuid,
                                const struct vst_domain_cb *cb)
 {
-    DISPATCH(conn, lookup, deliver_domain, cb, conn, name_or_uuid);
+    DISPATCH(conn, lookup, deliver_domain, cb, NULL, conn, name_or_uuid);
 }
 
 struct vst_op *vst_domain_get_info(struct vst_domain *domain, const struct vst_info_cb *cb)
 {
-    DISPATCH(domain->conn, get_info, deliver_infos, cb, domain->conn, domain->name);
+    DISPATCH(domain->conn, get_info, deliver_infos, cb, NULL, domain->conn, domain->name);
 }
 
 struct vst_op *vst_domain_start(struct vst_conn *conn, const char *definition,
@@ -193,13 +196,13 @@ struct vst_op *vst_domain_start(struct vst_conn *conn, const char *definition,
 {
     static const struct vst_start_options defaults;
 
-    DISPATCH(conn, start, deliver_domain, cb, conn, definition, opt ? opt : &defaults);
+    DISPATCH(conn, start, deliver_domain, cb, NULL, conn, definition, opt ? opt : &defaults);
 }
 
 static struct vst_op *control(struct vst_domain *domain, enum vst_control what,
                               const struct vst_done *done)
 {
-    DISPATCH(domain->conn, control, vst_deliver_done, done, domain->conn, domain->name, what);
+    DISPATCH(domain->conn, control, vst_deliver_done, done, NULL, domain->conn, domain->name, what);
 }
 
 struct vst_op *vst_domain_suspend(struct vst_domain *domain, const struct vst_done *done)
@@ -227,7 +230,7 @@ struct vst_op *vst_domain_save(struct vst_domain *domain, struct vst_stream *str
 {
     static const struct vst_save_options defaults;
 
-    DISPATCH(domain->conn, save, vst_deliver_done, done, domain->conn, domain->name, stream,
+    DISPATCH(domain->conn, save, vst_deliver_done, done, stream, domain->conn, domain->name, stream,
              opt ? opt : &defaults);
 }
 
@@ -237,18 +240,19 @@ struct vst_op *vst_domain_restore(struct vst_conn *conn, struct vst_stream *stre
 {
     static const struct vst_restore_options defaults;
 
-    DISPATCH(conn, restore, deliver_domain, cb, conn, stream, opt ? opt : &defaults);
+    DISPATCH(conn, restore, deliver_domain, cb, stream, conn, stream, opt ? opt : &defaults);
 }
 
 struct vst_op *vst_domain_open_console(struct vst_domain *domain, struct vst_stream *stream,
                                        const struct vst_done *done)
 {
-    DISPATCH(domain->conn, open_console, vst_deliver_done, done, domain->conn, domain->name,
+    DISPATCH(domain->conn, open_console, vst_deliver_done, done, stream, domain->conn, domain->name,
              stream);
 }
 
 struct vst_op *vst_domain_screenshot(struct vst_domain *domain, struct vst_stream *stream,
                                      const struct vst_done *done)
 {
-    DISPATCH(domain->conn, screenshot, vst_deliver_done, done, domain->conn, domain->name, stream);
+    DISPATCH(domain->conn, screenshot, vst_deliver_done, done, stream, domain->conn, domain->name,
+             stream);
 }

@@ -165,6 +165,8 @@ static void decide(struct vst_op *op)
         return;
     enter(op, OP_DECIDED);
     event_del(&op->deadline);
+    if (op->stream)
+        vst_stream_settle(op->stream);
     vst_turn_schedule(&op->turn);
 }
 

@@ -67,7 +67,8 @@ void vst_pump_free(struct vst_pump **pump);
 
 /*
  * One step of moving: reads while `buffer` has fewer than `limit` bytes and reading is allowed,
- * writes what is there, at most `budget` bytes in all. The results for both sides are separate.
+ * writes what is there, until `budget` is spent: a byte read costs one, and no call is cheap. The
+ * results for both sides are separate.
  * Zero-copy paths live below this call.
  */
 struct vst_transfer {
@@ -75,7 +76,7 @@ struct vst_transfer {
     struct vst_channel *sink;   /* NULL: do not write */
     struct evbuffer *buffer;
     size_t limit;
-    size_t budget;
+    size_t budget; /* what is left of it is a result, too */
     /* results */
     enum vst_io in;  /* of the last read */
     enum vst_io out; /* of the last write */

@@ -139,7 +139,7 @@ static struct vst_channel *push_end(struct vst_stream *stream)
 {
     struct vst_error err = {0};
 
-    if (stream->state == STREAM_FAILING || stream->state == STREAM_ENDED)
+    if (stream->state >= STREAM_FAILING)
         return NULL;
     if (!stream->up.app && stream->state != STREAM_FLOWING &&
         vst_half_use_mailbox(&stream->up, &err) < 0)

@@ -18,6 +18,7 @@
     X(STREAM_CLAIMED, "the method's channels", "a method uses it and prepares its end") \
     X(STREAM_FLOWING, "the pumps, then the method", "both ends are there")              \
     X(STREAM_FAILING, "the method", "has failed; the method undoes what it did")        \
+    X(STREAM_DECIDED, "the operation", "the method is through with it")                 \
     X(STREAM_ENDED, "vst_stream_free()", "has its outcome")
 VST_FSM(stream, STREAM_STATES)
 
@@ -40,9 +41,9 @@ struct vst_stream {
     struct event_base *base;
     size_t limit;
     enum stream_state state;
-    bool claimed; /* a method used it, so its operation decides the outcome */
-    bool held;    /* the application's `ended` is running */
-    bool freed;   /* the application has let go */
+    struct vst_op *op; /* decides the outcome; NULL before a method */
+    bool held;         /* the application's `ended` is running */
+    bool freed;        /* the application has let go */
     struct half up;
     struct half down;
     struct vst_stream_user user;

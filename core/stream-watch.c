@@ -85,7 +85,7 @@ void vst_stream_watch(struct vst_stream *stream)
 
 void vst_stream_unwatch(struct vst_stream *stream)
 {
-    if (stream->claimed)
+    if (event_initialized(&stream->tick))
         event_del(&stream->tick);
 }
 
@@ -115,8 +115,8 @@ void vst_stream_get_progress(const struct vst_stream *stream, struct vst_progres
         .total = stream->total,
         .held = up.held + down.held,
         .most_held = up.most_held > down.most_held ? up.most_held : down.most_held,
-        .elapsed_us = stream->claimed ? now - stream->started_us : 0,
-        .idle_us = stream->claimed ? now - stream->moved_us : 0,
+        .elapsed_us = stream->started_us ? now - stream->started_us : 0,
+        .idle_us = stream->started_us ? now - stream->moved_us : 0,
         .waits_for = blame(stream),
     };
     ret_progress->rate = (uint64_t)stream->rate;

@@ -64,10 +64,7 @@ static void destroy(struct vst_stream *stream)
 
 void vst_stream_conclude(struct vst_stream *stream, const struct vst_error *err)
 {
-    if (err)
-        vst_error_copy(&stream->outcome, err);
-    else
-        stream->outcome = (struct vst_error){0};
+    stream->outcome = err ? *err : (struct vst_error){0};
     vst_progress_freeze(stream);
     vst_stream_unwatch(stream);
     if (err && stream->down.app && !stream->down.pump)
@@ -89,7 +86,7 @@ static void turn(evutil_socket_t fd, short what, void *opaque)
     (void)fd, (void)what;
     if (stream->state != STREAM_FAILING)
         return;
-    if (!stream->claimed)
+    if (!stream->op)
         vst_stream_conclude(stream, &stream->outcome);
     else if (stream->user.failed)
         stream->user.failed(stream->user.opaque, &stream->outcome);
@@ -115,6 +112,15 @@ void vst_stream_set_callbacks(struct vst_stream *stream, const struct vst_stream
     set_callbacks(stream, cb, opaque);
 }
 
+/* Nothing of the application's is called any more: it may be inside its callback right now. */
+static void mute(struct vst_stream *stream)
+{
+    if (stream->up.leaf)
+        vst_channel_app_mute(stream->up.leaf);
+    if (stream->down.leaf)
+        vst_channel_app_mute(stream->down.leaf);
+}
+
 void vst_stream_free(struct vst_stream **slot)
 {
     struct vst_stream *stream = *slot;
@@ -122,29 +128,22 @@ void vst_stream_free(struct vst_stream **slot)
     *slot = NULL;
     if (!stream || stream->freed)
         return;
-    if (!stream->held && (stream->state == STREAM_ENDED || !stream->claimed)) {
+    if (!stream->held && (stream->state == STREAM_ENDED || !stream->op)) {
         destroy(stream);
         return;
     }
     stream->freed = true;
+    mute(stream);
     vst_stream_abort(stream, "the application freed the stream");
-}
-
-/* Nothing of the application's is called any more: it may be inside its callback right now. */
-static void mute(struct half *half)
-{
-    if (half->leaf)
-        vst_channel_app_mute(half->leaf);
 }
 
 void vst_stream_fail(struct vst_stream *stream, const struct vst_error *err)
 {
-    if (stream->state == STREAM_FAILING || stream->state == STREAM_ENDED)
+    if (stream->state >= STREAM_FAILING)
         return;
     vst_error_copy(&stream->outcome, err);
     vst_stream_unwatch(stream);
-    mute(&stream->up);
-    mute(&stream->down);
+    mute(stream);
     if (stream->up.pump)
         vst_pump_cancel(stream->up.pump, &stream->outcome);
     if (stream->down.pump)
@@ -162,20 +161,35 @@ void vst_stream_abort(struct vst_stream *stream, const char *why)
     vst_stream_fail(stream, &err);
 }
 
+int vst_stream_bind(struct vst_stream *stream, struct vst_op *op, struct vst_error *ret_err)
+{
+    if (stream->op)
+        return vst_error_set(ret_err, VST_ERR_STATE,
+                             "a stream is for one method, and this one has been used");
+    if (stream->state != STREAM_IDLE)
+        return vst_error_copy(ret_err, &stream->outcome);
+    stream->op = op;
+    vst_op_set_stream(op, stream);
+    enter(stream, STREAM_CLAIMED);
+    return 0;
+}
+
 int vst_stream_claim(struct vst_stream *stream, struct vst_op *op,
                      const struct vst_stream_user *user, struct vst_error *ret_err)
 {
-    if (stream->state == STREAM_FAILING || (stream->state == STREAM_ENDED && !stream->claimed))
+    if (stream->op != op && vst_stream_bind(stream, op, ret_err) < 0)
+        return -1;
+    if (stream->state != STREAM_CLAIMED)
         return vst_error_copy(ret_err, &stream->outcome);
-    if (stream->state != STREAM_IDLE)
-        return vst_error_set(ret_err, VST_ERR_STATE,
-                             "a stream is for one method, and this one has been used");
-    stream->claimed = true;
     stream->user = *user;
-    vst_op_set_stream(op, stream);
-    enter(stream, STREAM_CLAIMED);
     vst_stream_watch(stream);
     return 0;
+}
+
+void vst_stream_settle(struct vst_stream *stream)
+{
+    enter(stream, STREAM_DECIDED);
+    vst_stream_unwatch(stream);
 }
 
 static void half_done(struct half *half, const struct vst_error *err)

@@ -27,8 +27,16 @@ struct vst_stream_user {
 };
 
 /*
- * Makes `op` decide this stream's outcome. Fails when the stream was used before or has ended (the
- * method then fails its operation with *ret_err).
+ * Makes `op` decide this stream's outcome; a method's caller does this before the method, so that
+ * a stream given to a method always ends. Fails when the stream was given to one before, or has
+ * ended.
+ */
+int vst_stream_bind(struct vst_stream *stream, struct vst_op *op, struct vst_error *ret_err);
+
+/*
+ * The method is going to use the stream, which is bound to `op`, or will be. First thing in a
+ * method: a failure before this is not told. Fails as vst_stream_bind(), or when the stream has
+ * failed since; the method then fails its operation with *ret_err.
  */
 int vst_stream_claim(struct vst_stream *stream, struct vst_op *op,
                      const struct vst_stream_user *user, struct vst_error *ret_err);
@@ -46,6 +54,8 @@ void vst_stream_expect(struct vst_stream *stream, uint64_t total);
 /* Fails it from the driver's or operation's side: failed() comes back, from the loop. */
 void vst_stream_fail(struct vst_stream *stream, const struct vst_error *err);
 
+/* For op.c only: the outcome is decided, the user is told nothing any more. */
+void vst_stream_settle(struct vst_stream *stream);
 /* For op.c only: the outcome, told to the application at once. */
 void vst_stream_conclude(struct vst_stream *stream, const struct vst_error *err);
 

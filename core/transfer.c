@@ -8,9 +8,17 @@
 /* What one read asks for: large enough to be cheap, small enough to write while it is in cache. */
 enum { CHUNK = 256 * 1024 };
 
+/* What a call into a channel costs at least: many small moves are work too. */
+enum { CALL = 4096 };
+
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+static void spend(struct vst_transfer *step, size_t n)
+{
+    step->budget -= least(step->budget, n > CALL ? n : CALL);
 }
 
 static bool take(struct vst_transfer *step)
@@ -25,7 +33,7 @@ static bool take(struct vst_transfer *step)
     if (step->in != VST_IO_OK)
         return false;
     step->taken += n;
-    step->budget -= least(n, step->budget);
+    spend(step, n);
     return true;
 }
 
@@ -40,6 +48,7 @@ static bool deliver(struct vst_transfer *step)
     if (step->out != VST_IO_OK)
         return false;
     step->delivered += n;
+    spend(step, 0);
     return true;
 }
 

@@ -7,15 +7,22 @@
 void vst_turn_init(struct vst_turn *turn, struct event_base *base, event_callback_fn fn,
                    void *opaque)
 {
+    static const struct timeval now = {0, 0};
+
     event_assign(&turn->ev, base, -1, 0, fn, opaque);
+    /* libevent keeps timers of one duration, announced as such, in a queue instead of its heap. */
+    turn->delay = event_base_init_common_timeout(base, &now);
+    if (!turn->delay)
+        turn->delay = &now;
 }
 
 void vst_turn_schedule(struct vst_turn *turn)
 {
-    static const struct timeval now = {0, 0};
-
-    if (!event_pending(&turn->ev, EV_TIMEOUT, NULL))
-        event_add(&turn->ev, &now);
+    if (event_pending(&turn->ev, EV_TIMEOUT, NULL))
+        return;
+    /* Without memory it runs out of order, but it runs. */
+    if (event_add(&turn->ev, turn->delay) < 0)
+        event_active(&turn->ev, EV_TIMEOUT, 1);
 }
 
 void vst_turn_cancel(struct vst_turn *turn)

@@ -6,6 +6,8 @@
  * A turn is a timer of zero, not event_active(): libevent runs what is activated during a pass in
  * the same pass, so an object that activated itself would keep the loop from polling. A timer
  * lets every descriptor be polled between two turns.
+ *
+ * Turns of one base run in the order in which they were scheduled.
  */
 #ifndef VST_CORE_TURN_H
 #define VST_CORE_TURN_H
@@ -15,6 +17,7 @@
 
 struct vst_turn {
     struct event ev;
+    const struct timeval *delay;
 };
 
 /* `fn` has libevent's shape; the descriptor and the flags mean nothing. Cannot fail. */
