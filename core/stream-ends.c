@@ -10,7 +10,7 @@
 
 #include "codec.h"
 
-static bool may_set(const struct half *half)
+bool vst_half_may_set(const struct half *half)
 {
     return half->stream->state == STREAM_IDLE && !half->app;
 }
@@ -25,7 +25,8 @@ static int set_end(struct half *half, struct vst_channel *ch)
 
 static int set_fd(struct half *half, int *fd)
 {
-    return may_set(half) ? set_end(half, vst_channel_any_fd(half->stream->base, fd, NULL)) : -1;
+    return vst_half_may_set(half) ? set_end(half, vst_channel_any_fd(half->stream->base, fd, NULL))
+                                  : -1;
 }
 
 int vst_stream_set_source_fd(struct vst_stream *stream, int *fd)
@@ -40,21 +41,21 @@ int vst_stream_set_sink_fd(struct vst_stream *stream, int *fd)
 
 int vst_stream_set_source_file(struct vst_stream *stream, const char *path)
 {
-    if (!may_set(&stream->up))
+    if (!vst_half_may_set(&stream->up))
         return -1;
     return set_end(&stream->up, vst_channel_open_file(stream->base, path, NULL));
 }
 
 int vst_stream_set_sink_file(struct vst_stream *stream, const char *path)
 {
-    if (!may_set(&stream->down))
+    if (!vst_half_may_set(&stream->down))
         return -1;
     return set_end(&stream->down, vst_channel_new_file(stream->base, path, 0, NULL));
 }
 
 int vst_stream_set_source_reader(struct vst_stream *stream, const struct vst_reader *reader)
 {
-    if (may_set(&stream->up) &&
+    if (vst_half_may_set(&stream->up) &&
         set_end(&stream->up, vst_channel_reader(stream->base, reader, NULL)) == 0)
         return 0;
     if (reader->release)
@@ -64,7 +65,7 @@ int vst_stream_set_source_reader(struct vst_stream *stream, const struct vst_rea
 
 int vst_stream_set_sink_writer(struct vst_stream *stream, const struct vst_writer *writer)
 {
-    if (may_set(&stream->down) &&
+    if (vst_half_may_set(&stream->down) &&
         set_end(&stream->down, vst_channel_writer(stream->base, writer, NULL)) == 0)
         return 0;
     if (writer->release)
@@ -78,19 +79,6 @@ void vst_stream_wake(struct vst_stream *stream)
         vst_channel_app_wake(stream->up.leaf);
     if (stream->down.leaf)
         vst_channel_app_wake(stream->down.leaf);
-}
-
-int vst_stream_join(struct vst_stream *from, struct vst_stream *to)
-{
-    struct vst_channel *ends[2];
-    size_t limit = from->limit < to->limit ? from->limit : to->limit;
-
-    if (!may_set(&from->down) || !may_set(&to->up) || from->base != to->base ||
-        vst_channel_pair(from->base, limit, ends, NULL) < 0)
-        return -1;
-    set_end(&from->down, ends[0]);
-    set_end(&to->up, ends[1]);
-    return 0;
 }
 
 /* ---- pushing and pulling ---- */

@@ -46,6 +46,7 @@ struct vst_stream {
     bool freed;        /* the application has let go */
     struct half up;
     struct half down;
+    struct vst_channel *relay; /* top of the end that another stream has joined to this one's up */
     struct vst_stream_user user;
     struct vst_stream_callbacks cb;
     void *opaque;
@@ -62,7 +63,12 @@ struct vst_stream {
     struct vst_progress last; /* what the pumps had counted when they went */
 };
 
-/* stream-ends.c: makes the application's end of this direction one that it pushes or pulls. */
+/* stream-join.c: the stream that feeds this one learns the outcome. */
+void vst_relay_conclude(struct vst_stream *to, const struct vst_error *err);
+
+/* stream-ends.c: whether the application may still say what this end is. */
+bool vst_half_may_set(const struct half *half);
+/* Makes the application's end of this direction one that it pushes or pulls. */
 int vst_half_use_mailbox(struct half *half, struct vst_error *ret_err);
 
 /* stream-watch.c */

@@ -108,7 +108,11 @@ int vst_stream_set_sink_writer(struct vst_stream *stream, const struct vst_write
  */
 void vst_stream_wake(struct vst_stream *stream);
 
-/* What comes down `from` goes up `to`: a relay. Both on one base. Returns as set_source_fd(). */
+/*
+ * What comes down `from` goes up `to`: a relay. Both on one base. `from` ends well only after `to`
+ * has: a guest saved by the one is not gone before it is restored by the other. Returns as
+ * set_source_fd().
+ */
 int vst_stream_join(struct vst_stream *from, struct vst_stream *to);
 
 /*
