@@ -52,3 +52,15 @@ void vst_buffer_walk(struct evbuffer *buf, size_t offset, size_t n,
             evbuffer_ptr_set(buf, &at, told, EVBUFFER_PTR_ADD);
     }
 }
+
+int vst_buffer_pieces(struct evbuffer *buf, size_t n, struct evbuffer_iovec *ret_pieces, int room)
+{
+    int found = evbuffer_peek(buf, (ev_ssize_t)n, NULL, ret_pieces, room);
+    int count = 0;
+
+    while (count < found && count < room && n) {
+        ret_pieces[count].iov_len = vst_least(ret_pieces[count].iov_len, n);
+        n -= ret_pieces[count++].iov_len;
+    }
+    return count;
+}

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two things that codecs and layers need of an evbuffer and that libevent does not give: a move
- * that notices when memory runs out, and a walk over bytes in place.
+ * What channels and codecs need of an evbuffer and libevent does not give: a move that notices when
+ * memory runs out, a walk over bytes in place, and a look at just so many bytes.
  */
 #ifndef VST_CORE_BUFFER_H
 #define VST_CORE_BUFFER_H
 
 #include <event2/buffer.h>
 #include <stddef.h>
+
+static inline size_t vst_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 /*
  * Moves the first `n` bytes of `from`, which has them, to the end of `into`. Long runs travel as
@@ -19,5 +24,11 @@ int vst_buffer_move(struct evbuffer *from, struct evbuffer *into, size_t n);
 /* Calls `fn` with each piece of the `n` bytes that begin at `offset`; the buffer has them. */
 void vst_buffer_walk(struct evbuffer *buf, size_t offset, size_t n,
                      void (*fn)(void *opaque, const void *bytes, size_t n), void *opaque);
+
+/*
+ * Where the first bytes of the buffer are, at most `n` of them and in at most `room` pieces.
+ * Returns the number of pieces.
+ */
+int vst_buffer_pieces(struct evbuffer *buf, size_t n, struct evbuffer_iovec *ret_pieces, int room);
 
 #endif

@@ -32,6 +32,7 @@
 
 #include <event2/buffer.h>
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -71,8 +72,12 @@ struct vst_channel {
     struct vst_channel *lower; /* NULL for a leaf */
     struct vst_channel *upper; /* NULL for the top of a stack */
     struct vst_listener listener[2];
-    unsigned wanted;          /* what the user waits for: mask of vst_dir */
-    struct vst_error *failed; /* the first error, allocated when it happens */
+    unsigned wanted;            /* what the user waits for: mask of vst_dir */
+    unsigned dead;              /* directions that have failed: mask of vst_dir */
+    bool ended;                 /* read() has said EOF */
+    struct vst_error *failed;   /* the first error, allocated when it happens */
+    unsigned held;              /* leaf: announcements being made through this stack */
+    struct vst_channel *doomed; /* leaf: the top of a stack that was freed while held */
 };
 
 /* For constructors: `lower` is NULL for a leaf. Cannot fail. */
@@ -96,10 +101,18 @@ void vst_channel_free(struct vst_channel **ch);
 
 /* The error after FAIL: the first in the stack, never NULL. */
 const struct vst_error *vst_channel_error(const struct vst_channel *ch);
-/* For implementations: the place to fill before returning FAIL (first error wins). */
+/*
+ * For implementations: the place to fill before returning FAIL. The first error wins: when the
+ * channel or one below has failed already, that error is what comes back. NULL when there is no
+ * memory for one; the functions of error.h take that, and the error is then "out of memory".
+ */
 struct vst_error *vst_channel_fail(struct vst_channel *ch);
 
-/* For implementations: from the loop only, tell the user that `dirs` may be ready. */
+/*
+ * For implementations: from the loop only, tell the user that `dirs` may be ready. The user may
+ * free the channel meanwhile. It is destroyed when the outermost announcement returns, so whoever
+ * announces from an event touches nothing of the channel afterwards.
+ */
 void vst_channel_announce(struct vst_channel *ch, unsigned dirs);
 /* For layers whose wants() has changed for a reason of their own. */
 void vst_channel_rearm(struct vst_channel *ch);
@@ -107,7 +120,7 @@ void vst_channel_rearm(struct vst_channel *ch);
 /* ---- leaves ---- */
 
 /* Anything that poll(2) works for: pipe, socket, terminal, character device. Takes *fd. finish()
- * shuts a socket's writing half down. */
+ * shuts a socket's writing half down; what can only be written to is closed. */
 struct vst_channel *vst_channel_fd(struct event_base *base, int *fd, struct vst_error *ret_err);
 
 /* Any descriptor: vst_channel_fd(), or vst_channel_file() if it is a regular file or block device.
@@ -130,7 +143,8 @@ struct vst_channel *vst_channel_new_file(struct event_base *base, const char *pa
                                          struct vst_error *ret_err);
 
 /* Two ends in memory: what is written to one is read from the other; each way holds at most
- * `limit` bytes. Destroying an end without finish() makes the other's read FAIL. */
+ * `limit` bytes. finish() is OK once the other end has read everything. Destroying an end without
+ * finish(), or aborting it, makes the other's read FAIL after what was written before. */
 int vst_channel_pair(struct event_base *base, size_t limit, struct vst_channel *ret_ends[2],
                      struct vst_error *ret_err);
 

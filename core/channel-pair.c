@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Two channels in memory, end to end. Bytes wait in the end that will read them. Each end lives as
+ * long as its owner wants; what it has to say at its own end it leaves with the other.
+ */
+#include "leaf.h"
+
+#include <stdlib.h>
+
+#include "buffer.h"
+
+/* What the other end has said about the bytes it writes. */
+enum verdict {
+    MORE_MAY_COME,
+    COMPLETE,   /* it has finished: EOF after what is held */
+    INCOMPLETE, /* it was aborted or destroyed: FAIL after what is held */
+};
+
+struct end {
+    struct vst_leaf leaf;
+    struct end *peer; /* NULL once destroyed */
+    struct evbuffer *held;
+    size_t limit;
+    enum verdict verdict;
+    struct vst_error *why; /* it was aborted, if INCOMPLETE; may be missing */
+    bool delivered;        /* the other end was destroyed after it had read all that we finished */
+};
+
+static struct end *end_of(struct vst_channel *ch)
+{
+    return (struct end *)ch;
+}
+
+static size_t room(const struct end *end)
+{
+    size_t held = evbuffer_get_length(end->peer->held);
+
+    return held < end->limit ? end->limit - held : 0;
+}
+
+static bool finished(const struct end *end)
+{
+    return end->peer->verdict == COMPLETE;
+}
+
+static unsigned ready(const struct vst_leaf *leaf)
+{
+    const struct end *end = (const struct end *)leaf;
+    unsigned dirs = 0;
+
+    if (evbuffer_get_length(end->held) || end->verdict != MORE_MAY_COME)
+        dirs |= VST_READ;
+    if (!end->peer)
+        return dirs | VST_WRITE;
+    if (finished(end) ? !evbuffer_get_length(end->peer->held) : room(end) > 0)
+        dirs |= VST_WRITE;
+    return dirs;
+}
+
+static enum vst_io move(struct vst_channel *ch, struct evbuffer *from, struct evbuffer *to,
+                        size_t max, size_t *ret_n)
+{
+    size_t n = vst_least(max, evbuffer_get_length(from));
+
+    if (vst_buffer_move(from, to, n) < 0) {
+        vst_error_no_memory(vst_channel_fail(ch));
+        return VST_IO_FAIL;
+    }
+    *ret_n = n;
+    return VST_IO_OK;
+}
+
+static enum vst_io at_end(struct end *end)
+{
+    static const struct vst_error gone = {
+        .code = VST_ERR_TRUNCATED,
+        .text = "the other end of the pair went away without saying that it had finished",
+    };
+
+    if (end->verdict == MORE_MAY_COME)
+        return VST_IO_AGAIN;
+    if (end->verdict == COMPLETE)
+        return VST_IO_EOF;
+    vst_error_copy(vst_channel_fail(&end->leaf.ch), end->why ? end->why : &gone);
+    return VST_IO_FAIL;
+}
+
+static enum vst_io pair_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
+                             size_t *ret_n)
+{
+    struct end *end = end_of(ch);
+    enum vst_io io;
+
+    if (!evbuffer_get_length(end->held))
+        return at_end(end);
+    io = move(ch, end->held, into, max, ret_n);
+    if (end->peer)
+        vst_leaf_wake(&end->peer->leaf);
+    return io;
+}
+
+static enum vst_io fail_lost(struct vst_channel *ch)
+{
+    vst_error_set(vst_channel_fail(ch), VST_ERR_LOST, "the other end of the pair is gone");
+    return VST_IO_FAIL;
+}
+
+static enum vst_io pair_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
+                              size_t *ret_n)
+{
+    struct end *end = end_of(ch);
+    enum vst_io io;
+    size_t free_bytes;
+
+    if (!end->peer)
+        return fail_lost(ch);
+    if (finished(end)) {
+        vst_error_set(vst_channel_fail(ch), VST_ERR_STATE, "written to after its end");
+        return VST_IO_FAIL;
+    }
+    free_bytes = room(end);
+    if (!free_bytes)
+        return VST_IO_AGAIN;
+    io = move(ch, from, end->peer->held, vst_least(max, free_bytes), ret_n);
+    vst_leaf_wake(&end->peer->leaf);
+    return io;
+}
+
+static enum vst_io pair_finish(struct vst_channel *ch)
+{
+    struct end *end = end_of(ch);
+
+    if (end->delivered)
+        return VST_IO_OK;
+    if (!end->peer)
+        return fail_lost(ch);
+    end->peer->verdict = COMPLETE;
+    vst_leaf_wake(&end->peer->leaf);
+    return evbuffer_get_length(end->peer->held) ? VST_IO_AGAIN : VST_IO_OK;
+}
+
+/* Tells the reader that what this end wrote is not all there should have been. */
+static void pair_abort(struct vst_channel *ch, const struct vst_error *why)
+{
+    struct end *peer = end_of(ch)->peer;
+
+    if (!peer || peer->verdict == INCOMPLETE)
+        return;
+    peer->verdict = INCOMPLETE;
+    peer->why = malloc(sizeof(*peer->why));
+    if (peer->why)
+        *peer->why = *why;
+    vst_leaf_wake(&peer->leaf);
+}
+
+static void leave(struct end *end)
+{
+    struct end *peer = end->peer;
+
+    if (!peer)
+        return;
+    if (peer->verdict == MORE_MAY_COME)
+        peer->verdict = INCOMPLETE;
+    peer->delivered = end->verdict == COMPLETE && !evbuffer_get_length(end->held);
+    peer->peer = NULL;
+    vst_leaf_wake(&peer->leaf);
+}
+
+static void pair_destroy(struct vst_channel *ch)
+{
+    struct end *end = end_of(ch);
+
+    leave(end);
+    vst_leaf_fini(&end->leaf);
+    evbuffer_free(end->held);
+    free(end->why);
+    free(end);
+}
+
+static const struct vst_channel_ops pair_ops = {
+    .name = "pair",
+    .read = pair_read,
+    .write = pair_write,
+    .finish = pair_finish,
+    .abort = pair_abort,
+    .destroy = pair_destroy,
+    .arm = vst_leaf_arm,
+};
+
+static struct end *end_new(struct event_base *base, size_t limit)
+{
+    struct end *end = calloc(1, sizeof(*end));
+
+    if (!end)
+        return NULL;
+    end->held = evbuffer_new();
+    if (!end->held) {
+        free(end);
+        return NULL;
+    }
+    vst_leaf_init(&end->leaf, &pair_ops, base, ready);
+    end->limit = limit;
+    return end;
+}
+
+int vst_channel_pair(struct event_base *base, size_t limit, struct vst_channel *ret_ends[2],
+                     struct vst_error *ret_err)
+{
+    struct end *a = end_new(base, limit);
+    struct end *b = end_new(base, limit);
+
+    if (!a || !b) {
+        if (a)
+            pair_destroy(&a->leaf.ch);
+        if (b)
+            pair_destroy(&b->leaf.ch);
+        return vst_error_no_memory(ret_err);
+    }
+    a->peer = b;
+    b->peer = a;
+    ret_ends[0] = &a->leaf.ch;
+    ret_ends[1] = &b->leaf.ch;
+    return 0;
+}
