@@ -6,6 +6,7 @@
  */
 #include "command-line.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +17,14 @@ struct machine {
     const char *prefix;
     const char *display; /* a screen that screenshots can be taken of */
     const char *virtio;  /* the transport of virtio devices */
+    int ide_units;       /* disks on each IDE bus */
     bool needs_fdc;      /* has no floppy controller of its own */
 };
 
 static const struct machine machines[] = {
-    {"pc-q35", "std", "pci", true},       {"q35", "std", "pci", true}, {"pc", "std", "pci", false},
-    {"microvm", "none", "device", false}, {"", "none", "pci", false},
+    {"pc-q35", "std", "pci", 1, true}, {"q35", "std", "pci", 1, true},
+    {"pc", "std", "pci", 2, false},    {"microvm", "none", "device", 1, false},
+    {"", "none", "pci", 1, false},
 };
 
 /* A list of words that grows; the first failure stays. */
@@ -126,37 +129,41 @@ static void add_sockets(struct words *words, const struct vst_definition *def)
     add_option(words, "-serial", "chardev:console");
 }
 
-/* What a read-only disk is on IDE is a CD: QEMU has no other there. */
+/* What a read-only disk is on IDE is a CD: QEMU has no other there. `before`: the disks on the same
+ * bus that came first. */
 static void add_disk_device(struct words *words, const struct vst_disk *disk,
-                            const struct machine *machine)
+                            const struct machine *machine, int before)
 {
-    const char *model = disk->bus;
+    const char *name = disk->name;
 
-    if (strcmp(disk->bus, "ide") == 0)
-        model = disk->readonly ? "ide-cd" : "ide-hd";
-    else if (strcmp(disk->bus, "scsi") == 0)
-        model = "scsi-hd";
     if (strcmp(disk->bus, "virtio") == 0)
-        add_format(words, "-device", "virtio-blk-%s,id=%s,drive=%s", machine->virtio, disk->name,
-                   disk->name);
+        add_format(words, "-device", "virtio-blk-%s,id=%s,drive=%s", machine->virtio, name, name);
+    else if (strcmp(disk->bus, "ide") == 0)
+        add_format(words, "-device", "ide-%s,id=%s,drive=%s,bus=ide.%d,unit=%d",
+                   disk->readonly ? "cd" : "hd", name, name, before / machine->ide_units,
+                   before % machine->ide_units);
+    else if (strcmp(disk->bus, "scsi") == 0)
+        add_format(words, "-device", "scsi-hd,id=%s,drive=%s", name, name);
     else
-        add_format(words, "-device", "%s,id=%s,drive=%s", model, disk->name, disk->name);
+        add_format(words, "-device", "floppy,id=%s,drive=%s", name, name);
 }
 
-static bool has_bus(const struct vst_definition *def, const char *bus)
+/* How many of the first `most` disks are on this bus. */
+static int count_on(const char *bus, const struct vst_definition *def, int most)
 {
-    for (struct vst_disk **disk = def->disks; disk && *disk; disk++)
-        if (strcmp((*disk)->bus, bus) == 0)
-            return true;
-    return false;
+    int count = 0;
+
+    for (int i = 0; i < most && def->disks && def->disks[i]; i++)
+        count += strcmp(def->disks[i]->bus, bus) == 0;
+    return count;
 }
 
 static void add_disks(struct words *words, const struct vst_definition *def,
                       const struct machine *machine)
 {
-    if (has_bus(def, "scsi"))
+    if (count_on("scsi", def, INT_MAX))
         add_format(words, "-device", "virtio-scsi-%s", machine->virtio);
-    if (machine->needs_fdc && has_bus(def, "floppy"))
+    if (machine->needs_fdc && count_on("floppy", def, INT_MAX))
         add_option(words, "-device", "isa-fdc");
     for (int i = 0; def->disks && def->disks[i]; i++) {
         const struct vst_disk *disk = def->disks[i];
@@ -167,7 +174,7 @@ static void add_disks(struct words *words, const struct vst_definition *def,
                    "driver=%s,node-name=%s,read-only=%s,file.driver=file,"
                    "file.filename=/dev/fdset/%d",
                    disk->format, disk->name, disk->readonly ? "on" : "off", fd);
-        add_disk_device(words, disk, machine);
+        add_disk_device(words, disk, machine, count_on(disk->bus, def, i));
     }
 }
 

@@ -111,8 +111,8 @@ static void each_bus_has_its_device(void **state)
     } rows[] = {
         {"pc", "virtio", "false", "-device virtio-blk-pci,id=d,drive=d"},
         {"microvm", "virtio", "false", "-device virtio-blk-device,id=d,drive=d"},
-        {"pc-q35-7.2", "ide", "false", "-device ide-hd,id=d,drive=d"},
-        {"pc", "ide", "true", "-device ide-cd,id=d,drive=d"},
+        {"pc-q35-7.2", "ide", "false", "-device ide-hd,id=d,drive=d,bus=ide.0,unit=0"},
+        {"pc", "ide", "true", "-device ide-cd,id=d,drive=d,bus=ide.0,unit=0"},
         {"pc", "scsi", "true", "-device scsi-hd,id=d,drive=d"},
         {"pc", "scsi", "false", "-device virtio-scsi-pci"},
         {"microvm", "scsi", "false", "-device virtio-scsi-device"},
@@ -131,6 +131,19 @@ static void each_bus_has_its_device(void **state)
         if (!has(text, rows[i].phrase))
             fail_msg("%s on %s lacks %s", rows[i].bus, rows[i].machine, rows[i].phrase);
     }
+}
+
+static void ide_disks_spread_over_the_buses_of_the_machine(void **state)
+{
+#define DISK(name) "{\"name\":\"" name "\",\"file\":\"/d\",\"format\":\"raw\",\"bus\":\"ide\"}"
+#define DISKS "\"accel\":\"tcg\",\"disks\":[" DISK("a") "," DISK("b") "," DISK("c") "]}"
+    (void)state;
+    assert_true(
+        has(HEAD "\"machine\":\"pc\"," DISKS, "-device ide-hd,id=b,drive=b,bus=ide.0,unit=1"));
+    assert_true(
+        has(HEAD "\"machine\":\"pc\"," DISKS, "-device ide-hd,id=c,drive=c,bus=ide.1,unit=0"));
+    assert_true(
+        has(HEAD "\"machine\":\"q35\"," DISKS, "-device ide-hd,id=c,drive=c,bus=ide.2,unit=0"));
 }
 
 static struct vst_definition *with_disk(const char *file, const char *readonly, const char *log)
@@ -205,6 +218,7 @@ int main(void)
         VST_TEST(every_member_gives_its_words),
         VST_TEST(a_console_without_a_log_has_no_fdset),
         VST_TEST(each_bus_has_its_device),
+        VST_TEST(ide_disks_spread_over_the_buses_of_the_machine),
         VST_TEST(files_are_open_in_the_mode_that_qemu_asks_for),
         VST_TEST(what_cannot_be_a_disk_is_an_error_that_names_it),
     };
