@@ -8,6 +8,7 @@
 #include <virstream/connection.h>
 #include <virstream/domain.h>
 #include <virstream/error.h>
+#include <virstream/image.h>
 #include <virstream/io.h>
 #include <virstream/layer.h>
 #include <virstream/op.h>
