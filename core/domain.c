@@ -75,7 +75,7 @@ static void free_infos(void *value, size_t count)
     free(value);
 }
 
-void vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name, const char *uuid)
+int vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name, const char *uuid)
 {
     struct vst_domain *domain = calloc(1, sizeof(*domain));
     struct vst_error err = {0};
@@ -83,13 +83,14 @@ void vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *nam
     if (!domain) {
         vst_error_no_memory(&err);
         vst_op_fail(op, &err);
-        return;
+        return -1;
     }
     domain->conn = conn;
     vst_conn_ref(conn);
     strncpy(domain->name, name, sizeof(domain->name) - 1);
     strncpy(domain->uuid, uuid, sizeof(domain->uuid) - 1);
     vst_op_succeed(op, (struct vst_result){domain, 1, free_domain});
+    return 0;
 }
 
 void vst_driver_infos(struct vst_op *op, const struct vst_domain_info *infos, size_t count)

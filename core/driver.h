@@ -52,9 +52,8 @@ struct vst_driver {
 /* All drivers, NULL at the end; drivers/drivers.c. */
 extern const struct vst_driver *const vst_drivers[];
 
-/* Success with a domain; fails the operation without memory. */
-void vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name,
-                       const char *uuid);
+/* Success with a domain. Without memory it fails the operation instead and returns -1, else 0. */
+int vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name, const char *uuid);
 /* Success with `count` infos, copied. */
 void vst_driver_infos(struct vst_op *op, const struct vst_domain_info *infos, size_t count);
 

@@ -3,7 +3,9 @@
  * The list of drivers: the one file that knows them all, so that core/ knows none.
  */
 #include "core/driver.h"
+#include "drivers/test/driver.h"
 
 const struct vst_driver *const vst_drivers[] = {
+    &vst_test_driver,
     NULL,
 };

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The test driver: guests in memory, for applications' own tests and for measuring. The same
+ * methods, life-cycle and errors as a real driver, with no QEMU, no file and no descriptor.
+ *
+ *     test:///                        one running guest "test1" with 1 MiB of state
+ *     test:///?domains=3&memory=64K   "test1" to "test3" with 64 KiB each
+ */
+#include "driver.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+
+enum { MIB = 1024 * 1024, MOST_DOMAINS = 100000 };
+#define MOST_MEMORY (UINT64_C(1) << 40)
+
+/* ---- opening and closing ---- */
+
+/* "test<number>", the same each time. */
+static int add_guest(struct vst_test_host *host, unsigned number, uint64_t memory,
+                     struct vst_error *ret_err)
+{
+    char text[256];
+    int length = snprintf(text, sizeof(text),
+                          "{\"name\":\"test%u\",\"uuid\":\"00000000-0000-4000-8000-%012u\","
+                          "\"machine\":\"test\",\"accel\":\"tcg\",\"memory-mib\":%" PRIu64
+                          ",\"vcpus\":1,\"console\":{}}",
+                          number, number, (memory + MIB - 1) / MIB);
+    struct vst_definition *def = vst_definition_parse(text, (size_t)length, ret_err);
+    struct vst_test_guest *guest = def ? vst_test_guest_new(host, &def, ret_err) : NULL;
+
+    vst_definition_free(&def);
+    if (!guest)
+        return -1;
+    guest->identity.size = memory;
+    vst_test_guest_set_state(guest, VST_DOMAIN_RUNNING);
+    return 0;
+}
+
+static int check_number(const struct vst_uri *uri, const char *name, uint64_t number, uint64_t most,
+                        struct vst_error *ret_err)
+{
+    if (number <= most)
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_INVALID, "%s: %s: at most %" PRIu64, uri->text, name,
+                         most);
+}
+
+static int fill(struct vst_test_host *host, const struct vst_uri *uri, struct vst_error *ret_err)
+{
+    static const char *const allowed[] = {"domains", "memory", NULL};
+    uint64_t domains, memory;
+
+    if (uri->user || uri->host || uri->port >= 0 || (uri->path && strcmp(uri->path, "/") != 0))
+        return vst_error_set(ret_err, VST_ERR_INVALID,
+                             "%s: the test driver has no host, user or path; it is test:///",
+                             uri->text);
+    if (vst_uri_check(uri, allowed, ret_err) < 0 ||
+        vst_uri_get_size(uri, "domains", 1, &domains, ret_err) < 0 ||
+        vst_uri_get_size(uri, "memory", MIB, &memory, ret_err) < 0 ||
+        check_number(uri, "domains", domains, MOST_DOMAINS, ret_err) < 0 ||
+        check_number(uri, "memory", memory, MOST_MEMORY, ret_err) < 0)
+        return -1;
+    for (unsigned i = 1; i <= domains; i++)
+        if (add_guest(host, i, memory ? memory : 1, ret_err) < 0)
+            return -1;
+    return 0;
+}
+
+static void host_free(struct vst_test_host *host)
+{
+    while (!TAILQ_EMPTY(&host->guests))
+        vst_test_guest_free(host, TAILQ_FIRST(&host->guests));
+    free(host);
+}
+
+static void test_open(struct vst_conn *conn, struct vst_op *op)
+{
+    struct vst_test_host *host = calloc(1, sizeof(*host));
+    struct vst_error err = {0};
+
+    if (!host) {
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+        return;
+    }
+    host->conn = conn;
+    TAILQ_INIT(&host->guests);
+    if (fill(host, conn->uri, &err) < 0) {
+        host_free(host);
+        vst_op_fail(op, &err);
+        return;
+    }
+    conn->impl = host;
+    vst_op_done(op);
+}
+
+static void test_close(struct vst_conn *conn)
+{
+    host_free(conn->impl);
+    vst_conn_closed(conn);
+}
+
+/* ---- finding ---- */
+
+static void test_list(struct vst_conn *conn, struct vst_op *op)
+{
+    struct vst_test_host *host = conn->impl;
+    struct vst_domain_info *infos;
+    struct vst_test_guest *guest;
+    size_t count = 0;
+    struct vst_error err = {0};
+
+    TAILQ_FOREACH(guest, &host->guests, link)
+    count++;
+    infos = calloc(count ? count : 1, sizeof(*infos));
+    if (!infos) {
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+        return;
+    }
+    count = 0;
+    TAILQ_FOREACH(guest, &host->guests, link)
+    vst_test_guest_get_info(guest, &infos[count++]);
+    vst_driver_infos(op, infos, count);
+    free(infos);
+}
+
+static void test_get_info(struct vst_conn *conn, const char *name, struct vst_op *op)
+{
+    struct vst_error err = {0};
+    struct vst_test_guest *guest = vst_test_guest_find(conn->impl, name, &err);
+    struct vst_domain_info info;
+
+    if (!guest) {
+        vst_op_fail(op, &err);
+        return;
+    }
+    vst_test_guest_get_info(guest, &info);
+    vst_driver_infos(op, &info, 1);
+}
+
+static void test_lookup(struct vst_conn *conn, const char *name_or_uuid, struct vst_op *op)
+{
+    struct vst_error err = {0};
+    struct vst_test_guest *guest = vst_test_guest_find(conn->impl, name_or_uuid, &err);
+
+    if (guest)
+        vst_driver_domain(conn, op, guest->identity.name, guest->identity.uuid);
+    else
+        vst_op_fail(op, &err);
+}
+
+/* ---- starting and controlling: from the loop, because they cause events ---- */
+
+struct call {
+    struct vst_turn turn;
+    struct vst_test_host *host;
+    struct vst_op *op;
+    struct vst_definition *def; /* start */
+    bool paused;
+    enum vst_control what; /* control */
+    char name[64];
+};
+
+static int do_start(struct call *call, struct vst_error *ret_err)
+{
+    struct vst_test_guest *guest = vst_test_guest_new(call->host, &call->def, ret_err);
+
+    if (!guest)
+        return -1;
+    if (vst_driver_domain(call->host->conn, call->op, guest->identity.name,
+                          guest->identity.uuid) < 0) {
+        vst_test_guest_free(call->host, guest);
+        return 0;
+    }
+    if (!call->paused)
+        vst_test_guest_set_state(guest, VST_DOMAIN_RUNNING);
+    vst_test_console_print(guest->console, "started\n");
+    vst_test_guest_tell(call->host, guest, VST_EVENT_STARTED, call->paused ? "paused" : "");
+    return 0;
+}
+
+static void change(struct call *call, struct vst_test_guest *guest, enum vst_domain_state state,
+                   enum vst_event_kind kind)
+{
+    if (guest->state == state)
+        return;
+    vst_test_guest_set_state(guest, state);
+    vst_test_guest_tell(call->host, guest, kind, "");
+}
+
+static void end(struct call *call, struct vst_test_guest *guest, const char *reason)
+{
+    vst_test_guest_tell(call->host, guest, VST_EVENT_STOPPED, reason);
+    vst_test_guest_free(call->host, guest);
+}
+
+static int do_control(struct call *call, struct vst_error *ret_err)
+{
+    struct vst_test_guest *guest;
+
+    if (call->what == VST_DESTROY)
+        guest = vst_test_guest_find(call->host, call->name, ret_err);
+    else
+        guest = vst_test_guest_find_idle(call->host, call->name, ret_err);
+    if (!guest)
+        return -1;
+    if (call->what == VST_SHUTDOWN && guest->state != VST_DOMAIN_RUNNING)
+        return vst_error_set(ret_err, VST_ERR_STATE,
+                             "%s: it is paused and would not hear of it; resume or destroy it",
+                             call->name);
+    vst_op_done(call->op);
+    if (call->what == VST_SUSPEND)
+        change(call, guest, VST_DOMAIN_PAUSED, VST_EVENT_SUSPENDED);
+    else if (call->what == VST_RESUME)
+        change(call, guest, VST_DOMAIN_RUNNING, VST_EVENT_RESUMED);
+    else
+        end(call, guest, call->what == VST_SHUTDOWN ? "shut down" : "destroyed");
+    return 0;
+}
+
+static void call_turn(evutil_socket_t fd, short what, void *opaque)
+{
+    struct call *call = opaque;
+    struct vst_error err = {0};
+    int result;
+
+    (void)fd, (void)what;
+    result = call->name[0] ? do_control(call, &err) : do_start(call, &err);
+    if (result < 0)
+        vst_op_fail(call->op, &err);
+    vst_definition_free(&call->def);
+    free(call);
+}
+
+static struct call *call_new(struct vst_conn *conn, struct vst_op *op, struct vst_error *ret_err)
+{
+    struct call *call = calloc(1, sizeof(*call));
+
+    if (!call) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    call->host = conn->impl;
+    call->op = op;
+    vst_turn_init(&call->turn, conn->base, call_turn, call);
+    vst_turn_schedule(&call->turn);
+    return call;
+}
+
+static void test_start(struct vst_conn *conn, const char *definition,
+                       const struct vst_start_options *opt, struct vst_op *op)
+{
+    struct vst_error err = {0};
+    struct vst_definition *def = vst_definition_parse(definition, strlen(definition), &err);
+    struct call *call = def ? call_new(conn, op, &err) : NULL;
+
+    if (!call) {
+        vst_definition_free(&def);
+        vst_op_fail(op, &err);
+        return;
+    }
+    call->def = def;
+    call->paused = opt->paused;
+}
+
+static void test_control(struct vst_conn *conn, const char *name, enum vst_control what,
+                         struct vst_op *op)
+{
+    struct vst_error err = {0};
+    struct call *call = call_new(conn, op, &err);
+
+    if (!call) {
+        vst_op_fail(op, &err);
+        return;
+    }
+    call->what = what;
+    snprintf(call->name, sizeof(call->name), "%s", name);
+}
+
+const struct vst_driver vst_test_driver = {
+    .name = "test",
+    .open = test_open,
+    .close = test_close,
+    .list = test_list,
+    .get_info = test_get_info,
+    .lookup = test_lookup,
+    .start = test_start,
+    .restore = vst_test_restore,
+    .control = test_control,
+    .save = vst_test_save,
+    .open_console = vst_test_open_console,
+    .screenshot = vst_test_screenshot,
+};
