@@ -23,7 +23,8 @@ struct end {
     size_t limit;
     enum verdict verdict;
     struct vst_error *why; /* it was aborted, if INCOMPLETE; may be missing */
-    bool delivered;        /* the other end was destroyed after it had read all that we finished */
+    bool taken;            /* it has read the end */
+    bool delivered;        /* the other end had done so, and was destroyed */
 };
 
 static struct end *end_of(struct vst_channel *ch)
@@ -52,7 +53,7 @@ static unsigned ready(const struct vst_leaf *leaf)
         dirs |= VST_READ;
     if (!end->peer)
         return dirs | VST_WRITE;
-    if (finished(end) ? !evbuffer_get_length(end->peer->held) : room(end) > 0)
+    if (finished(end) ? end->peer->taken : room(end) > 0)
         dirs |= VST_WRITE;
     return dirs;
 }
@@ -79,8 +80,12 @@ static enum vst_io at_end(struct end *end)
 
     if (end->verdict == MORE_MAY_COME)
         return VST_IO_AGAIN;
-    if (end->verdict == COMPLETE)
+    if (end->verdict == COMPLETE) {
+        end->taken = true;
+        if (end->peer)
+            vst_leaf_wake(&end->peer->leaf);
         return VST_IO_EOF;
+    }
     vst_error_copy(vst_channel_fail(&end->leaf.ch), end->why ? end->why : &gone);
     return VST_IO_FAIL;
 }
@@ -136,7 +141,7 @@ static enum vst_io pair_finish(struct vst_channel *ch)
         return fail_lost(ch);
     end->peer->verdict = COMPLETE;
     vst_leaf_wake(&end->peer->leaf);
-    return evbuffer_get_length(end->peer->held) ? VST_IO_AGAIN : VST_IO_OK;
+    return end->peer->taken ? VST_IO_OK : VST_IO_AGAIN;
 }
 
 /* Tells the reader that what this end wrote is not all there should have been. */
@@ -161,7 +166,7 @@ static void leave(struct end *end)
         return;
     if (peer->verdict == MORE_MAY_COME)
         peer->verdict = INCOMPLETE;
-    peer->delivered = end->verdict == COMPLETE && !evbuffer_get_length(end->held);
+    peer->delivered = end->taken;
     peer->peer = NULL;
     vst_leaf_wake(&peer->leaf);
 }

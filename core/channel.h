@@ -143,8 +143,9 @@ struct vst_channel *vst_channel_new_file(struct event_base *base, const char *pa
                                          struct vst_error *ret_err);
 
 /* Two ends in memory: what is written to one is read from the other; each way holds at most
- * `limit` bytes. finish() is OK once the other end has read everything. Destroying an end without
- * finish(), or aborting it, makes the other's read FAIL after what was written before. */
+ * `limit` bytes. finish() is OK once the other end has read everything, EOF included. Destroying
+ * an end without finish(), or aborting it, makes the other's read FAIL after what was written
+ * before. */
 int vst_channel_pair(struct event_base *base, size_t limit, struct vst_channel *ret_ends[2],
                      struct vst_error *ret_err);
 
