@@ -8,6 +8,7 @@
 #include "qmp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -499,8 +500,11 @@ struct vst_qmp *vst_qmp_new(struct event_base *base, int *fd, const struct vst_q
                             void *opaque, struct vst_error *ret_err)
 {
     struct vst_qmp *qmp;
+    int flags;
 
-    if (evutil_make_socket_nonblocking(*fd) < 0 || evutil_make_socket_closeonexec(*fd) < 0) {
+    flags = fcntl(*fd, F_GETFL);
+    if (flags < 0 || fcntl(*fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        fcntl(*fd, F_SETFD, FD_CLOEXEC) < 0) {
         vst_error_system(ret_err, errno, "QEMU's monitor");
         return NULL;
     }

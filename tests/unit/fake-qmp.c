@@ -28,7 +28,7 @@ struct vst_fake_qmp {
     bool negotiated;
     bool left;
     bool closing;
-    size_t pace;
+    size_t pace; /* 0: none */
     struct rule rules[RULES_MAX];
     size_t rule_count;
     char *heard[HEARD_MAX]; /* names of commands */
@@ -66,24 +66,44 @@ static void discard_input(struct vst_fake_qmp *fake)
         ;
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *opaque)
+/* As far as the pace and the socket allow. */
+static ssize_t write_some(struct vst_fake_qmp *fake)
 {
-    struct vst_fake_qmp *fake = opaque;
-    int n = 0;
+    struct evbuffer_iovec piece;
+    size_t done = 0;
+    ssize_t n = 0;
 
-    (void)what;
-    if (evbuffer_get_length(fake->out) > 0)
-        n = evbuffer_write_atmost(fake->out, fd, (ev_ssize_t)fake->pace);
-    if (n < 0 && errno != EAGAIN) {
+    while (n >= 0 && evbuffer_get_length(fake->out) > 0 && (!fake->pace || done < fake->pace)) {
+        evbuffer_peek(fake->out, 1, NULL, &piece, 1);
+        if (fake->pace && piece.iov_len > fake->pace - done)
+            piece.iov_len = fake->pace - done;
+        n = send(fake->fd, piece.iov_base, piece.iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n > 0)
+            evbuffer_drain(fake->out, (size_t)n);
+        done += piece.iov_len;
+    }
+    return n;
+}
+
+/* Closes when all is out, if it is to close. */
+static void flush(struct vst_fake_qmp *fake)
+{
+    if (write_some(fake) < 0 && errno != EAGAIN) {
         fake->left = true;
         shut(fake);
-        return;
+    } else if (evbuffer_get_length(fake->out) > 0) {
+        event_add(fake->writable, NULL);
+    } else {
+        event_del(fake->writable);
+        if (fake->closing)
+            shut(fake);
     }
-    if (evbuffer_get_length(fake->out) > 0)
-        return;
-    event_del(fake->writable);
-    if (fake->closing)
-        shut(fake);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *opaque)
+{
+    (void)fd, (void)what;
+    flush(opaque);
 }
 
 static void say(struct vst_fake_qmp *fake, const char *text, long long id)
@@ -96,7 +116,7 @@ static void say(struct vst_fake_qmp *fake, const char *text, long long id)
     }
     evbuffer_add(fake->out, text, strlen(text));
     if (fake->fd >= 0)
-        event_add(fake->writable, NULL);
+        flush(fake);
 }
 
 void vst_fake_qmp_say(struct vst_fake_qmp *fake, const char *text)
@@ -115,7 +135,7 @@ void vst_fake_qmp_flood(struct vst_fake_qmp *fake, char byte, size_t count)
         evbuffer_add_reference(fake->out, fake->flood, n, NULL, NULL);
     }
     if (fake->fd >= 0)
-        event_add(fake->writable, NULL);
+        flush(fake);
 }
 
 static void finish(struct vst_fake_qmp *fake, enum vst_fake_end end)
@@ -126,7 +146,7 @@ static void finish(struct vst_fake_qmp *fake, enum vst_fake_end end)
     if (end == VST_FAKE_CLOSE)
         discard_input(fake);
     fake->closing = true;
-    event_add(fake->writable, NULL);
+    flush(fake);
 }
 
 void vst_fake_qmp_close(struct vst_fake_qmp *fake)
@@ -294,6 +314,11 @@ unsigned vst_fake_qmp_count(const struct vst_fake_qmp *fake, const char *command
     return count;
 }
 
+size_t vst_fake_qmp_unsent(const struct vst_fake_qmp *fake)
+{
+    return evbuffer_get_length(fake->out);
+}
+
 bool vst_fake_qmp_left(const struct vst_fake_qmp *fake)
 {
     return fake->left;
@@ -308,7 +333,6 @@ struct vst_fake_qmp *vst_fake_qmp_new(struct event_base *base, const char *greet
     evutil_make_socket_nonblocking(fds[0]);
     fake->fd = fds[0];
     fake->passed_fd = -1;
-    fake->pace = 1 << 16;
     fake->tokener = json_tokener_new();
     fake->out = evbuffer_new();
     fake->readable = event_new(base, fds[0], EV_READ | EV_PERSIST, on_readable, fake);

@@ -78,6 +78,8 @@ void vst_fake_qmp_refuse(struct vst_fake_qmp *fake);
 
 /* How often a command came; NULL: all of them, qmp_capabilities included. */
 unsigned vst_fake_qmp_count(const struct vst_fake_qmp *fake, const char *command);
+/* Bytes of what it has said that are not in the socket yet. */
+size_t vst_fake_qmp_unsent(const struct vst_fake_qmp *fake);
 /* Whether the client has closed its end. */
 bool vst_fake_qmp_left(const struct vst_fake_qmp *fake);
 

@@ -1,313 +1,412 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The QMP client against a fake server in the same loop. What the client tells is written down in
- * order, as in "ready(7.2.22) STOP stop={} closed(driver)", and tests compare that.
+ * The QMP client's usual course, its bounds, its deadlines, and the descriptors it passes.
  */
-#include "test.h"
+#include "qmp-talk.h"
 
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "drivers/qemu/qmp.h"
-#include "fake-qmp.h"
-
-enum { ASKS_MAX = VST_QMP_PENDING_MAX + 8 };
-
-struct talk;
-
-/* One command, as its sender sees it. */
-struct ask {
-    struct talk *talk;
-    const char *name;
-    struct vst_error err;
-};
-
-struct talk {
-    struct event_base *base;
-    struct vst_fake_qmp *fake;
-    struct vst_qmp *qmp;
-    char log[8192];
-    struct ask asks[ASKS_MAX];
-    unsigned asked;
-    struct vst_error closed;
-    unsigned events;
-    /* Called at the end of the callback whose entry in the log this is. */
-    const char *when;
-    void (*then)(struct talk *talk);
-};
-
-__attribute__((format(printf, 2, 3))) static void note(struct talk *talk, const char *format, ...)
-{
-    size_t used = strlen(talk->log);
-    const char *entry = talk->log + used + (used > 0);
-    va_list args;
-
-    if (used > 0)
-        talk->log[used++] = ' ';
-    va_start(args, format);
-    vsnprintf(talk->log + used, sizeof(talk->log) - used, format, args);
-    va_end(args);
-    if (talk->when && !strcmp(entry, talk->when)) {
-        talk->when = NULL;
-        talk->then(talk);
-    }
-}
-
-static void on_ready(void *opaque, const char *version)
-{
-    note(opaque, "ready(%s)", version);
-}
-
-static void on_event(void *opaque, const char *name, struct json_object *data, double seconds)
-{
-    struct talk *talk = opaque;
-
-    (void)data;
-    assert_true(seconds == 1700000000.25);
-    talk->events++;
-    if (strcmp(name, "UNLOGGED"))
-        note(talk, "%s", name);
-}
-
-static void on_closed(void *opaque, const struct vst_error *err)
-{
-    struct talk *talk = opaque;
-
-    assert_int_equal(talk->closed.code, VST_ERR_OK);
-    assert_int_equal(err->side, VST_SIDE_QEMU);
-    talk->closed = *err;
-    note(talk, "closed(%s)", vst_code_name(err->code));
-}
-
-static const struct vst_qmp_cb callbacks = {on_ready, on_event, on_closed};
-
-static void on_reply(void *opaque, struct json_object *value, const struct vst_error *err)
-{
-    struct ask *ask = opaque;
-
-    assert_true(!err || !value);
-    if (err)
-        ask->err = *err;
-    if (err)
-        note(ask->talk, "%s=%s", ask->name, vst_code_name(err->code));
-    else
-        note(ask->talk, "%s=%s", ask->name,
-             json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN));
-}
-
-static struct ask *new_ask(struct talk *talk, const char *name)
-{
-    struct ask *ask = &talk->asks[talk->asked++];
-
-    assert_true(talk->asked < ASKS_MAX);
-    *ask = (struct ask){.talk = talk, .name = name};
-    return ask;
-}
-
-/* Sends within so many seconds; the sender, for its error. */
-static struct ask *ask_within(struct talk *talk, const char *command, double seconds)
-{
-    struct ask *ask = new_ask(talk, command);
-    struct vst_qmp_reply reply = {on_reply, ask};
-
-    assert_int_equal(vst_qmp_send(talk->qmp, command, NULL, NULL, seconds, reply, &ask->err), 0);
-    return ask;
-}
-
-static struct ask *ask(struct talk *talk, const char *command)
-{
-    return ask_within(talk, command, VST_QMP_SECONDS);
-}
-
-/* Runs the loop until the log ends like this. */
-static void until(struct talk *talk, const char *end)
-{
-    for (;;) {
-        size_t length = strlen(talk->log);
-
-        if (length >= strlen(end) && !strcmp(talk->log + length - strlen(end), end))
-            return;
-        event_base_loop(talk->base, EVLOOP_ONCE);
-    }
-}
-
-/* Whatever is still to come comes here. */
-static void settle(struct talk *talk)
-{
-    for (int pass = 0; pass < 100; pass++)
-        event_base_loop(talk->base, EVLOOP_NONBLOCK);
-}
-
-static void begin(struct talk *talk, const char *greeting)
-{
-    struct vst_error err = {0};
-    int fd;
-
-    *talk = (struct talk){.base = event_base_new()};
-    assert_non_null(talk->base);
-    talk->fake = vst_fake_qmp_new(talk->base, greeting, &fd);
-    talk->qmp = vst_qmp_new(talk->base, &fd, &callbacks, talk, &err);
-    assert_non_null(talk->qmp);
-    assert_int_equal(fd, -1);
-}
-
-static void begin_ready(struct talk *talk)
-{
-    begin(talk, NULL);
-    until(talk, "ready(7.2.22)");
-    talk->log[0] = '\0';
-}
-
-/* Nothing comes any more, and the socket is closed. */
-static void end(struct talk *talk)
-{
-    char log[sizeof(talk->log)];
-
-    settle(talk);
-    strcpy(log, talk->log);
-    vst_qmp_free(&talk->qmp);
-    assert_null(talk->qmp);
-    settle(talk);
-    assert_string_equal(talk->log, log);
-    vst_fake_qmp_free(&talk->fake);
-    event_base_free(talk->base);
-}
+#include "core/turn.h"
+#include "drivers/qemu/qmp-codec.h"
 
 /* ---- the usual course ---- */
 
 static void greeting_and_capabilities_make_it_ready(void **state)
 {
-    struct talk talk;
+    struct vst_talk talk;
 
     (void)state;
-    begin(&talk, NULL);
+    vst_talk_begin(&talk, NULL);
     assert_string_equal(talk.log, "");
-    until(&talk, "ready(7.2.22)");
+    vst_talk_until(&talk, "ready(7.2.22)");
     assert_int_equal(vst_fake_qmp_count(talk.fake, "qmp_capabilities"), 1);
     assert_int_equal(vst_fake_qmp_count(talk.fake, NULL), 1);
-    end(&talk);
+    vst_talk_end(&talk);
 }
 
 static void commands_wait_for_the_negotiation(void **state)
 {
-    struct talk talk;
+    struct vst_talk talk;
 
     (void)state;
-    begin(&talk, NULL);
-    ask(&talk, "stop");
-    ask(&talk, "cont");
-    until(&talk, "cont={}");
+    vst_talk_begin(&talk, NULL);
+    vst_talk_ask(&talk, "stop");
+    vst_talk_ask(&talk, "cont");
+    vst_talk_until(&talk, "cont={}");
     assert_string_equal(talk.log, "ready(7.2.22) stop={} cont={}");
-    end(&talk);
+    vst_talk_end(&talk);
 }
 
 static void a_reply_brings_its_value(void **state)
 {
-    struct talk talk;
+    struct vst_talk talk;
 
     (void)state;
-    begin_ready(&talk);
+    vst_talk_begin_ready(&talk);
     vst_fake_qmp_on(talk.fake, "a", VST_FAKE_RETURN("{\"x\": [1, \"y\"]}"), VST_FAKE_STAY);
     vst_fake_qmp_on(talk.fake, "b", VST_FAKE_RETURN("null"), VST_FAKE_STAY);
     vst_fake_qmp_on(talk.fake, "c", VST_FAKE_RETURN("17"), VST_FAKE_STAY);
-    ask(&talk, "a");
-    ask(&talk, "b");
-    ask(&talk, "c");
-    until(&talk, "c=17");
+    vst_talk_ask(&talk, "a");
+    vst_talk_ask(&talk, "b");
+    vst_talk_ask(&talk, "c");
+    vst_talk_until(&talk, "c=17");
     assert_string_equal(talk.log, "a={\"x\":[1,\"y\"]} b=null c=17");
-    end(&talk);
+    vst_talk_end(&talk);
 }
 
 static void a_refusal_is_an_error_in_the_words_of_qemu(void **state)
 {
-    struct talk talk;
-    struct ask *generic, *special;
+    struct vst_talk talk;
+    struct vst_talk_ask *generic, *special;
 
     (void)state;
-    begin_ready(&talk);
+    vst_talk_begin_ready(&talk);
     vst_fake_qmp_on(talk.fake, "getfd", VST_FAKE_ERROR("GenericError", "No file descriptor"),
                     VST_FAKE_STAY);
     vst_fake_qmp_on(talk.fake, "foo", VST_FAKE_ERROR("CommandNotFound", "foo is not there"),
                     VST_FAKE_STAY);
-    generic = ask(&talk, "getfd");
-    special = ask(&talk, "foo");
-    ask(&talk, "stop");
-    until(&talk, "stop={}");
+    generic = vst_talk_ask(&talk, "getfd");
+    special = vst_talk_ask(&talk, "foo");
+    vst_talk_ask(&talk, "stop");
+    vst_talk_until(&talk, "stop={}");
     assert_string_equal(talk.log, "getfd=driver foo=driver stop={}");
     assert_int_equal(generic->err.side, VST_SIDE_QEMU);
     assert_string_equal(generic->err.text, "getfd: No file descriptor");
     assert_string_equal(special->err.text, "foo: foo is not there (CommandNotFound)");
-    end(&talk);
+    vst_talk_end(&talk);
 }
 
 static void events_come_in_order_with_the_replies(void **state)
 {
-    struct talk talk;
+    struct vst_talk talk;
 
     (void)state;
-    begin_ready(&talk);
+    vst_talk_begin_ready(&talk);
     vst_fake_qmp_on(talk.fake, "stop",
                     VST_FAKE_EVENT("STOP", "{}") VST_FAKE_RETURN("{}")
                         VST_FAKE_EVENT("AFTER", "{}"),
                     VST_FAKE_STAY);
-    ask(&talk, "stop");
-    until(&talk, "AFTER");
+    vst_talk_ask(&talk, "stop");
+    vst_talk_until(&talk, "AFTER");
     vst_fake_qmp_say(talk.fake, VST_FAKE_EVENT("LATER", "{}"));
-    until(&talk, "LATER");
+    vst_talk_until(&talk, "LATER");
     assert_string_equal(talk.log, "STOP stop={} AFTER LATER");
-    end(&talk);
+    vst_talk_end(&talk);
 }
 
 static void an_event_may_come_before_ready(void **state)
 {
-    struct talk talk;
+    struct vst_talk talk;
 
     (void)state;
-    begin(&talk, NULL);
+    vst_talk_begin(&talk, NULL);
     vst_fake_qmp_on(talk.fake, "qmp_capabilities",
                     VST_FAKE_EVENT("SHUTDOWN", "{}") VST_FAKE_RETURN("{}"), VST_FAKE_STAY);
-    until(&talk, "ready(7.2.22)");
+    vst_talk_until(&talk, "ready(7.2.22)");
     assert_string_equal(talk.log, "SHUTDOWN ready(7.2.22)");
-    end(&talk);
+    vst_talk_end(&talk);
 }
 
 static void one_byte_at_a_time_is_enough(void **state)
 {
-    struct talk talk;
+    struct vst_talk talk;
 
     (void)state;
-    begin(&talk, NULL);
+    vst_talk_begin(&talk, NULL);
     vst_fake_qmp_set_pace(talk.fake, 1);
     vst_fake_qmp_on(talk.fake, "stop", VST_FAKE_EVENT("STOP", "{}") VST_FAKE_RETURN("{}"),
                     VST_FAKE_STAY);
-    ask(&talk, "stop");
-    until(&talk, "stop={}");
+    vst_talk_ask(&talk, "stop");
+    vst_talk_until(&talk, "stop={}");
     assert_string_equal(talk.log, "ready(7.2.22) STOP stop={}");
-    end(&talk);
+    vst_talk_end(&talk);
 }
 
 static void execute_takes_pairs(void **state)
 {
-    struct talk talk;
+    struct vst_talk talk;
     struct vst_error err = {0};
     struct vst_qmp_reply reply;
 
     (void)state;
-    begin_ready(&talk);
+    vst_talk_begin_ready(&talk);
     vst_fake_qmp_on(talk.fake, "x", VST_FAKE_RETURN("1"), VST_FAKE_STAY);
-    reply = (struct vst_qmp_reply){on_reply, new_ask(&talk, "x")};
+    reply = vst_talk_reply(&talk, "x");
     assert_int_equal(vst_qmp_execute(talk.qmp, "x", reply, &err, "s", json_object_new_string("v"),
                                      "i", json_object_new_int64(5), NULL),
                      0);
-    until(&talk, "x=1");
+    vst_talk_until(&talk, "x=1");
     assert_int_equal(
         vst_qmp_execute(talk.qmp, "x", reply, &err, "s", NULL, "i", json_object_new_int64(5), NULL),
         -1);
     assert_int_equal(err.code, VST_ERR_NO_MEMORY);
-    settle(&talk);
+    vst_talk_settle(&talk);
     assert_int_equal(vst_fake_qmp_count(talk.fake, "x"), 1);
-    end(&talk);
+    vst_talk_end(&talk);
+}
+
+/* ---- bounds ---- */
+
+static void a_line_of_64_mib_is_not_read_to_its_end(void **state)
+{
+    enum { FLOOD = 64 << 20 };
+    struct vst_talk talk;
+    size_t taken;
+
+    (void)state;
+    vst_talk_begin_ready(&talk);
+    vst_fake_qmp_flood(talk.fake, 'x', FLOOD);
+    vst_talk_ask(&talk, "stop");
+    vst_talk_until(&talk, "closed(protocol)");
+    assert_string_equal(talk.log, "stop=lost closed(protocol)");
+    taken = FLOOD - vst_fake_qmp_unsent(talk.fake);
+    assert_in_range(taken, VST_QMP_LINE_MAX, VST_QMP_LINE_MAX + (1 << 20)); /* socket's buffer */
+    vst_talk_end(&talk);
+}
+
+/* A turn that comes in every pass of the loop. */
+struct passes {
+    struct vst_turn turn;
+    struct vst_talk *talk;
+    unsigned before; /* events by the last pass */
+    unsigned most;   /* events in one pass */
+};
+
+static void count_events_of_a_pass(evutil_socket_t fd, short what, void *opaque)
+{
+    struct passes *passes = opaque;
+    unsigned events = passes->talk->events - passes->before;
+
+    (void)fd, (void)what;
+    passes->before = passes->talk->events;
+    if (events > passes->most)
+        passes->most = events;
+    vst_turn_schedule(&passes->turn);
+}
+
+static void a_flood_of_events_leaves_the_loop_its_turns(void **state)
+{
+    enum { EVENTS = 20000, LENGTH = sizeof(VST_FAKE_EVENT("UNLOGGED", "{}")) - 1 };
+    struct vst_talk talk;
+    struct passes passes = {.talk = &talk};
+
+    (void)state;
+    vst_talk_begin_ready(&talk);
+    vst_turn_init(&passes.turn, talk.base, count_events_of_a_pass, &passes);
+    vst_turn_schedule(&passes.turn);
+    for (int i = 0; i < EVENTS; i++)
+        vst_fake_qmp_say(talk.fake, VST_FAKE_EVENT("UNLOGGED", "{}"));
+    while (talk.events < EVENTS)
+        event_base_loop(talk.base, EVLOOP_ONCE);
+    assert_in_range(passes.most, 1, 65536 / LENGTH + 1);
+    vst_turn_cancel(&passes.turn);
+    vst_talk_end(&talk);
+}
+
+static void the_65th_command_is_busy(void **state)
+{
+    struct vst_talk talk;
+    struct vst_error err = {0};
+    struct vst_qmp_reply reply = {0};
+
+    (void)state;
+    vst_talk_begin_ready(&talk);
+    vst_fake_qmp_on(talk.fake, "last", VST_FAKE_RETURN("\"last\""), VST_FAKE_STAY);
+    for (int i = 1; i < VST_QMP_PENDING_MAX; i++)
+        vst_talk_ask(&talk, "stop");
+    vst_talk_ask(&talk, "last");
+    assert_int_equal(vst_qmp_send(talk.qmp, "stop", NULL, NULL, 1, reply, &err), -1);
+    assert_int_equal(err.code, VST_ERR_BUSY);
+    vst_talk_until(&talk, "last=\"last\"");
+    vst_talk_ask(&talk, "cont");
+    vst_talk_until(&talk, "cont={}");
+    vst_talk_end(&talk);
+}
+
+static void commands_wait_while_the_socket_is_full(void **state)
+{
+    enum { LARGE = 16 * 1024, COMMANDS = 30 };
+    struct vst_talk talk;
+    struct vst_error err = {0};
+    char *text = calloc(1, LARGE);
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', LARGE - 1);
+    vst_talk_begin_ready(&talk);
+    vst_fake_qmp_set_deaf(talk.fake, true);
+    for (int i = 0; i < COMMANDS; i++) {
+        struct vst_qmp_reply reply = vst_talk_reply(&talk, "large");
+
+        assert_int_equal(vst_qmp_execute(talk.qmp, "large", reply, &err, "x",
+                                         json_object_new_string(text), NULL),
+                         0);
+    }
+    vst_talk_ask(&talk, "stop");
+    vst_talk_settle(&talk);
+    assert_string_equal(talk.log, "");
+    vst_fake_qmp_set_deaf(talk.fake, false);
+    vst_talk_until(&talk, "stop={}");
+    assert_int_equal(vst_fake_qmp_count(talk.fake, "large"), COMMANDS);
+    free(text);
+    vst_talk_end(&talk);
+}
+
+/* ---- deadlines ---- */
+
+static void silence_is_a_timeout_and_the_late_reply_is_swallowed(void **state)
+{
+    struct vst_talk talk;
+    struct vst_talk_ask *sender;
+
+    (void)state;
+    vst_talk_begin_ready(&talk);
+    vst_fake_qmp_on(talk.fake, "stop", "", VST_FAKE_STAY);
+    sender = vst_talk_ask_within(&talk, "stop", 0.05);
+    vst_talk_until(&talk, "stop=timeout");
+    assert_string_equal(sender->err.text, "QEMU did not answer `stop` within 0.05 s");
+    assert_int_equal(sender->err.side, VST_SIDE_QEMU);
+    vst_fake_qmp_say(talk.fake, "{\"return\": {}, \"id\": 2}\r\n");
+    vst_talk_settle(&talk);
+    vst_talk_ask(&talk, "cont");
+    vst_talk_until(&talk, "cont={}");
+    assert_string_equal(talk.log, "stop=timeout cont={}");
+    vst_talk_end(&talk);
+}
+
+static void the_shortest_deadline_comes_first(void **state)
+{
+    struct vst_talk talk;
+
+    (void)state;
+    vst_talk_begin_ready(&talk);
+    vst_fake_qmp_on(talk.fake, VST_FAKE_OTHERS, "", VST_FAKE_STAY);
+    vst_talk_ask_within(&talk, "a", 0.09);
+    vst_talk_ask_within(&talk, "b", 0.03);
+    vst_talk_ask_within(&talk, "c", 0.06);
+    vst_talk_until(&talk, "a=timeout");
+    assert_string_equal(talk.log, "b=timeout c=timeout a=timeout");
+    vst_talk_end(&talk);
+}
+
+static void a_command_that_did_not_leave_in_time_never_leaves(void **state)
+{
+    struct vst_talk talk;
+
+    (void)state;
+    vst_talk_begin(&talk, "");
+    vst_talk_ask_within(&talk, "migrate", 0.05);
+    vst_talk_until(&talk, "migrate=timeout");
+    vst_fake_qmp_say(talk.fake, VST_FAKE_GREETING);
+    vst_talk_ask(&talk, "stop");
+    vst_talk_until(&talk, "stop={}");
+    assert_int_equal(vst_fake_qmp_count(talk.fake, "migrate"), 0);
+    vst_talk_end(&talk);
+}
+
+static void a_monitor_that_does_not_greet_is_given_up(void **state)
+{
+    struct vst_talk talk;
+
+    (void)state;
+    vst_talk_begin(&talk, "");
+    vst_qmp_set_greeting_deadline(talk.qmp, 0.05);
+    vst_talk_ask(&talk, "stop");
+    vst_talk_until(&talk, "closed(timeout)");
+    assert_string_equal(talk.log, "stop=lost closed(timeout)");
+    assert_string_equal(talk.closed.text, "QEMU's monitor is silent; it may serve another client");
+    vst_talk_end(&talk);
+}
+
+/* ---- descriptors ---- */
+
+/* What the fake saw of them. */
+struct seen {
+    char log[256];
+    ino_t inode[2];
+};
+
+static void see_fds(void *opaque, struct vst_fake_qmp *fake, const char *command,
+                    struct json_object *arguments)
+{
+    struct seen *seen = opaque;
+    int fd = vst_fake_qmp_take_fd(fake);
+    struct stat about = {0};
+    const char *which = "-";
+
+    (void)arguments;
+    if (fd >= 0) {
+        assert_int_equal(fstat(fd, &about), 0);
+        close(fd);
+        which = about.st_ino == seen->inode[0] ? "0" : about.st_ino == seen->inode[1] ? "1" : "?";
+    }
+    snprintf(seen->log + strlen(seen->log), sizeof(seen->log) - strlen(seen->log), "%s:%s ",
+             command, which);
+}
+
+static void a_descriptor_goes_with_its_command_and_is_closed_here(void **state)
+{
+    struct vst_talk talk;
+    struct seen seen = {0};
+    struct vst_error err = {0};
+    int pipes[2][2];
+
+    (void)state;
+    vst_talk_begin_ready(&talk);
+    vst_fake_qmp_watch(talk.fake, see_fds, &seen);
+    vst_talk_ask(&talk, "a");
+    for (int i = 0; i < 2; i++) {
+        struct vst_qmp_reply reply = vst_talk_reply(&talk, "getfd");
+        struct stat about;
+
+        assert_int_equal(pipe2(pipes[i], O_CLOEXEC | O_NONBLOCK), 0);
+        assert_int_equal(fstat(pipes[i][1], &about), 0);
+        seen.inode[i] = about.st_ino;
+        assert_int_equal(
+            vst_qmp_send(talk.qmp, "getfd", NULL, &pipes[i][1], VST_QMP_SECONDS, reply, &err), 0);
+        assert_int_equal(pipes[i][1], -1);
+        vst_talk_ask(&talk, "b");
+    }
+    vst_talk_until(&talk, "getfd={} b={}");
+    vst_talk_until(&talk, "b={} getfd={} b={}");
+    assert_string_equal(seen.log, "a:- getfd:0 b:- getfd:1 b:- ");
+    for (int i = 0; i < 2; i++) {
+        char byte;
+
+        assert_int_equal(read(pipes[i][0], &byte, 1), 0); /* no copy is left anywhere */
+        close(pipes[i][0]);
+    }
+    vst_talk_end(&talk);
+}
+
+static void a_descriptor_and_arguments_are_taken_on_failure_too(void **state)
+{
+    struct vst_talk talk;
+    struct vst_error err = {0};
+    struct vst_qmp_reply reply = {0};
+    struct json_object *arguments;
+    int fd;
+
+    (void)state;
+    vst_talk_begin_ready(&talk);
+    vst_fake_qmp_close(talk.fake);
+    vst_talk_until(&talk, "closed(driver)");
+    fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    arguments = json_object_new_object();
+    assert_int_equal(vst_qmp_send(talk.qmp, "getfd", arguments, &fd, 1, reply, &err), -1);
+    assert_int_equal(fd, -1);
+    vst_talk_end(&talk);
+
+    vst_talk_begin(&talk, "");
+    fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(vst_qmp_send(talk.qmp, "getfd", NULL, &fd, 1, reply, &err), 0);
+    vst_talk_end(&talk); /* it never left, and is closed with the rest */
 }
 
 int main(void)
@@ -321,6 +420,16 @@ int main(void)
         VST_TEST(an_event_may_come_before_ready),
         VST_TEST(one_byte_at_a_time_is_enough),
         VST_TEST(execute_takes_pairs),
+        VST_TEST(a_line_of_64_mib_is_not_read_to_its_end),
+        VST_TEST(a_flood_of_events_leaves_the_loop_its_turns),
+        VST_TEST(the_65th_command_is_busy),
+        VST_TEST(commands_wait_while_the_socket_is_full),
+        VST_TEST(silence_is_a_timeout_and_the_late_reply_is_swallowed),
+        VST_TEST(the_shortest_deadline_comes_first),
+        VST_TEST(a_command_that_did_not_leave_in_time_never_leaves),
+        VST_TEST(a_monitor_that_does_not_greet_is_given_up),
+        VST_TEST(a_descriptor_goes_with_its_command_and_is_closed_here),
+        VST_TEST(a_descriptor_and_arguments_are_taken_on_failure_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
