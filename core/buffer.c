@@ -42,7 +42,7 @@ void vst_buffer_walk(struct evbuffer *buf, size_t offset, size_t n,
         size_t told = 0;
 
         for (int i = 0; i < count && i < PIECES && n; i++) {
-            size_t len = piece[i].iov_len < n ? piece[i].iov_len : n;
+            size_t len = vst_least(piece[i].iov_len, n);
 
             fn(opaque, piece[i].iov_base, len);
             told += len;

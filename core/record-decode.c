@@ -25,6 +25,8 @@ struct decoder {
     struct vst_records records;
     struct vst_record_cb cb;
     enum decode_state state;
+    unsigned char head[VST_RECORD_PREAMBLE]; /* what has come of a preamble or a head */
+    size_t gathered;
     uint32_t type; /* type, length and check as the head says */
     uint32_t length;
     uint64_t check;
@@ -46,10 +48,17 @@ static int bad_record(struct decoder *decoder, enum vst_code code, const char *w
                          decoder->records.stats.records, decoder->at, what);
 }
 
-static void take(struct decoder *decoder, struct evbuffer *in, unsigned char *ret_bytes, size_t n)
+/* Takes from `in` until `n` bytes of preamble or head are there. Codecs keep what they have seen:
+ * nobody promises that `in` can hold as much. */
+static bool gathered(struct decoder *decoder, struct evbuffer *in, size_t n)
 {
-    evbuffer_remove(in, ret_bytes, n);
-    decoder->records.stats.image_bytes += n;
+    int got = evbuffer_remove(in, decoder->head + decoder->gathered, n - decoder->gathered);
+
+    if (got > 0) {
+        decoder->gathered += (size_t)got;
+        decoder->records.stats.image_bytes += (size_t)got;
+    }
+    return decoder->gathered == n;
 }
 
 /*
@@ -63,9 +72,10 @@ static int not_an_image(struct decoder *decoder)
                          "this is not an image of virstream, or its first bytes are damaged");
 }
 
-static int judge_preamble(struct decoder *decoder, const unsigned char *preamble)
+static int judge_preamble(struct decoder *decoder)
 {
     unsigned char wanted[VST_RECORD_PREAMBLE];
+    const unsigned char *preamble = decoder->head;
 
     vst_records_preamble(wanted);
     if (memcmp(preamble, wanted, sizeof(wanted)) == 0)
@@ -84,31 +94,30 @@ static int judge_preamble(struct decoder *decoder, const unsigned char *preamble
 static int on_preamble(struct decoder *decoder, struct evbuffer *in, struct evbuffer *out,
                        size_t max)
 {
-    unsigned char preamble[VST_RECORD_PREAMBLE];
-    ev_ssize_t n = evbuffer_copyout(in, preamble, sizeof(preamble));
+    bool all = gathered(decoder, in, VST_RECORD_PREAMBLE);
 
     (void)out, (void)max;
-    if (n > 0 && memcmp(preamble, VST_RECORD_MAGIC, n < 8 ? (size_t)n : 8) != 0)
+    if (memcmp(decoder->head, VST_RECORD_MAGIC, vst_least(decoder->gathered, 8)) != 0)
         return not_an_image(decoder);
-    if (n < (ev_ssize_t)sizeof(preamble))
+    if (!all)
         return 0;
-    take(decoder, in, preamble, sizeof(preamble));
+    decoder->gathered = 0;
     enter(decoder, DECODE_HEAD);
-    return judge_preamble(decoder, preamble);
+    return judge_preamble(decoder);
 }
 
 static int on_head(struct decoder *decoder, struct evbuffer *in, struct evbuffer *out, size_t max)
 {
-    unsigned char head[VST_RECORD_HEAD];
+    bool all = gathered(decoder, in, VST_RECORD_HEAD);
 
     (void)out, (void)max;
-    decoder->at = decoder->records.stats.image_bytes;
-    if (evbuffer_get_length(in) < sizeof(head))
+    decoder->at = decoder->records.stats.image_bytes - decoder->gathered;
+    if (!all)
         return 0;
-    take(decoder, in, head, sizeof(head));
-    decoder->type = vst_get_be32(head);
-    decoder->length = vst_get_be32(head + 4);
-    decoder->check = vst_get_be64(head + 8);
+    decoder->gathered = 0;
+    decoder->type = vst_get_be32(decoder->head);
+    decoder->length = vst_get_be32(decoder->head + 4);
+    decoder->check = vst_get_be64(decoder->head + 8);
     if (decoder->length > VST_RECORD_MAX)
         return bad_record(decoder, VST_ERR_DAMAGED,
                           "is longer than a record can be; the image is damaged");
@@ -176,12 +185,10 @@ static int on_payload(struct decoder *decoder, struct evbuffer *in, struct evbuf
                       size_t max)
 {
     size_t missing = decoder->length - evbuffer_get_length(decoder->payload);
-    size_t n = evbuffer_get_length(in);
+    size_t n = vst_least(evbuffer_get_length(in), missing);
     int result;
 
     (void)out, (void)max;
-    if (n > missing)
-        n = missing;
     vst_records_feed_buffer(&decoder->records, in, n, decoder->type);
     if (vst_buffer_move(in, decoder->payload, n) < 0)
         return vst_error_no_memory(&decoder->failed);
@@ -203,7 +210,7 @@ static int on_giving(struct decoder *decoder, struct evbuffer *in, struct evbuff
     size_t n = evbuffer_get_length(decoder->payload);
 
     (void)in;
-    if (vst_buffer_move(decoder->payload, out, n < max ? n : max) < 0)
+    if (vst_buffer_move(decoder->payload, out, vst_least(n, max)) < 0)
         return vst_error_no_memory(&decoder->failed);
     if (n <= max)
         enter(decoder, DECODE_HEAD);
@@ -228,16 +235,17 @@ static int on_failed(struct decoder *decoder, struct evbuffer *in, struct evbuff
 }
 
 /* The input has ended, and the decoder still waits for some. */
-static int truncated(struct decoder *decoder, size_t left)
+static int truncated(struct decoder *decoder)
 {
     const struct vst_record_stats *stats = &decoder->records.stats;
 
     if (decoder->state == DECODE_PREAMBLE)
         return vst_error_set(&decoder->failed, VST_ERR_TRUNCATED,
-                             left ? "the image ends within its first %d bytes; it is truncated"
-                                  : "the image is empty; an image begins with %d bytes of its own",
+                             decoder->gathered
+                                 ? "the image ends within its first %d bytes; it is truncated"
+                                 : "the image is empty; an image begins with %d bytes of its own",
                              VST_RECORD_PREAMBLE);
-    if (decoder->state == DECODE_HEAD && !left)
+    if (decoder->state == DECODE_HEAD && !decoder->gathered)
         return vst_error_set(&decoder->failed, VST_ERR_TRUNCATED,
                              "the image ends at offset %" PRIu64 " after %" PRIu64
                              " records, without END; it is truncated",
@@ -260,7 +268,7 @@ static int decode_step(struct vst_codec *codec, struct evbuffer *in, struct evbu
     while (result > 0 && evbuffer_get_length(out) < full)
         result = on[decoder->state](decoder, in, out, full - evbuffer_get_length(out));
     if (result == 0 && last && decoder->state != DECODE_ENDED)
-        result = truncated(decoder, evbuffer_get_length(in));
+        result = truncated(decoder);
     if (result < 0) {
         enter(decoder, DECODE_FAILED);
         return vst_error_copy(ret_err, &decoder->failed);

@@ -75,10 +75,8 @@ static int start(struct encoder *encoder, struct evbuffer *out)
 
 static int put_data(struct encoder *encoder, struct evbuffer *in, struct evbuffer *out)
 {
-    size_t n = evbuffer_get_length(in);
+    size_t n = vst_least(evbuffer_get_length(in), VST_RECORD_DATA_MAX);
 
-    if (n > VST_RECORD_DATA_MAX)
-        n = VST_RECORD_DATA_MAX;
     vst_records_begin(&encoder->records, VST_RECORD_DATA, (uint32_t)n);
     vst_records_feed_buffer(&encoder->records, in, n, VST_RECORD_DATA);
     if (put_head(encoder, VST_RECORD_DATA, n, out) < 0 || vst_buffer_move(in, out, n) < 0)

@@ -68,7 +68,7 @@ static void feed_data(void *opaque, const void *bytes, size_t n)
     const unsigned char *at = bytes;
 
     while (n) {
-        size_t slice = n < SLICE ? n : SLICE;
+        size_t slice = vst_least(n, SLICE);
 
         XXH3_64bits_update(records->check, at, slice);
         XXH3_128bits_update(records->total, at, slice);

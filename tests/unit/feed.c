@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Feeding a codec; see feed.h. It holds the codec to its contract: no step puts out more than it
- * may by a block, and none goes on for ever.
+ * may by a block, and none leaves input that it has room for.
  */
 #include "feed.h"
 
@@ -23,8 +23,10 @@ static int steps(struct vst_codec *codec, size_t max, struct evbuffer *in, struc
             return -1;
         assert_true(evbuffer_get_length(in) <= had);
         assert_in_range(evbuffer_get_length(out) - gave, 0, max + BLOCK);
-        if (evbuffer_get_length(in) == had && evbuffer_get_length(out) == gave)
+        if (evbuffer_get_length(in) == had && evbuffer_get_length(out) == gave) {
+            assert_int_equal(had, 0);
             return 0;
+        }
     }
 }
 
