@@ -18,7 +18,9 @@ struct vst_codec_ops {
      * Takes from the front of `in`, appends to `out`, at most about `max` bytes (one block more is
      * allowed). `last`: nothing will be added to `in`; when `in` is empty and everything has been
      * put out, a decoder checks that it stands at its end. Returns 0, or -1 with *ret_err filled.
-     * Taking nothing and giving nothing means: needs more input (or, after `last`, has ended).
+     * Input is left in `in` only for want of room for output: what a codec needs later it keeps
+     * itself. Taking nothing and giving nothing means: needs more input (or, after `last`, has
+     * ended).
      */
     int (*step)(struct vst_codec *, struct evbuffer *in, struct evbuffer *out, size_t max,
                 bool last, struct vst_error *ret_err);
@@ -44,6 +46,8 @@ static inline void vst_codec_free(struct vst_codec **codec)
 struct vst_channel *vst_channel_codec(struct vst_channel *lower, struct vst_codec *reading,
                                       struct vst_codec *writing, size_t limit,
                                       struct vst_error *ret_err);
+/* The codec of one direction of that layer, or NULL. */
+const struct vst_codec *vst_channel_get_codec(const struct vst_channel *ch, enum vst_dir dir);
 
 struct vst_codec *vst_codec_zstd_compress(int level, struct vst_error *ret_err);
 /* Refuses frames that want a window over 8 MiB: memory is bounded whatever the input says. */
