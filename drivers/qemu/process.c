@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/fsm.h"
+#include "last-words.h"
 
 /*
  *  STARTING -> RUNNING -> GONE        spawned, executed, ended
@@ -26,8 +26,6 @@
     X(PROCESS_RUNNING, "the pidfd", "the program has been executed")               \
     X(PROCESS_GONE, "being freed", "ended, and its owner has been told")
 VST_FSM(process, PROCESS_STATES)
-
-enum { WORDS_MAX = 4096 };
 
 struct vst_process {
     enum process_state state;
@@ -48,72 +46,15 @@ static void enter(struct vst_process *process, enum process_state state)
     process->state = state;
 }
 
-/* ---- last words ---- */
-
-/* The end of the log: whole lines, nothing that a terminal would obey. */
-static void read_lines(int fd, char lines[WORDS_MAX + 1])
-{
-    struct stat st = {.st_size = 0};
-    ssize_t length;
-    off_t from;
-    char *line;
-
-    lines[0] = '\0';
-    if (fstat(fd, &st) < 0)
-        return;
-    from = st.st_size > WORDS_MAX ? st.st_size - WORDS_MAX : 0;
-    length = pread(fd, lines, WORDS_MAX, from);
-    lines[length > 0 ? length : 0] = '\0';
-    for (ssize_t i = 0; i < length; i++)
-        if (((unsigned char)lines[i] < ' ' && lines[i] != '\n') || lines[i] == 0x7f)
-            lines[i] = '?';
-    line = from > 0 ? strchr(lines, '\n') : NULL;
-    if (line)
-        memmove(lines, line + 1, strlen(line));
-}
-
-/* The length of "qemu-system-x86_64: ", or the like. */
-static size_t own_prefix(const char *line)
-{
-    size_t length = strcspn(line, ": ");
-
-    if (strncmp(line, "qemu-", 5) == 0 && line[length] == ':' && line[length + 1] == ' ')
-        return length + 2;
-    return 0;
-}
-
-/* Joined by "; ", without the name that QEMU puts before each. */
-static void join_lines(char *lines, char words[2 * WORDS_MAX + 1])
-{
-    char *at = words, *line;
-
-    while ((line = strsep(&lines, "\n"))) {
-        line += own_prefix(line);
-        if (!*line)
-            continue;
-        if (at != words)
-            at = stpcpy(at, "; ");
-        at = stpcpy(at, line);
-    }
-    *at = '\0';
-}
-
-/* Where not all fits into an error, the end is what matters. "qemu NAME: " is still to come. */
+/* "qemu NAME: " is still to come before it. */
 static void blame(const struct vst_process *process, enum vst_code code, struct vst_error *ret_err)
 {
-    char lines[WORDS_MAX + 1], words[2 * WORDS_MAX + 1];
-    const char *from = words;
-    size_t room = sizeof(ret_err->text) - sizeof("qemu : ...") - strlen(process->name);
+    char words[sizeof(ret_err->text)];
 
-    read_lines(process->log_fd, lines);
-    join_lines(lines, words);
-    if (!words[0])
-        strcpy(words, "ended without a word (killed, or crashed)");
-    if (strlen(words) > room)
-        from = words + strlen(words) - room;
-    while (from != words && ((unsigned char)*from & 0xc0) == 0x80)
-        from++; /* not in the middle of a character */
-    vst_error_set(ret_err, code, "%s%s", from == words ? "" : "...", from);
+    vst_last_words(process->log_fd, words,
+                   sizeof(words) - strlen(process->name) - sizeof("qemu : "));
+    vst_error_set(ret_err, code, "%s",
+                  words[0] ? words : "ended without a word (killed, or crashed)");
     vst_error_where(ret_err, VST_SIDE_QEMU, NULL);
 }
 

@@ -8,7 +8,7 @@
  *               monitor, console  UNIX sockets that QEMU listens on
  *               log               QEMU's own words, of this run
  *               job               what was under way, for whoever comes after a manager that died
- *               lock              flock(2); holds the holder's pid
+ *               lock              its lock, in which the holder's pid stands
  *
  * By default ROOT is /run/virstream/qemu for root and $XDG_RUNTIME_DIR/virstream/qemu for others:
  * it need not survive the host, guests do not either. The calls are short operations on a file
@@ -21,7 +21,7 @@
 #include "spawn.h"
 
 struct vst_root;
-struct vst_place;
+struct vst_place; /* the root outlives its places */
 
 /* `dir` NULL for the default; made if it is not there. */
 int vst_root_open(const char *dir, struct vst_root **ret_root, struct vst_error *ret_err);
@@ -84,7 +84,7 @@ struct vst_glance {
     struct vst_definition *def; /* the caller's to free */
     struct vst_process_id id;   /* pid 0: none yet */
     bool exists;                /* the process does */
-    int holder;                 /* pid of who has the lock; 0: nobody */
+    int holder;                 /* pid of who has the lock; 0: nobody; -1: cannot be told */
     struct vst_place_job job;
     int64_t since;        /* when the process was started, in seconds since 1970 */
     char last_words[256]; /* of QEMU's log; may be empty */

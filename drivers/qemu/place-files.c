@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The files of a place. Sockets are bound and connected through /proc/self/fd, because the path of
+ * a socket has room for 107 bytes only, and the root may be anywhere.
+ */
+#include "place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/json.h"
+#include "last-words.h"
+
+enum { JOB_MAX = 256, BACKLOG = 8 };
+
+/* ---- plain files ---- */
+
+static int open_in(const struct vst_place *place, const char *file, int flags,
+                   struct vst_error *ret_err)
+{
+    int fd = openat(place->fd, file, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        vst_error_system(ret_err, errno, "domain %s: %s", place->name, file);
+    return fd;
+}
+
+int vst_place_new_log(struct vst_place *place, struct vst_error *ret_err)
+{
+    return open_in(place, "log", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, ret_err);
+}
+
+int vst_place_new_id(struct vst_place *place, struct vst_error *ret_err)
+{
+    return open_in(place, "identity", O_RDWR | O_CREAT | O_TRUNC, ret_err);
+}
+
+int vst_place_open_log(struct vst_place *place, struct vst_error *ret_err)
+{
+    return open_in(place, "log", O_RDONLY, ret_err);
+}
+
+static struct vst_definition *read_definition(int fd, const char *name, struct vst_error *ret_err)
+{
+    char *text = malloc(VST_DEFINITION_MAX + 2); /* one too large is seen to be so */
+    struct vst_definition *def = NULL;
+    ssize_t length;
+
+    if (!text) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    length = vst_place_read(fd, "definition.json", text, VST_DEFINITION_MAX + 2);
+    if (length < 0)
+        vst_error_system(ret_err, errno, "domain %s: definition.json", name);
+    else
+        def = vst_definition_parse(text, (size_t)length, ret_err);
+    free(text);
+    return def;
+}
+
+struct vst_definition *vst_place_read_definition(struct vst_place *place, struct vst_error *ret_err)
+{
+    return read_definition(place->fd, place->name, ret_err);
+}
+
+static int read_id(int fd, struct vst_process_id *ret_id, int64_t *ret_since,
+                   struct vst_error *ret_err)
+{
+    int file = openat(fd, "identity", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    int result;
+
+    if (file < 0)
+        return vst_error_system(ret_err, errno, "identity");
+    result = vst_process_id_read(file, ret_id, ret_err);
+    if (result == 0 && ret_since)
+        *ret_since = fstat(file, &st) == 0 ? st.st_mtime : 0;
+    close(file);
+    return result;
+}
+
+int vst_place_read_id(struct vst_place *place, struct vst_process_id *ret_id,
+                      struct vst_error *ret_err)
+{
+    return read_id(place->fd, ret_id, NULL, ret_err);
+}
+
+/* ---- sockets ---- */
+
+static int make_socket(const struct vst_place *place, const char *name,
+                       struct sockaddr_un *ret_address, struct vst_error *ret_err)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        vst_error_system(ret_err, errno, "domain %s: %s", place->name, name);
+    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d/%s", place->fd,
+             name);
+    return fd;
+}
+
+int vst_place_listen(struct vst_place *place, const char *name, struct vst_error *ret_err)
+{
+    struct sockaddr_un address;
+    int fd = make_socket(place, name, &address, ret_err);
+
+    if (fd < 0)
+        return -1;
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+        listen(fd, BACKLOG) == 0)
+        return fd;
+    vst_error_system(ret_err, errno, "domain %s: %s", place->name, name);
+    close(fd);
+    return -1;
+}
+
+int vst_place_connect(struct vst_place *place, const char *name, struct vst_error *ret_err)
+{
+    struct sockaddr_un address;
+    int fd = make_socket(place, name, &address, ret_err);
+
+    if (fd < 0)
+        return -1;
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    if (errno == EAGAIN)
+        vst_error_set(ret_err, VST_ERR_BUSY, "domain %s: %s: too many wait for it", place->name,
+                      name);
+    else
+        vst_error_system(ret_err, errno, "domain %s: %s", place->name, name);
+    close(fd);
+    return -1;
+}
+
+/* ---- the job ---- */
+
+struct job {
+    char *kind;
+    bool running;
+};
+
+static const struct vst_json_member job_members[] = {
+    {.name = "job",
+     .type = VST_JSON_STRING,
+     .offset = offsetof(struct job, kind),
+     .required = true},
+    {.name = "running", .type = VST_JSON_FLAG, .offset = offsetof(struct job, running)},
+};
+static const struct vst_json_table job_table = {
+    job_members, sizeof(job_members) / sizeof(job_members[0]), sizeof(struct job)};
+
+/* No file means no job. */
+static int read_job(int fd, struct vst_place_job *ret_job, struct vst_error *ret_err)
+{
+    char text[JOB_MAX + 2];
+    ssize_t length = vst_place_read(fd, "job", text, sizeof(text));
+    struct json_object *object;
+    struct job job = {0};
+    int result = -1;
+
+    if (length < 0 && errno != ENOENT)
+        return vst_error_system(ret_err, errno, "job");
+    *ret_job = (struct vst_place_job){0};
+    if (length < 0)
+        return 0;
+    object = vst_json_parse(text, (size_t)length, JOB_MAX, "job", ret_err);
+    if (object)
+        result = vst_json_decode(&job_table, object, "job", &job, ret_err);
+    if (result == 0) {
+        snprintf(ret_job->kind, sizeof(ret_job->kind), "%s", job.kind);
+        ret_job->running = job.running;
+    }
+    vst_json_clear(&job_table, &job);
+    json_object_put(object);
+    return result;
+}
+
+int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
+                      struct vst_error *ret_err)
+{
+    return read_job(place->fd, ret_job, ret_err);
+}
+
+/* Under another name first: whoever finds the file finds all of it. */
+int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
+                      struct vst_error *ret_err)
+{
+    char text[JOB_MAX];
+    int length = snprintf(text, sizeof(text), "{\"job\":\"%s\",\"running\":%s}\n", kind,
+                          running ? "true" : "false");
+    int fd = open_in(place, "job.new", O_WRONLY | O_CREAT | O_TRUNC, ret_err);
+
+    if (fd < 0)
+        return -1;
+    if (write(fd, text, (size_t)length) != length ||
+        renameat(place->fd, "job.new", place->fd, "job") < 0) {
+        vst_error_system(ret_err, errno, "domain %s: job", place->name);
+        close(fd);
+        return -1;
+    }
+    close(fd);
+    return 0;
+}
+
+void vst_place_clear_job(struct vst_place *place)
+{
+    unlinkat(place->fd, "job", 0);
+}
+
+/* ---- looking without the lock ---- */
+
+static void read_last_words(int fd, char *ret_text, size_t room)
+{
+    int log_fd = openat(fd, "log", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    ret_text[0] = '\0';
+    if (log_fd < 0)
+        return;
+    vst_last_words(log_fd, ret_text, room);
+    close(log_fd);
+}
+
+bool vst_root_has(struct vst_root *root, const char *name)
+{
+    struct vst_process_id id;
+    bool has;
+    int fd;
+
+    if (vst_name_check(name, NULL) < 0)
+        return false;
+    fd = openat(root->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    has = vst_place_holder(fd) || (read_id(fd, &id, NULL, NULL) == 0 && vst_process_id_exists(&id));
+    close(fd);
+    return has;
+}
+
+int vst_place_glance(struct vst_root *root, const char *name, struct vst_glance *ret_glance,
+                     struct vst_error *ret_err)
+{
+    struct vst_glance glance = {0};
+    int fd;
+
+    if (vst_name_check(name, ret_err) < 0)
+        return -1;
+    fd = openat(root->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s", name);
+    glance.def = read_definition(fd, name, ret_err);
+    if (glance.def) {
+        if (read_id(fd, &glance.id, &glance.since, NULL) == 0)
+            glance.exists = vst_process_id_exists(&glance.id);
+        glance.holder = vst_place_holder(fd);
+        read_job(fd, &glance.job, NULL);
+        read_last_words(fd, glance.last_words, sizeof(glance.last_words));
+        *ret_glance = glance;
+    }
+    close(fd);
+    return glance.def ? 0 : -1;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What root.c, place.c and place-files.c share, and nobody else sees. The contract is in root.h.
+ */
+#ifndef VST_QEMU_PLACE_H
+#define VST_QEMU_PLACE_H
+
+#include "root.h"
+
+#define VST_ENTRY_MAX (VST_NAME_MAX + 1)
+
+/* Entries that begin with a dot are no domains: places that are being made or removed. */
+struct vst_root {
+    char *path; /* for messages */
+    int fd;
+};
+
+struct vst_place {
+    struct vst_root *root;
+    char name[VST_ENTRY_MAX];
+    char entry[VST_ENTRY_MAX]; /* in the root; not the name while it is being made */
+    int fd;
+    int lock_fd;
+};
+
+/* Removes what is known to be ours from an entry, and the entry if it is empty then. */
+void vst_place_scrap(const struct vst_root *root, const char *entry, int fd);
+
+/* The process that has the lock of the place behind `fd`: 0 nobody, -1 somebody unknown. */
+int vst_place_holder(int fd);
+
+/* Reads a small file whole; `ret_text` is terminated. -1 with errno. */
+ssize_t vst_place_read(int fd, const char *file, char *ret_text, size_t room);
+
+#endif

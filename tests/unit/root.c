@@ -1,0 +1,657 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The root and its places: who has hold of a guest, what is found after a manager that died.
+ */
+#include "test.h"
+
+#include "drivers/qemu/root.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+struct here {
+    char path[64];
+    struct vst_root *root;
+    struct vst_definition *def; /* of g1 */
+};
+
+static struct vst_definition *define(const char *name)
+{
+    char text[256];
+    int length = snprintf(text, sizeof(text),
+                          "{\"name\":\"%s\",\"machine\":\"none\",\"accel\":\"tcg\","
+                          "\"memory-mib\":16,\"vcpus\":1}",
+                          name);
+
+    return vst_definition_parse(text, (size_t)length, NULL);
+}
+
+static int begin(void **state)
+{
+    struct here *here = calloc(1, sizeof(*here));
+
+    strcpy(here->path, "/tmp/vst-root-XXXXXX");
+    assert_non_null(mkdtemp(here->path));
+    assert_int_equal(vst_root_open(here->path, &here->root, NULL), 0);
+    here->def = define("g1");
+    *state = here;
+    return 0;
+}
+
+/* Fails unless the root is empty by then. */
+static int end(void **state)
+{
+    struct here *here = *state;
+    int result;
+
+    vst_root_free(&here->root);
+    vst_definition_free(&here->def);
+    result = rmdir(here->path);
+    if (result < 0)
+        print_error("%s: %s\n", here->path, strerror(errno));
+    free(here);
+    return result;
+}
+
+static struct vst_place *create(struct here *here)
+{
+    struct vst_place *place = NULL;
+    struct vst_error err = {0};
+
+    if (vst_place_create(here->root, here->def, &place, &err) < 0)
+        print_error("%s\n", err.text);
+    assert_non_null(place);
+    return place;
+}
+
+static struct vst_place *reopen(struct here *here)
+{
+    struct vst_place *place = NULL;
+
+    assert_int_equal(vst_place_open(here->root, "g1", &place, NULL), 0);
+    return place;
+}
+
+static void expect_open(struct here *here, const char *name, enum vst_code code, const char *text)
+{
+    struct vst_place *place = NULL;
+    struct vst_error err = {0};
+
+    assert_int_equal(vst_place_open(here->root, name, &place, &err), -1);
+    assert_null(place);
+    assert_int_equal(err.code, code);
+    assert_non_null(strstr(err.text, text));
+}
+
+static struct vst_glance glance(struct here *here)
+{
+    struct vst_glance seen;
+    struct vst_error err = {0};
+
+    if (vst_place_glance(here->root, "g1", &seen, &err) < 0)
+        fail_msg("%s", err.text);
+    vst_definition_free(&seen.def);
+    return seen;
+}
+
+/* A process that waits to be executed for as long as *ret_link is open. */
+static struct vst_process_id start_in(struct vst_place *place, int *ret_link)
+{
+    char *words[] = {(char[]){"/bin/true"}, NULL};
+    struct vst_spawn spawn = {.program = words[0], .words = words};
+    struct vst_process_id id;
+
+    spawn.log_fd = vst_place_new_log(place, NULL);
+    spawn.id_fd = vst_place_new_id(place, NULL);
+    assert_int_equal(vst_spawn(&spawn, &id, ret_link, NULL), 0);
+    close(spawn.log_fd);
+    close(spawn.id_fd);
+    return id;
+}
+
+static void end_it(const struct vst_process_id *id, int link)
+{
+    close(link);
+    while (vst_process_id_exists(id))
+        usleep(1000);
+}
+
+/* What `body` returns, in another process. */
+static int in_another_process(int (*body)(struct here *), struct here *here)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(body(here));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+/* ---- the root ---- */
+
+static void a_root_is_made_with_all_that_leads_to_it(void **state)
+{
+    struct here *here = *state;
+    char path[128], middle[128];
+    struct vst_root *root;
+    struct stat st;
+
+    snprintf(middle, sizeof(middle), "%s/a", here->path);
+    snprintf(path, sizeof(path), "%s/a/b", here->path);
+    assert_int_equal(vst_root_open(path, &root, NULL), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    vst_root_free(&root);
+    assert_null(root);
+    rmdir(path);
+    rmdir(middle);
+}
+
+static void a_root_that_others_may_write_to_is_refused(void **state)
+{
+    struct here *here = *state;
+    struct vst_root *root = NULL;
+    struct vst_error err = {0};
+
+    assert_int_equal(chmod(here->path, 0770), 0);
+    assert_int_equal(vst_root_open(here->path, &root, &err), -1);
+    assert_int_equal(err.code, VST_ERR_ACCESS);
+    assert_non_null(strstr(err.text, "others may write there"));
+    assert_int_equal(chmod(here->path, 0700), 0);
+}
+
+static void a_root_of_somebody_else_is_refused(void **state)
+{
+    struct here *here = *state;
+    struct vst_root *root = NULL;
+    struct vst_error err = {0};
+
+    if (geteuid() != 0) {
+        print_message("# needs root\n");
+        return;
+    }
+    assert_int_equal(chown(here->path, 65534, 65534), 0);
+    assert_int_equal(vst_root_open(here->path, &root, &err), -1);
+    assert_int_equal(err.code, VST_ERR_ACCESS);
+    assert_int_equal(chown(here->path, 0, 0), 0);
+}
+
+static int open_default_as_a_user(struct here *here)
+{
+    struct vst_root *root = NULL;
+    struct vst_error err = {0};
+    char dir[128];
+
+    if (geteuid() == 0 && setresuid(65534, 65534, 65534) < 0)
+        return 1;
+    unsetenv("XDG_RUNTIME_DIR");
+    if (vst_root_open(NULL, &root, &err) == 0 || err.code != VST_ERR_INVALID)
+        return 2;
+    setenv("XDG_RUNTIME_DIR", here->path, 1);
+    if (vst_root_open(NULL, &root, NULL) < 0)
+        return 3;
+    vst_root_free(&root);
+    snprintf(dir, sizeof(dir), "%s/virstream/qemu", here->path);
+    if (rmdir(dir) < 0)
+        return 4;
+    snprintf(dir, sizeof(dir), "%s/virstream", here->path);
+    return rmdir(dir) < 0 ? 5 : 0;
+}
+
+static void a_user_has_a_root_of_his_own(void **state)
+{
+    struct here *here = *state;
+
+    if (geteuid() == 0)
+        assert_int_equal(chown(here->path, 65534, 65534), 0);
+    assert_int_equal(in_another_process(open_default_as_a_user, here), 0);
+}
+
+static void places_are_listed_by_name(void **state)
+{
+    struct here *here = *state;
+    struct vst_definition *def = define("a2");
+    struct vst_place *one = create(here), *two;
+    char **names, file[128];
+
+    snprintf(file, sizeof(file), "%s/file", here->path);
+    close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    assert_int_equal(vst_place_create(here->root, def, &two, NULL), 0);
+    names = vst_root_list(here->root, NULL);
+    assert_string_equal(names[0], "a2");
+    assert_string_equal(names[1], "g1");
+    assert_null(names[2]);
+    free(names[0]);
+    free(names[1]);
+    free(names);
+    vst_place_remove(&one);
+    vst_place_remove(&two);
+    vst_definition_free(&def);
+    unlink(file);
+}
+
+/* ---- hold ---- */
+
+static int expect_busy_with_our_parent(struct here *here)
+{
+    struct vst_place *place = NULL;
+    struct vst_error err = {0};
+    char text[64];
+
+    snprintf(text, sizeof(text), "process %d (", (int)getppid());
+    if (vst_place_open(here->root, "g1", &place, &err) == 0 || err.code != VST_ERR_BUSY)
+        return 1;
+    if (strncmp(err.text, text, strlen(text)) != 0 || !strstr(err.text, ") has hold of domain g1"))
+        return 2;
+    err = (struct vst_error){0};
+    if (vst_place_create(here->root, here->def, &place, &err) == 0 || err.code != VST_ERR_BUSY)
+        return 3;
+    return 0;
+}
+
+static void a_second_process_is_told_who_has_hold(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+
+    assert_int_equal(in_another_process(expect_busy_with_our_parent, here), 0);
+    vst_place_remove(&place);
+}
+
+static void a_second_connection_of_the_process_is_refused_too(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+
+    expect_open(here, "g1", VST_ERR_BUSY, "another connection of this process has hold of");
+    assert_int_equal(glance(here).holder, getpid());
+    assert_true(vst_root_has(here->root, "g1"));
+    vst_place_remove(&place);
+}
+
+static void looking_disturbs_nobody(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+
+    vst_place_close(&place);
+    assert_int_equal(glance(here).holder, 0);
+    place = reopen(here);
+    assert_int_equal(glance(here).holder, getpid());
+    vst_place_remove(&place);
+}
+
+static int take_hold_and_die(struct here *here)
+{
+    struct vst_place *place;
+
+    if (vst_place_create(here->root, here->def, &place, NULL) < 0 ||
+        vst_place_set_job(place, "save", true, NULL) < 0)
+        return 1;
+    return kill(getpid(), SIGKILL);
+}
+
+static void the_hold_of_a_killed_process_is_gone_and_its_job_is_found(void **state)
+{
+    struct here *here = *state;
+    struct vst_place_job job;
+    struct vst_place *place;
+
+    assert_int_equal(in_another_process(take_hold_and_die, here), 256 + SIGKILL);
+    assert_string_equal(glance(here).job.kind, "save");
+    place = reopen(here);
+    assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
+    assert_string_equal(job.kind, "save");
+    assert_true(job.running);
+    vst_place_remove(&place);
+}
+
+static void names_from_outside_are_checked(void **state)
+{
+    struct here *here = *state;
+    struct vst_glance seen;
+
+    expect_open(here, "../etc", VST_ERR_INVALID, "name: must be");
+    expect_open(here, ".new-0", VST_ERR_INVALID, "name: must be");
+    expect_open(here, "g1", VST_ERR_NOT_FOUND, "no domain g1");
+    assert_int_equal(vst_place_glance(here->root, "..", &seen, NULL), -1);
+    assert_false(vst_root_has(here->root, ".."));
+    assert_false(vst_root_has(here->root, "g1"));
+}
+
+/* ---- making and removing ---- */
+
+static void what_was_defined_comes_back(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    struct vst_definition *def;
+
+    vst_place_close(&place);
+    place = reopen(here);
+    def = vst_place_read_definition(place, NULL);
+    assert_string_equal(def->uuid, here->def->uuid);
+    vst_definition_free(&def);
+    vst_place_remove(&place);
+    assert_null(place);
+}
+
+static void a_guest_that_is_being_started_is_held(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here), *other = NULL;
+    struct vst_error err = {0};
+    struct vst_process_id id, read;
+    int link;
+
+    id = start_in(place, &link);
+    assert_int_equal(vst_place_read_id(place, &read, NULL), 0);
+    assert_int_equal(read.pid, id.pid);
+    vst_place_close(&place);
+    /* the new process has the lock, too, until it is executed */
+    expect_open(here, "g1", VST_ERR_BUSY, "has hold of domain g1");
+    assert_true(glance(here).exists);
+    assert_int_equal(glance(here).id.pid, id.pid);
+    assert_true(vst_root_has(here->root, "g1"));
+    assert_int_equal(vst_place_create(here->root, here->def, &other, &err), -1);
+    assert_int_equal(err.code, VST_ERR_BUSY);
+    end_it(&id, link);
+    place = reopen(here);
+    vst_place_remove(&place);
+}
+
+static void a_guest_that_has_been_executed_exists(void **state)
+{
+    char *words[] = {(char[]){"/bin/sleep"}, (char[]){"1000"}, NULL};
+    struct vst_spawn spawn = {.program = words[0], .words = words};
+    struct here *here = *state;
+    struct vst_place *place = create(here), *other = NULL;
+    struct vst_error err = {0};
+    struct vst_process_id id;
+    int link;
+
+    spawn.log_fd = vst_place_new_log(place, NULL);
+    spawn.id_fd = vst_place_new_id(place, NULL);
+    assert_int_equal(vst_spawn(&spawn, &id, &link, NULL), 0);
+    assert_int_equal(vst_spawn_go(link, NULL), 0);
+    while (vst_spawn_read_failure(link, NULL) == VST_IO_AGAIN)
+        usleep(1000);
+    close(link);
+    close(spawn.log_fd);
+    close(spawn.id_fd);
+    vst_place_close(&place);
+    assert_int_equal(vst_place_create(here->root, here->def, &other, &err), -1);
+    assert_int_equal(err.code, VST_ERR_EXISTS);
+    assert_string_equal(err.text, "there is a domain g1 already");
+    kill(id.pid, SIGKILL);
+    while (vst_process_id_exists(&id))
+        usleep(1000);
+    place = reopen(here);
+    vst_place_remove(&place);
+}
+
+static void what_is_left_of_a_guest_is_replaced(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    struct vst_process_id id;
+    struct vst_glance seen;
+    int link, log = -1;
+
+    id = start_in(place, &link);
+    end_it(&id, link);
+    log = vst_place_new_log(place, NULL);
+    assert_int_equal(write(log, "qemu-system-x86_64: no such machine\n", 36), 36);
+    close(log);
+    vst_place_close(&place);
+    seen = glance(here);
+    assert_int_equal(seen.id.pid, id.pid);
+    assert_false(seen.exists);
+    assert_string_equal(seen.last_words, "no such machine");
+    assert_true(seen.since > 1600000000);
+    assert_false(vst_root_has(here->root, "g1"));
+    place = create(here);
+    assert_int_equal(glance(here).id.pid, 0);
+    vst_place_remove(&place);
+}
+
+static void only_known_files_are_removed(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    char file[128], command[256];
+    char **names;
+
+    snprintf(file, sizeof(file), "%s/g1/precious", here->path);
+    close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    vst_place_remove(&place);
+    names = vst_root_list(here->root, NULL);
+    assert_null(names[0]);
+    free(names);
+    snprintf(command, sizeof(command), "%s/.gone-*/precious", here->path);
+    assert_int_equal(access(file, F_OK), -1);
+    snprintf(command, sizeof(command), "test -f %s/.gone-*/precious && rm -r %s/.gone-*",
+             here->path, here->path);
+    assert_int_equal(system(command), 0);
+}
+
+/* Half of a place, as old as that. */
+static void leave_half(struct here *here, const char *entry, time_t age)
+{
+    struct timespec times[2] = {{.tv_sec = time(NULL) - age}, {.tv_sec = time(NULL) - age}};
+    char path[128], file[192];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", here->path, entry);
+    snprintf(file, sizeof(file), "%s/lock", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    close(fd);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static bool is_there(struct here *here, const char *entry)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/%s", here->path, entry);
+    return access(path, F_OK) == 0;
+}
+
+static void half_places_are_scrapped_when_they_are_old(void **state)
+{
+    struct here *here = *state;
+    struct vst_root *root;
+    char command[256];
+
+    leave_half(here, ".new-old", 120);
+    leave_half(here, ".gone-old", 120);
+    leave_half(here, ".new-young", 0);
+    leave_half(here, ".other", 120);
+    assert_int_equal(vst_root_open(here->path, &root, NULL), 0);
+    vst_root_free(&root);
+    assert_false(is_there(here, ".new-old"));
+    assert_false(is_there(here, ".gone-old"));
+    assert_true(is_there(here, ".new-young"));
+    assert_true(is_there(here, ".other"));
+    snprintf(command, sizeof(command), "rm -r %s/.new-young %s/.other", here->path, here->path);
+    assert_int_equal(system(command), 0);
+}
+
+/* ---- files and sockets ---- */
+
+static void a_job_comes_and_goes(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    struct vst_place_job job;
+
+    assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
+    assert_string_equal(job.kind, "");
+    assert_int_equal(vst_place_set_job(place, "restore", true, NULL), 0);
+    assert_int_equal(vst_place_set_job(place, "save", false, NULL), 0);
+    assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
+    assert_string_equal(job.kind, "save");
+    assert_false(job.running);
+    vst_place_clear_job(place);
+    assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
+    assert_string_equal(job.kind, "");
+    vst_place_remove(&place);
+}
+
+static void overwrite(struct here *here, const char *file, const char *text)
+{
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/g1/%s", here->path, file);
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void damaged_files_are_errors(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    struct vst_place_job job;
+    struct vst_process_id id;
+    struct vst_glance seen;
+    struct vst_error err = {0};
+
+    overwrite(here, "job", "{\"job\":");
+    assert_int_equal(vst_place_get_job(place, &job, &err), -1);
+    assert_int_equal(err.code, VST_ERR_INVALID);
+    err = (struct vst_error){0};
+    overwrite(here, "identity", "rubbish");
+    assert_int_equal(vst_place_read_id(place, &id, &err), -1);
+    assert_int_equal(err.code, VST_ERR_NOT_FOUND);
+    overwrite(here, "definition.json", "{}");
+    assert_null(vst_place_read_definition(place, NULL));
+    assert_int_equal(vst_place_glance(here->root, "g1", &seen, NULL), -1);
+    assert_true(vst_root_has(here->root, "g1"));
+    vst_place_remove(&place);
+}
+
+static void talk_in(struct vst_place *place)
+{
+    int listening = vst_place_listen(place, "monitor", NULL);
+    int ours, theirs;
+    char byte = 0;
+
+    assert_true(listening >= 0);
+    ours = vst_place_connect(place, "monitor", NULL);
+    assert_true(ours >= 0);
+    theirs = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(theirs >= 0);
+    assert_int_equal(write(theirs, "x", 1), 1);
+    assert_int_equal(read(ours, &byte, 1), 1);
+    assert_int_equal(byte, 'x');
+    assert_true(fcntl(ours, F_GETFL) & O_NONBLOCK);
+    assert_true(fcntl(ours, F_GETFD) & FD_CLOEXEC);
+    close(theirs);
+    close(ours);
+    close(listening);
+}
+
+static void sockets_work_under_a_long_root(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place;
+    struct vst_root *root;
+    char path[512], middle[256];
+
+    snprintf(middle, sizeof(middle), "%s/%0100d", here->path, 1);
+    snprintf(path, sizeof(path), "%s/%0200d", middle, 2);
+    assert_int_equal(vst_root_open(path, &root, NULL), 0);
+    assert_int_equal(vst_place_create(root, here->def, &place, NULL), 0);
+    talk_in(place);
+    vst_place_remove(&place);
+    vst_root_free(&root);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(middle), 0);
+}
+
+static void connecting_never_waits(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    struct vst_error err = {0};
+    int fds[64], count = 0, listening;
+
+    assert_int_equal(vst_place_connect(place, "monitor", &err), -1);
+    assert_int_equal(err.code, VST_ERR_NOT_FOUND);
+    listening = vst_place_listen(place, "monitor", NULL);
+    err = (struct vst_error){0};
+    while (count < 64 && (fds[count] = vst_place_connect(place, "monitor", &err)) >= 0)
+        count++;
+    assert_int_equal(err.code, VST_ERR_BUSY);
+    while (count > 0)
+        close(fds[--count]);
+    close(listening);
+    err = (struct vst_error){0};
+    assert_int_equal(vst_place_connect(place, "monitor", &err), -1);
+    assert_int_equal(err.system, ECONNREFUSED);
+    vst_place_remove(&place);
+}
+
+static void a_new_log_is_empty(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    struct vst_error err = {0};
+    char text[16] = "";
+    int fd;
+
+    assert_int_equal(vst_place_open_log(place, &err), -1);
+    assert_int_equal(err.code, VST_ERR_NOT_FOUND);
+    overwrite(here, "log", "of another run");
+    fd = vst_place_new_log(place, NULL);
+    assert_int_equal(write(fd, "now", 3), 3);
+    close(fd);
+    fd = vst_place_open_log(place, NULL);
+    assert_int_equal(read(fd, text, sizeof(text)), 3);
+    close(fd);
+    vst_place_remove(&place);
+}
+
+#define TEST(function) VST_TEST_WITH(function, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_root_is_made_with_all_that_leads_to_it),
+        TEST(a_root_that_others_may_write_to_is_refused),
+        TEST(a_root_of_somebody_else_is_refused),
+        TEST(a_user_has_a_root_of_his_own),
+        TEST(places_are_listed_by_name),
+        TEST(a_second_process_is_told_who_has_hold),
+        TEST(a_second_connection_of_the_process_is_refused_too),
+        TEST(looking_disturbs_nobody),
+        TEST(the_hold_of_a_killed_process_is_gone_and_its_job_is_found),
+        TEST(names_from_outside_are_checked),
+        TEST(what_was_defined_comes_back),
+        TEST(a_guest_that_is_being_started_is_held),
+        TEST(a_guest_that_has_been_executed_exists),
+        TEST(what_is_left_of_a_guest_is_replaced),
+        TEST(only_known_files_are_removed),
+        TEST(half_places_are_scrapped_when_they_are_old),
+        TEST(a_job_comes_and_goes),
+        TEST(damaged_files_are_errors),
+        TEST(sockets_work_under_a_long_root),
+        TEST(connecting_never_waits),
+        TEST(a_new_log_is_empty),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
