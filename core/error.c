@@ -78,6 +78,10 @@ static enum vst_code code_of_errno(int number)
     case EACCES:
     case EPERM:
         return VST_ERR_ACCESS;
+    case ECONNRESET:
+    case EPIPE:
+    case ETIMEDOUT:
+        return VST_ERR_LOST;
     default:
         return VST_ERR_SYSTEM;
     }

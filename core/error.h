@@ -26,8 +26,8 @@ int vst_error_vset(struct vst_error *err, enum vst_code code, const char *format
 
 /*
  * The same for a failed system call: appends ": " and the text of `number`. The code follows from
- * the number: ENOMEM no-memory, ENOENT not-found, EEXIST exists, EACCES and EPERM access, else
- * system. Always returns -1.
+ * the number: ENOMEM no-memory, ENOENT not-found, EEXIST exists, EACCES and EPERM access,
+ * ECONNRESET, EPIPE and ETIMEDOUT lost, else system. Always returns -1.
  */
 int vst_error_system(struct vst_error *err, int number, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
