@@ -4,9 +4,10 @@
  * rename; later steps of the SASL library) is a job that runs there and completes on the loop.
  *
  * One pool per event base, found by the base, kept while anybody uses it; it has at most
- * VST_WORKER_THREADS threads, started by need. No lock is held while a job runs. A job that is
- * stuck in the kernel delays neither the loop nor the end of its owner: it is abandoned, and
- * cleaned up by the thread when the kernel lets it go.
+ * VST_WORKER_THREADS threads, started by need, and at least one, so that submitting cannot fail.
+ * No lock is held while a job runs. A job that is stuck in the kernel delays neither the loop nor
+ * the end of its owner: it is abandoned, and cleaned up by the thread when the kernel lets it go.
+ * Neither getting nor putting a pool, nor submitting, waits for a job.
  */
 #ifndef VST_CORE_WORKER_H
 #define VST_CORE_WORKER_H
@@ -17,13 +18,13 @@
 
 #define VST_WORKER_THREADS 4
 
+struct vst_file_calls; /* file.h */
 struct vst_worker;
 
 struct vst_job {
-    void (*work)(struct vst_job *); /* on a thread; touches nothing but the job */
-    void (*done)(
-        struct vst_job *); /* on the loop, unless abandoned; the job is the owner's again */
-    void (*dispose)(struct vst_job *); /* after abandon, on the thread or in vst_job_abandon() */
+    void (*work)(struct vst_job *);    /* on a thread; touches nothing but the job */
+    void (*done)(struct vst_job *);    /* on the loop; the job is the owner's again */
+    void (*dispose)(struct vst_job *); /* on a thread, in place of done() */
     /* The worker's own. */
     struct vst_worker *worker;
     struct vst_job *next;
@@ -37,7 +38,17 @@ void vst_worker_put(struct vst_worker **worker);
 /* Queues a job whose three functions are set. Cannot fail. The job must not be in use. */
 void vst_worker_submit(struct vst_worker *worker, struct vst_job *job);
 
-/* done() will not be called; dispose() will, exactly once, when the thread has let go. */
+/*
+ * For a job that was submitted and is not done: done() will not be called; dispose() will, exactly
+ * once, when the thread has let go of it. A job that has not begun is not begun any more.
+ */
 void vst_job_abandon(struct vst_job *job);
+
+/* For a job that is not in use: only dispose(), on a thread. */
+void vst_worker_dispose(struct vst_worker *worker, struct vst_job *job);
+
+/* For tests: every file that a pool opens from now on works through these calls. NULL: the real. */
+void vst_worker_set_file_calls(struct vst_worker *worker, const struct vst_file_calls *calls);
+const struct vst_file_calls *vst_worker_file_calls(const struct vst_worker *worker);
 
 #endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A file that appears under its name only when complete and on disk. Until then it has no name at
+ * all where the file system can do that, so that not even a killed process leaves anything behind;
+ * otherwise a hidden one beside the place it is for. What moves its bytes is channel-file.c.
+ */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct new_file {
+    struct vst_file file;
+    unsigned flags;
+    int dir;          /* the directory it is for; -1: not open */
+    const char *name; /* within `dir` */
+    char temp[40];    /* its name in `dir` until it is complete; empty: it has none */
+};
+
+enum { TRIES = 16, MODE = 0600 }; /* it holds the memory of a guest */
+
+static struct new_file *new_of(struct vst_file *file)
+{
+    return (struct new_file *)file;
+}
+
+/* Splits the path and opens the directory part. */
+static int open_directory(struct new_file *self)
+{
+    const char *path = self->file.path;
+    const char *slash = strrchr(path, '/');
+    char *part;
+
+    self->name = slash ? slash + 1 : path;
+    if (!slash)
+        part = strdup(".");
+    else
+        part = strndup(path, slash > path ? (size_t)(slash - path) : 1);
+    if (!part)
+        return vst_error_no_memory(&self->file.error);
+    self->dir = self->file.calls->openat(AT_FDCWD, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    free(part);
+    return self->dir < 0 ? vst_file_fail(&self->file, "directory") : 0;
+}
+
+/* Better refused now than after a gigabyte. Replacing a device or a link is never meant. */
+static int check_place(struct new_file *self)
+{
+    struct vst_error *err = &self->file.error;
+    struct stat st;
+
+    if (!*self->name)
+        return vst_error_set(err, VST_ERR_INVALID, "%s: names no file", self->file.path);
+    if (fstatat(self->dir, self->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : vst_file_fail(&self->file, "stat");
+    if (!S_ISREG(st.st_mode))
+        return vst_error_set(err, VST_ERR_INVALID, "%s: exists and is not a regular file",
+                             self->file.path);
+    if (self->flags & VST_FILE_NO_REPLACE)
+        return vst_error_set(err, VST_ERR_EXISTS, "%s: exists", self->file.path);
+    return 0;
+}
+
+static int make_up_name(struct new_file *self)
+{
+    uint64_t number;
+
+    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number))
+        return vst_file_fail(&self->file, "making up a name");
+    snprintf(self->temp, sizeof(self->temp), ".virstream-%016llx", (unsigned long long)number);
+    return 0;
+}
+
+/* The path under which a file without a name can be given one. */
+static void own_path(const struct new_file *self, char ret_path[64])
+{
+    snprintf(ret_path, 64, "/proc/self/fd/%d", self->file.fd);
+}
+
+/* False: not on this file system, or /proc is missing. */
+static bool open_unnamed(struct new_file *self)
+{
+    char path[64];
+
+    self->file.fd =
+        self->file.calls->openat(self->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, MODE);
+    if (self->file.fd < 0)
+        return false;
+    own_path(self, path);
+    if (access(path, F_OK) == 0)
+        return true;
+    close(self->file.fd);
+    self->file.fd = -1;
+    return false;
+}
+
+static int open_named(struct new_file *self)
+{
+    for (int tries = 0; tries < TRIES; tries++) {
+        if (make_up_name(self) < 0)
+            return -1;
+        self->file.fd = self->file.calls->openat(
+            self->dir, self->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, MODE);
+        if (self->file.fd >= 0)
+            return 0;
+        self->temp[0] = '\0';
+        if (errno != EEXIST)
+            break;
+    }
+    return vst_file_fail(&self->file, "create");
+}
+
+static int new_open(struct vst_file *file)
+{
+    struct new_file *self = new_of(file);
+
+    if (open_directory(self) < 0 || check_place(self) < 0)
+        return -1;
+    return open_unnamed(self) ? 0 : open_named(self);
+}
+
+static int give_name(struct new_file *self)
+{
+    char path[64];
+
+    own_path(self, path);
+    for (int tries = 0; tries < TRIES; tries++) {
+        if (make_up_name(self) < 0)
+            return -1;
+        if (self->file.calls->linkat(AT_FDCWD, path, self->dir, self->temp, AT_SYMLINK_FOLLOW) == 0)
+            return 0;
+        self->temp[0] = '\0';
+        if (errno != EEXIST)
+            break;
+    }
+    return vst_file_fail(&self->file, "link");
+}
+
+/* An abort that comes when the rename has begun comes too late: the file is complete. */
+static int new_publish(struct vst_file *file)
+{
+    struct new_file *self = new_of(file);
+    unsigned flags = self->flags & VST_FILE_NO_REPLACE ? RENAME_NOREPLACE : 0;
+
+    if (!self->temp[0] && give_name(self) < 0)
+        return -1;
+    if (atomic_load(&file->unwanted))
+        return vst_error_set(&file->error, VST_ERR_CANCELLED, "%s: aborted", file->path);
+    if (file->calls->renameat2(self->dir, self->temp, self->dir, self->name, flags) < 0)
+        return vst_file_fail(file, "rename");
+    self->temp[0] = '\0';
+    return file->calls->fsync(self->dir) < 0 ? vst_file_fail(file, "sync of its directory") : 0;
+}
+
+static void new_discard(struct vst_file *file)
+{
+    struct new_file *self = new_of(file);
+
+    if (self->temp[0])
+        file->calls->unlinkat(self->dir, self->temp, 0);
+    if (self->dir >= 0)
+        close(self->dir);
+}
+
+static const struct vst_file_kind new_kind = {
+    .open = new_open,
+    .publish = new_publish,
+    .discard = new_discard,
+};
+
+struct vst_channel *vst_channel_new_file(struct event_base *base, const char *path, unsigned flags,
+                                         struct vst_error *ret_err)
+{
+    struct vst_file *file = vst_file_new(sizeof(struct new_file), &new_kind, path, ret_err);
+
+    if (!file)
+        return NULL;
+    new_of(file)->dir = -1;
+    new_of(file)->flags = flags;
+    return vst_file_channel(base, file, ret_err);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What threads do with files. Every call here may wait for a disk, and none runs on the loop.
+ */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buffer.h"
+
+enum {
+    BLOCK = 64 * 1024 - 64, /* with libevent's header a power of two, and malloc() keeps it */
+    VECTORS = 64,
+};
+
+static int real_openat(int dir, const char *path, int flags, mode_t mode)
+{
+    return openat(dir, path, flags, mode);
+}
+
+const struct vst_file_calls vst_file_calls_real = {
+    .openat = real_openat,
+    .readv = readv,
+    .writev = writev,
+    .fsync = fsync,
+    .linkat = linkat,
+    .renameat2 = renameat2,
+    .unlinkat = unlinkat,
+};
+
+void vst_file_free(struct vst_file *file)
+{
+    if (file->data)
+        evbuffer_free(file->data);
+    free(file->path);
+    free(file);
+}
+
+struct vst_file *vst_file_new(size_t size, const struct vst_file_kind *kind, const char *path,
+                              struct vst_error *ret_err)
+{
+    struct vst_file *file = calloc(1, size);
+
+    if (!file) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    file->kind = kind;
+    file->fd = -1;
+    file->path = path ? strdup(path) : NULL;
+    file->data = evbuffer_new();
+    if (file->data && (file->path || !path))
+        return file;
+    vst_file_free(file);
+    vst_error_no_memory(ret_err);
+    return NULL;
+}
+
+int vst_file_fail(struct vst_file *file, const char *what)
+{
+    return vst_error_system(&file->error, errno, "%s: %s", file->path ? file->path : "file", what);
+}
+
+int vst_file_open(struct vst_file *file)
+{
+    return file->kind->open(file);
+}
+
+/* One block. Returns what was read; 0 is the end. */
+static ssize_t read_block(struct vst_file *file)
+{
+    struct evbuffer_iovec vec;
+    ssize_t n;
+
+    if (evbuffer_reserve_space(file->data, BLOCK, &vec, 1) != 1)
+        return vst_error_no_memory(&file->error);
+    vec.iov_len = vst_least(vec.iov_len, BLOCK);
+    do {
+        n = file->calls->readv(file->fd, &vec, 1);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return vst_file_fail(file, "read");
+    vec.iov_len = (size_t)n;
+    evbuffer_commit_space(file->data, &vec, 1);
+    return n;
+}
+
+int vst_file_read(struct vst_file *file)
+{
+    ssize_t n;
+
+    do {
+        n = read_block(file);
+    } while (n > 0 && evbuffer_get_length(file->data) + BLOCK <= VST_FILE_JOB);
+    file->ended = n == 0;
+    return n < 0 ? -1 : 0;
+}
+
+/*
+ * The loop empties `data` afterwards: blocks that came from the application may have a clean-up
+ * function, which is not for other threads to call.
+ */
+int vst_file_write(struct vst_file *file)
+{
+    size_t left = evbuffer_get_length(file->data);
+    struct evbuffer_ptr at;
+
+    evbuffer_ptr_set(file->data, &at, 0, EVBUFFER_PTR_SET);
+    while (left) {
+        struct evbuffer_iovec vec[VECTORS];
+        int count = evbuffer_peek(file->data, (ev_ssize_t)left, &at, vec, VECTORS);
+        ssize_t n = file->calls->writev(file->fd, vec, count < VECTORS ? count : VECTORS);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0)
+            errno = ENOSPC;
+        if (n <= 0)
+            return vst_file_fail(file, "write");
+        left -= (size_t)n;
+        if (left)
+            evbuffer_ptr_set(file->data, &at, (size_t)n, EVBUFFER_PTR_ADD);
+    }
+    return 0;
+}
+
+int vst_file_sync(struct vst_file *file)
+{
+    /* EINVAL, EROFS: a device that has nothing to sync. */
+    if (file->calls->fsync(file->fd) < 0 && errno != EINVAL && errno != EROFS)
+        return vst_file_fail(file, "sync");
+    return file->kind->publish ? file->kind->publish(file) : 0;
+}
+
+void vst_file_dispose(struct vst_job *job)
+{
+    struct vst_file *file = (struct vst_file *)job;
+
+    if (file->fd >= 0)
+        close(file->fd);
+    if (file->kind->discard)
+        file->kind->discard(file);
+    vst_file_free(file);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A file, as the worker's threads see it: one job at a time opens it, reads, writes, syncs or lets
+ * go of it. The channel on it is the loop's and in channel-file.c; the two share no lock, because
+ * the file belongs to the thread while a job runs and to the loop otherwise.
+ *
+ * Kinds differ in how a file opens and what it takes to be complete: one that was handed over
+ * open, one that exists, one that is to appear (channel-new-file.c).
+ */
+#ifndef VST_CORE_FILE_H
+#define VST_CORE_FILE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "channel.h"
+#include "worker.h"
+
+/* The system calls that may wait for a disk. Tests put in disks that are full, broken or stuck. */
+struct vst_file_calls {
+    int (*openat)(int dir, const char *path, int flags, mode_t mode);
+    ssize_t (*readv)(int fd, const struct iovec *into, int count);
+    ssize_t (*writev)(int fd, const struct iovec *from, int count);
+    int (*fsync)(int fd);
+    int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);
+    int (*renameat2)(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+    int (*unlinkat)(int dir, const char *name, int flags);
+};
+
+extern const struct vst_file_calls vst_file_calls_real;
+
+enum {
+    VST_FILE_JOB = 256 * 1024, /* the most that one job moves */
+    /* The most bytes read ahead, or written behind: those of a job and as many that wait. */
+    VST_FILE_BUFFER = 2 * VST_FILE_JOB,
+};
+
+struct vst_file;
+
+/* All on a thread, and on nothing but the file. 0, or -1 with the file's error filled. */
+struct vst_file_kind {
+    int (*open)(struct vst_file *file);     /* sets fd; NULL: is open */
+    int (*publish)(struct vst_file *file);  /* after the sync; NULL: has its name already */
+    void (*discard)(struct vst_file *file); /* last of all: undoes what is not complete */
+};
+
+struct vst_file {
+    struct vst_job job;
+    const struct vst_file_kind *kind;
+    const struct vst_file_calls *calls;
+    void *channel;                      /* the loop's, also while a job runs */
+    int (*step)(struct vst_file *file); /* what the job does */
+    int fd;                             /* -1: not open */
+    char *path;                         /* NULL: only the descriptor is known */
+    struct evbuffer *data;              /* what a job has read, or is to write */
+    bool ended;                         /* read to the end */
+    atomic_bool unwanted;               /* aborted or destroyed; set while a job may run */
+    struct vst_error error;
+};
+
+/*
+ * A file in `size` bytes that begin with struct vst_file; what follows is zero. `path` is copied
+ * and may be NULL.
+ */
+struct vst_file *vst_file_new(size_t size, const struct vst_file_kind *kind, const char *path,
+                              struct vst_error *ret_err);
+
+/* One that was never opened. */
+void vst_file_free(struct vst_file *file);
+
+/* Steps. */
+int vst_file_open(struct vst_file *file);
+int vst_file_read(struct vst_file *file);  /* appends at most VST_FILE_JOB bytes to `data` */
+int vst_file_write(struct vst_file *file); /* all of `data`, which it leaves as it is */
+int vst_file_sync(struct vst_file *file);
+
+/* The last job: closes, discards, frees. */
+void vst_file_dispose(struct vst_job *job);
+
+/* Fills the error from errno: "PATH: WHAT: reason". Returns -1. */
+int vst_file_fail(struct vst_file *file, const char *what);
+
+/* The channel on it, which takes it, also on failure: then it is gone. */
+struct vst_channel *vst_file_channel(struct event_base *base, struct vst_file *file,
+                                     struct vst_error *ret_err);
+
+#endif
