@@ -88,11 +88,12 @@ static void conclude(struct vst_pump *pump, const struct vst_error *err)
 static bool failed(struct vst_pump *pump)
 {
     if (pump->in == VST_IO_FAIL)
-        conclude(pump, vst_channel_error(pump->source));
+        pump->stats.failed = VST_READ;
     else if (pump->out == VST_IO_FAIL)
-        conclude(pump, vst_channel_error(pump->sink));
+        pump->stats.failed = VST_WRITE;
     else
         return false;
+    conclude(pump, vst_channel_error(pump->stats.failed == VST_READ ? pump->source : pump->sink));
     return true;
 }
 

@@ -43,6 +43,7 @@ struct vst_pump_stats {
     size_t held;        /* in the buffer now */
     size_t most_held;   /* ever */
     enum vst_waits waits;
+    unsigned failed; /* the side that did: VST_READ the source, VST_WRITE the sink; or 0 */
 };
 
 struct vst_pump;

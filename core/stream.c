@@ -197,12 +197,24 @@ void vst_stream_settle(struct vst_stream *stream)
     vst_stream_unwatch(stream);
 }
 
+/* Names the application's end if it was that. */
+static void fail_half(const struct half *half, const struct vst_error *err)
+{
+    struct vst_error named = *err;
+    struct vst_pump_stats stats;
+
+    vst_pump_get_stats(half->pump, &stats);
+    if (stats.failed == (half->dir == VST_UP ? VST_READ : VST_WRITE))
+        vst_error_where(&named, VST_SIDE_APPLICATION, NULL);
+    vst_stream_fail(half->stream, &named);
+}
+
 static void half_done(struct half *half, const struct vst_error *err)
 {
     struct vst_stream *stream = half->stream;
 
     if (err) {
-        vst_stream_fail(stream, err);
+        fail_half(half, err);
         return;
     }
     half->finished = true;
