@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The commands: their table, and the help that is made of it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "options.h"
+
+#define MOVES (OPTION_RATE | OPTION_STALL)
+
+const struct command commands[] = {
+    {"start", "FILE", 1, OPTION_PAUSED, "start a guest from a definition",
+     "FILE is a definition in JSON, as docs/definition.md describes it; - is standard input.\n",
+     "the guest that is being started, to end", command_start},
+    {"list", "", 0, 0, "list the guests",
+     "One line a guest. On a narrow terminal columns are left out, from the right. With --quiet\n"
+     "names only.\n",
+     "the list", command_list},
+    {"info", "NAME", 1, 0, "tell everything about a guest",
+     "NAME is a guest's name or UUID, here and in the other commands.\n", "the answer",
+     command_info},
+    {"suspend", "NAME", 1, 0, "pause a guest", "Its memory stays where it is.\n",
+     "the guest to answer", command_suspend},
+    {"resume", "NAME", 1, 0, "let a paused guest run", "", "the guest to answer", command_resume},
+    {"shutdown", "NAME", 1, 0, "ask a guest to shut down, and wait until it has",
+     "Presses the guest's ACPI power button. A guest that does not listen never ends: unless\n"
+     "--timeout says otherwise, the command gives up after 60 seconds.\n",
+     "the guest to answer", command_shutdown},
+    {"destroy", "NAME", 1, 0, "end a guest at once",
+     "As if its power was cut. Also cleans up after a guest that has crashed.\n",
+     "the guest to end", command_destroy},
+    {"save", "NAME TARGET", 2, OPTION_LIVE | OPTION_KEEP_RUNNING | OPTION_COMPRESS | MOVES,
+     "save a guest's state into a file or pipe, and end it",
+     "TARGET is a file, which appears under its name only when it is complete and on disk; - is\n"
+     "standard output. The guest is paused meanwhile, and ends once everything was taken. When\n"
+     "anything fails, or at Ctrl-C, it goes on as before and TARGET is as it was.\n",
+     "the save to be undone, so that the guest goes on as before", command_save},
+    {"restore", "SOURCE", 1, OPTION_NAME | OPTION_PAUSED | MOVES,
+     "restore a guest from what `save` wrote",
+     "SOURCE is a file; - is standard input. The guest runs on if it ran when it was saved, and\n"
+     "not before the last byte is verified. When anything fails nothing of it is left.\n",
+     "the half restored guest to end", command_restore},
+    {"console", "NAME", 1, OPTION_READ_ONLY, "talk to a guest's serial console",
+     "Begins with the last of what the guest printed. On a terminal ^] leaves; otherwise the end\n"
+     "of standard input does.\n",
+     "the console to be let go", command_console},
+    {"screenshot", "NAME TARGET", 2, 0, "write what a guest's screen shows as a PNG",
+     "TARGET is a file; - is standard output.\n", "the screenshot to be undone",
+     command_screenshot},
+    {"image info", "FILE", 1, OPTION_STALL, "tell what an image is of",
+     "Reads no more than the header. FILE may be - for standard input.\n", "the file to be let go",
+     command_image_info},
+    {"image check", "FILE", 1, MOVES, "verify that an image is whole and undamaged",
+     "Reads every record and verifies it, as `restore` does. FILE may be - for standard input.\n"
+     "The exit status is 9 if anything is damaged or missing.\n",
+     "the file to be let go", command_image_check},
+    {0},
+};
+
+/* Whether `row` is `word`, or `word next`. */
+static bool is_named(const struct command *row, const char *word, const char *next)
+{
+    size_t length = strlen(word);
+
+    if (strncmp(row->name, word, length) != 0)
+        return false;
+    if (!row->name[length])
+        return true;
+    return row->name[length] == ' ' && next && strcmp(row->name + length + 1, next) == 0;
+}
+
+const struct command *command_find(const char *word, const char *next)
+{
+    for (const struct command *row = commands; row->name; row++)
+        if (is_named(row, word, next))
+            return row;
+    return NULL;
+}
+
+void help_print(FILE *to, const struct command *command)
+{
+    fprintf(to, "usage: virstream %s%s%s%s\n\n%c%s.\n", command->name,
+            command->options ? " [OPTIONS]" : "", command->count ? " " : "", command->arguments,
+            command->summary[0] - 'a' + 'A', command->summary + 1);
+    fputs(command->details, to);
+    if (command->options)
+        fputs("\nOptions:\n", to);
+    options_print(to, command->options);
+    fputs("\nOptions of every command:\n", to);
+    options_print(to, OPTION_EVERYWHERE);
+}
+
+void help_print_all(FILE *to)
+{
+    fputs("usage: virstream [OPTIONS] COMMAND [ARGUMENTS]\n\n"
+          "Moves the state of virtual machines through streams.\n\nCommands:\n",
+          to);
+    for (const struct command *row = commands; row->name; row++) {
+        char form[40];
+
+        snprintf(form, sizeof(form), "%s %s", row->name, row->arguments);
+        fprintf(to, "  %-27s %s\n", form, row->summary);
+    }
+    fputs("\nOptions:\n", to);
+    options_print(to, OPTION_EVERYWHERE);
+    fputs("\nMore: virstream COMMAND --help, and virstream(1).\n", to);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which kind of end a name on the command line stands for.
+ */
+#include "ends.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool is_standard(const char *path)
+{
+    return strcmp(path, "-") == 0;
+}
+
+/*
+ * O_NONBLOCK belongs to what open(2) made, which shells share with every program of a pipeline.
+ * Pipes and terminals can be opened once more; of files it makes no difference. What remains,
+ * sockets, is shared, and rarely with anybody.
+ */
+int ends_standard(struct tool *tool, int number)
+{
+    static const char *const paths[] = {"/proc/self/fd/0", "/proc/self/fd/1"};
+    int access = number == STDIN_FILENO ? O_RDONLY : O_WRONLY;
+    struct stat st;
+    int fd = -1;
+
+    if (fstat(number, &st) < 0)
+        return tool_fail_system(tool, errno, number ? "standard output" : "standard input");
+    if (S_ISFIFO(st.st_mode) || isatty(number))
+        fd = open(paths[number], access | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        fd = fcntl(number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    return fd < 0 ? tool_fail_system(tool, errno, "descriptors") : fd;
+}
+
+uint64_t ends_size(const char *path)
+{
+    struct stat st;
+    off_t at = 0;
+
+    if ((is_standard(path) ? fstat(STDIN_FILENO, &st) : stat(path, &st)) < 0 ||
+        !S_ISREG(st.st_mode))
+        return 0;
+    if (is_standard(path))
+        at = lseek(STDIN_FILENO, 0, SEEK_CUR);
+    return at >= 0 && at < st.st_size ? (uint64_t)(st.st_size - at) : 0;
+}
+
+/* The file that a new one is to replace: never a link to it, never what is not a regular file. */
+static int set_new_file(struct tool *tool, struct vst_stream *stream, const char *path)
+{
+    char *real = realpath(path, NULL);
+    int status;
+
+    if (!real && errno != ENOENT)
+        return tool_fail_system(tool, errno, path);
+    status = vst_stream_set_sink_file(stream, real ? real : path);
+    free(real);
+    return status;
+}
+
+/* What is neither standard nor a regular file; this may wait for the other side of a FIFO. */
+static int open_special(struct tool *tool, enum vst_direction dir, const char *path)
+{
+    int fd = open(path, (dir == VST_UP ? O_RDONLY : O_WRONLY) | O_CLOEXEC | O_NOCTTY);
+
+    return fd < 0 ? tool_fail_system(tool, errno, path) : fd;
+}
+
+static int set_fd(struct vst_stream *stream, enum vst_direction dir, int fd)
+{
+    int status =
+        dir == VST_UP ? vst_stream_set_source_fd(stream, &fd) : vst_stream_set_sink_fd(stream, &fd);
+
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
+static int set_end(struct tool *tool, struct vst_stream *stream, enum vst_direction dir,
+                   const char *path)
+{
+    struct stat st;
+    int fd;
+
+    if (is_standard(path)) {
+        fd = ends_standard(tool, dir == VST_UP ? STDIN_FILENO : STDOUT_FILENO);
+        return fd < 0 ? -1 : set_fd(stream, dir, fd);
+    }
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        fd = open_special(tool, dir, path);
+        return fd < 0 ? -1 : set_fd(stream, dir, fd);
+    }
+    return dir == VST_UP ? vst_stream_set_source_file(stream, path)
+                         : set_new_file(tool, stream, path);
+}
+
+static int limit_rate(const struct tool *tool, struct vst_stream *stream, enum vst_direction dir)
+{
+    struct vst_layer_spec layer = {.kind = VST_LAYER_RATE, .bytes_per_second = tool->opt.rate};
+
+    return tool->opt.rate ? vst_stream_push_layer(stream, dir, &layer) : 0;
+}
+
+struct vst_stream *ends_open(struct tool *tool, enum vst_direction dir, const char *path)
+{
+    struct vst_stream *stream;
+
+    if (dir == VST_DOWN && is_standard(path)) {
+        tool->data_on_stdout = true;
+        if (isatty(STDOUT_FILENO)) {
+            tool_usage(tool, "standard output is a terminal; name a file, or send it elsewhere");
+            return NULL;
+        }
+    }
+    stream = vst_stream_new(tool->base, NULL);
+    if (!stream || set_end(tool, stream, dir, path) < 0 || limit_rate(tool, stream, dir) < 0) {
+        tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+        vst_stream_free(&stream);
+    }
+    return stream;
+}

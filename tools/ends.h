@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The command's ends of streams: files by name, standard input and output.
+ */
+#ifndef VIRSTREAM_TOOLS_ENDS_H
+#define VIRSTREAM_TOOLS_ENDS_H
+
+#include "tool.h"
+
+/*
+ * A stream whose source (`dir` VST_UP) or sink (VST_DOWN) is the file `path`, or standard input or
+ * output for "-", with the rate limit that the command line asks for. Opens what can make it wait
+ * for somebody (a FIFO) at once, so call it before signals are watched. NULL with tool->err.
+ */
+struct vst_stream *ends_open(struct tool *tool, enum vst_direction dir, const char *path);
+
+/*
+ * A descriptor of our own for standard input or output, which the library may make non-blocking
+ * without doing so to the shell's. -1 with tool->err.
+ */
+int ends_standard(struct tool *tool, int number);
+
+/* Size of the file at `path`, or of standard input; 0 if it is not known. */
+uint64_t ends_size(const char *path);
+
+#endif

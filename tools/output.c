@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Results, errors and notes of the command.
+ */
+#include "output.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What to do about it, where that is the same for every command. */
+static const char *hint_for(const struct tool *tool, char buf[static 80])
+{
+    if (tool->bad_usage) {
+        snprintf(buf, 80, "virstream %s%s--help", tool->command ? tool->command->name : "",
+                 tool->command ? " " : "");
+        return buf;
+    }
+    switch (tool->err.code) {
+    case VST_ERR_NO_MEMORY:
+        return "try again when this host has more memory free";
+    case VST_ERR_CONNECT:
+        return "is the URI right, and what it names running? See --connect";
+    case VST_ERR_EXISTS:
+        return "choose another name, or end the guest that has it";
+    case VST_ERR_BUSY:
+        return "try again when that has finished; `virstream list` shows who is at it";
+    case VST_ERR_TIMEOUT:
+        return "a larger --timeout gives it more time";
+    case VST_ERR_STALLED:
+        return "a larger --stall allows for longer pauses";
+    case VST_ERR_DAMAGED:
+    case VST_ERR_TRUNCATED:
+        return "nothing of it was used; take another copy";
+    case VST_ERR_CLEANUP:
+        return "it is done; look at what is left with `virstream info`";
+    default:
+        return NULL;
+    }
+}
+
+/* Everything that goes with an error comes indented below it. */
+static void print_error(const struct tool *tool, const char *hint)
+{
+    const struct vst_error *err = &tool->err;
+    const char *side = vst_side_name(err->side);
+
+    fprintf(stderr, "virstream: %s%s", tool->command ? tool->command->name : "",
+            tool->command ? ": " : "");
+    for (const char *at = err->text; *at; at++) {
+        fputc(*at, stderr);
+        if (*at == '\n')
+            fputs("    ", stderr);
+    }
+    fputc('\n', stderr);
+    if (*side || *err->phase)
+        fprintf(stderr, "  where: %s%s%s\n", side, *side && *err->phase ? ", " : "", err->phase);
+    if (hint)
+        fprintf(stderr, "  hint: %s\n", hint);
+}
+
+void output_error(struct tool *tool)
+{
+    char buf[80];
+    const char *hint = hint_for(tool, buf);
+    struct json_object *error;
+
+    text_clean(tool->err.text);
+    text_clean(tool->err.phase);
+    if (!tool->opt.json) {
+        print_error(tool, hint);
+        return;
+    }
+    error = json_object_new_object();
+    put_text(error, "code", vst_code_name(tool->err.code));
+    put_text(error, "side", vst_side_name(tool->err.side));
+    put_text(error, "phase", tool->err.phase);
+    put_text(error, "cause", tool->err.text);
+    if (hint)
+        put_text(error, "hint", hint);
+    output_json(tool, "error", error);
+}
+
+static void print_line(FILE *to, const char *prefix, const char *format, va_list args)
+{
+    fputs(prefix, to);
+    vfprintf(to, format, args);
+    fputc('\n', to);
+}
+
+void output_note(const struct tool *tool, const char *format, ...)
+{
+    va_list args;
+
+    if (tool->opt.quiet)
+        return;
+    va_start(args, format);
+    print_line(stderr, "virstream: ", format, args);
+    va_end(args);
+}
+
+void output_done(const struct tool *tool, const char *format, ...)
+{
+    va_list args;
+
+    if (tool->opt.quiet || tool->opt.json)
+        return;
+    va_start(args, format);
+    print_line(tool->data_on_stdout ? stderr : stdout, "", format, args);
+    va_end(args);
+}
+
+int output_json(struct tool *tool, const char *name, struct json_object *value)
+{
+    struct json_object *whole = json_object_new_object();
+    const char *text = NULL;
+
+    if (whole && value && json_object_object_add(whole, name, value) == 0)
+        text = json_object_to_json_string_ext(whole, JSON_C_TO_STRING_PLAIN |
+                                                         JSON_C_TO_STRING_NOSLASHESCAPE);
+    else
+        json_object_put(value);
+    if (text)
+        fprintf(tool->data_on_stdout ? stderr : stdout, "%s\n", text);
+    else
+        tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    json_object_put(whole);
+    return text ? 0 : -1;
+}
+
+static void put(struct json_object *to, const char *name, struct json_object *value)
+{
+    if (!to || json_object_object_add(to, name, value) != 0)
+        json_object_put(value);
+}
+
+void put_text(struct json_object *to, const char *name, const char *text)
+{
+    put(to, name, text ? json_object_new_string(text) : NULL);
+}
+
+void put_number(struct json_object *to, const char *name, uint64_t number)
+{
+    put(to, name, json_object_new_uint64(number));
+}
+
+void put_flag(struct json_object *to, const char *name, bool flag)
+{
+    put(to, name, json_object_new_boolean(flag));
+}
+
+void put_seconds(struct json_object *to, const char *name, int64_t us)
+{
+    char digits[32];
+
+    snprintf(digits, sizeof(digits), "%.3f", (double)us / 1e6);
+    put(to, name, json_object_new_double_s((double)us / 1e6, digits));
+}
+
+void put_time(struct json_object *to, const char *name, int64_t since_1970)
+{
+    time_t when = (time_t)since_1970;
+    struct tm parts;
+    char text[32];
+
+    if (gmtime_r(&when, &parts) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts))
+        put_text(to, name, text);
+}

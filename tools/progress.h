@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Showing how far a stream is, on standard error: a bar on a terminal, lines of JSON elsewhere.
+ */
+#ifndef VIRSTREAM_TOOLS_PROGRESS_H
+#define VIRSTREAM_TOOLS_PROGRESS_H
+
+#include "tool.h"
+
+struct progress {
+    const struct tool *tool;
+    const struct vst_stream *stream;
+    struct event *timer; /* NULL: nothing is shown */
+    uint64_t total;      /* 0: the library knows, or nobody */
+    enum progress_kind kind;
+    bool drawn;
+};
+
+/* Shows it until progress_stop(). Progress that cannot be shown is not worth failing for. */
+void progress_start(struct progress *progress, const struct tool *tool,
+                    const struct vst_stream *stream, uint64_t total);
+void progress_stop(struct progress *progress);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the virstream command share: the row of a command, what the command line said,
+ * and the one run of the one command that a process is.
+ *
+ * A command's function does its work in straight lines, by tool_wait(), and returns 0, or -1 with
+ * tool->err filled; main() alone prints errors and makes exit codes of them.
+ */
+#ifndef VIRSTREAM_TOOLS_TOOL_H
+#define VIRSTREAM_TOOLS_TOOL_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <virstream/virstream.h>
+
+struct tool;
+
+/* Which options a command has, besides those of every command. */
+enum option_set {
+    OPTION_PAUSED = 1 << 0,
+    OPTION_LIVE = 1 << 1,
+    OPTION_KEEP_RUNNING = 1 << 2,
+    OPTION_COMPRESS = 1 << 3,
+    OPTION_RATE = 1 << 4,
+    OPTION_STALL = 1 << 5,
+    OPTION_NAME = 1 << 6,
+    OPTION_READ_ONLY = 1 << 7,
+    OPTION_EVERYWHERE = 1 << 8,
+};
+
+struct command {
+    const char *name; /* one word, or two with one space */
+    const char *arguments;
+    int count; /* how many arguments it takes */
+    unsigned options;
+    const char *summary;
+    const char *details;
+    const char *undo; /* what a cancelled run waits for, said at the second Ctrl-C */
+    int (*run)(struct tool *);
+};
+
+extern const struct command commands[]; /* ends with a row without a name */
+
+enum progress_kind { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_JSON, PROGRESS_NONE };
+
+struct options {
+    const char *uri;
+    const char *name;
+    bool json;
+    bool quiet;
+    bool help;
+    bool version;
+    bool paused;
+    bool live;
+    bool keep_running;
+    bool read_only;
+    enum progress_kind progress;
+    unsigned timeout; /* seconds; 0: none */
+    unsigned stall;   /* seconds; 0: the library's default */
+    unsigned trace;   /* mask of vst_trace_category */
+    int zstd_level;
+    uint64_t rate; /* bytes per second; 0: no limit */
+};
+
+enum { TOOL_SIGNALS = 3 };
+
+struct tool {
+    const struct command *command; /* NULL until it is known */
+    struct options opt;
+    char **args;
+    struct event_base *base;
+    struct event *signals[TOOL_SIGNALS];
+    struct vst_conn *conn;
+    struct vst_domain *domain;
+    struct vst_op *op; /* in flight; NULL between two */
+    struct timespec deadline;
+    unsigned interrupts;
+    bool data_on_stdout; /* so that results go to standard error */
+    bool bad_usage;
+    struct vst_error err;
+};
+
+/* ---- virstream.c ---- */
+
+/* Sets the error unless one is there. Always returns -1. */
+int tool_fail(struct tool *tool, enum vst_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same for a command line that is wrong: the hint names the help. */
+int tool_usage(struct tool *tool, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a failed system call, with its errno. */
+int tool_fail_system(struct tool *tool, int number, const char *what);
+
+/* ---- wait.c: the loop ---- */
+
+/* Opens the connection; from here on signals cancel instead of ending the process. */
+int tool_connect(struct tool *tool);
+/* That, and finds the domain that the first argument names. */
+int tool_find_domain(struct tool *tool);
+/* Signals cancel what tool_wait() waits for. Part of tool_connect(). */
+int tool_watch_signals(struct tool *tool);
+/* Runs the loop until `op` has completed. */
+int tool_wait(struct tool *tool, struct vst_op *op);
+void tool_close(struct tool *tool);
+/* For calls that give a domain: it becomes tool->domain. */
+struct vst_domain_cb tool_domain_cb(struct tool *tool);
+
+/* ---- commands ---- */
+
+int command_start(struct tool *tool);
+int command_list(struct tool *tool);
+int command_info(struct tool *tool);
+int command_suspend(struct tool *tool);
+int command_resume(struct tool *tool);
+int command_shutdown(struct tool *tool);
+int command_destroy(struct tool *tool);
+int command_save(struct tool *tool);
+int command_restore(struct tool *tool);
+int command_console(struct tool *tool);
+int command_screenshot(struct tool *tool);
+int command_image_info(struct tool *tool);
+int command_image_check(struct tool *tool);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The loop of the command: waiting for one operation after the other, with one deadline for the
+ * whole, and signals that cancel what is in flight.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "output.h"
+#include "tool.h"
+
+static void interrupted(evutil_socket_t number, short what, void *opaque)
+{
+    struct tool *tool = opaque;
+
+    (void)number, (void)what;
+    if (tool->interrupts++ == 0) {
+        output_note(tool, "cancelling");
+        vst_op_cancel(tool->op);
+    } else {
+        output_note(tool, "still waiting for %s", tool->command->undo);
+    }
+}
+
+/* As under nohup(1): whoever started us does not want the signal to count. */
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+int tool_watch_signals(struct tool *tool)
+{
+    static const int numbers[TOOL_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+
+    for (int i = 0; i < TOOL_SIGNALS; i++) {
+        if (numbers[i] == SIGHUP && is_ignored(SIGHUP))
+            continue;
+        tool->signals[i] = evsignal_new(tool->base, numbers[i], interrupted, tool);
+        if (!tool->signals[i] || event_add(tool->signals[i], NULL) < 0)
+            return tool_fail(tool, VST_ERR_NO_MEMORY, "signals cannot be watched");
+    }
+    return 0;
+}
+
+/* What is left until the deadline; a passed one ends the operation in the next turn. */
+static struct timeval time_left(const struct tool *tool)
+{
+    struct timespec now;
+    struct timeval left = {0};
+    int64_t us;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    us = (int64_t)(tool->deadline.tv_sec - now.tv_sec) * 1000000 +
+         (tool->deadline.tv_nsec - now.tv_nsec) / 1000;
+    if (us > 0) {
+        left.tv_sec = us / 1000000;
+        left.tv_usec = us % 1000000;
+    }
+    return left;
+}
+
+int tool_wait(struct tool *tool, struct vst_op *op)
+{
+    struct timeval left = time_left(tool);
+    int status;
+
+    tool->op = op;
+    if (op && tool->opt.timeout && vst_op_set_timeout(op, &left) < 0) {
+        tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+        vst_op_cancel(op);
+    }
+    if (tool->interrupts)
+        vst_op_cancel(op);
+    status = vst_op_wait(op, tool->err.code == VST_ERR_OK ? &tool->err : NULL);
+    tool->op = NULL;
+    return status;
+}
+
+static void opened(struct vst_conn *conn, const struct vst_error *err, void *opaque)
+{
+    struct tool *tool = opaque;
+
+    (void)err;
+    tool->conn = conn;
+}
+
+int tool_connect(struct tool *tool)
+{
+    struct vst_conn_cb cb = {opened, tool, NULL};
+
+    if (tool_watch_signals(tool) < 0)
+        return -1;
+    return tool_wait(tool, vst_conn_open(tool->base, tool->opt.uri, NULL, &cb));
+}
+
+static void found(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+{
+    struct tool *tool = opaque;
+
+    (void)err;
+    tool->domain = domain;
+}
+
+struct vst_domain_cb tool_domain_cb(struct tool *tool)
+{
+    return (struct vst_domain_cb){found, tool, NULL};
+}
+
+int tool_find_domain(struct tool *tool)
+{
+    struct vst_domain_cb cb = tool_domain_cb(tool);
+
+    if (tool_connect(tool) < 0)
+        return -1;
+    return tool_wait(tool, vst_conn_lookup(tool->conn, tool->args[0], &cb));
+}
+
+void tool_close(struct tool *tool)
+{
+    if (!tool->base)
+        return;
+    vst_domain_free(&tool->domain);
+    vst_conn_close(&tool->conn);
+    for (int i = 0; i < TOOL_SIGNALS; i++)
+        if (tool->signals[i])
+            event_free(tool->signals[i]);
+    /* Until nothing is left to wait for: the connection lets go of what it holds. */
+    event_base_dispatch(tool->base);
+    event_base_free(tool->base);
+    tool->base = NULL;
+}
