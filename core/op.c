@@ -136,6 +136,10 @@ void vst_op_set_cancel(struct vst_op *op, void (*cancel)(void *opaque, const str
 {
     op->cancel = cancel;
     op->cancel_opaque = opaque;
+    /* The wish may be older than whoever is to hear of it. */
+    op->cancel_told = false;
+    if (op->state == OP_ENDING)
+        vst_turn_schedule(&op->turn);
 }
 
 const struct vst_error *vst_op_cancelled(const struct vst_op *op)
@@ -218,10 +222,14 @@ int vst_op_wait(struct vst_op *op, struct vst_error *ret_err)
         return vst_error_no_memory(ret_err);
     op->awaited = true;
     while (op->state != OP_DELIVERED) {
-        if (event_base_loop(op->base, EVLOOP_ONCE) != 0) {
+        int result = event_base_loop(op->base, EVLOOP_ONCE);
+
+        if (result) {
             op->awaited = false;
-            return vst_error_set(ret_err, VST_ERR_STATE,
-                                 "vst_op_wait() inside a callback of the same event base");
+            return vst_error_set(
+                ret_err, VST_ERR_STATE, "%s",
+                result < 0 ? "vst_op_wait() inside a callback of the same event base"
+                           : "the event base has nothing left that could end the operation");
         }
     }
     status = vst_error_is_set(&op->error) ? vst_error_copy(ret_err, &op->error) : 0;
