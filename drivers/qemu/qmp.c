@@ -146,16 +146,18 @@ static void set_gone(struct vst_error *err, int number, bool within_line)
 static void negotiated(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_qmp *qmp = opaque;
-    struct vst_error silent = {0};
+    struct vst_error why = {0};
 
     (void)value;
-    if (qmp->state == QMP_GREETING)
-        vst_error_set(&silent, VST_ERR_TIMEOUT,
+    if (err && qmp->state == QMP_GREETING)
+        vst_error_set(&why, VST_ERR_TIMEOUT,
                       "QEMU's monitor is silent; it may serve another client");
     if (err) {
-        close_socket(qmp, vst_error_is_set(&silent) ? &silent : err);
-        return;
+        vst_error_copy(&why, err);
+        close_socket(qmp, &why);
     }
+    if (qmp->state != QMP_NEGOTIATING)
+        return;
     enter(qmp, QMP_READY);
     if (qmp->cb.ready)
         qmp->cb.ready(qmp->opaque, qmp->version);
@@ -322,7 +324,7 @@ static void transmit(struct vst_qmp *qmp)
 
     while ((command = next_to_write(qmp))) {
         bool begins = command->sent == 0;
-        int written = vst_qmp_command_write(command, qmp->fd);
+        int written = vst_qmp_command_write(command, qmp->fd), number = errno;
 
         if (begins && command->sent > 0)
             vst_trace(VST_TRACE_QMP, "qmp %s -> %.*s", qmp->label, (int)command->length - 1,
@@ -330,7 +332,7 @@ static void transmit(struct vst_qmp *qmp)
         if (written == 0)
             return;
         if (written < 0) {
-            set_gone(&qmp->error, errno, false);
+            set_gone(&qmp->error, number, false);
             enter(qmp, QMP_DRAINING);
         }
     }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <json-c/json.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,9 @@ struct vst_fake_qmp {
     int passed_fd; /* from the client */
     bool negotiated;
     bool left;
-    bool closing;
-    size_t pace; /* 0: none */
+    enum vst_fake_end end; /* when all is out */
+    size_t pace;           /* bytes in a turn */
+    size_t cut;            /* bytes until it closes; SIZE_MAX: it does not */
     struct rule rules[RULES_MAX];
     size_t rule_count;
     char *heard[HEARD_MAX]; /* names of commands */
@@ -66,21 +68,25 @@ static void discard_input(struct vst_fake_qmp *fake)
         ;
 }
 
-/* As far as the pace and the socket allow. */
+/* As far as the pace, the cut and the socket allow. */
 static ssize_t write_some(struct vst_fake_qmp *fake)
 {
-    struct evbuffer_iovec piece;
-    size_t done = 0;
+    size_t may = fake->pace < fake->cut ? fake->pace : fake->cut;
     ssize_t n = 0;
 
-    while (n >= 0 && evbuffer_get_length(fake->out) > 0 && (!fake->pace || done < fake->pace)) {
+    while (n >= 0 && may > 0 && evbuffer_get_length(fake->out) > 0) {
+        struct evbuffer_iovec piece;
+
         evbuffer_peek(fake->out, 1, NULL, &piece, 1);
-        if (fake->pace && piece.iov_len > fake->pace - done)
-            piece.iov_len = fake->pace - done;
+        if (piece.iov_len > may)
+            piece.iov_len = may;
         n = send(fake->fd, piece.iov_base, piece.iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n > 0)
-            evbuffer_drain(fake->out, (size_t)n);
-        done += piece.iov_len;
+        if (n <= 0)
+            break;
+        evbuffer_drain(fake->out, (size_t)n);
+        may -= (size_t)n;
+        if (fake->cut != SIZE_MAX)
+            fake->cut -= (size_t)n;
     }
     return n;
 }
@@ -88,16 +94,23 @@ static ssize_t write_some(struct vst_fake_qmp *fake)
 /* Closes when all is out, if it is to close. */
 static void flush(struct vst_fake_qmp *fake)
 {
-    if (write_some(fake) < 0 && errno != EAGAIN) {
+    bool failed = write_some(fake) < 0 && errno != EAGAIN;
+
+    if (failed)
         fake->left = true;
-        shut(fake);
-    } else if (evbuffer_get_length(fake->out) > 0) {
+    if (fake->cut == 0)
+        fake->end = VST_FAKE_CLOSE;
+    if (failed || fake->cut == 0)
+        evbuffer_drain(fake->out, evbuffer_get_length(fake->out));
+    if (evbuffer_get_length(fake->out) > 0) {
         event_add(fake->writable, NULL);
-    } else {
-        event_del(fake->writable);
-        if (fake->closing)
-            shut(fake);
+        return;
     }
+    event_del(fake->writable);
+    if (fake->end == VST_FAKE_CLOSE)
+        discard_input(fake);
+    if (failed || fake->end != VST_FAKE_STAY)
+        shut(fake);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *opaque)
@@ -143,9 +156,7 @@ static void finish(struct vst_fake_qmp *fake, enum vst_fake_end end)
     if (end == VST_FAKE_STAY || fake->fd < 0)
         return;
     event_del(fake->readable);
-    if (end == VST_FAKE_CLOSE)
-        discard_input(fake);
-    fake->closing = true;
+    fake->end = end;
     flush(fake);
 }
 
@@ -243,7 +254,7 @@ static void on_readable(evutil_socket_t fd, short what, void *opaque)
     char byte;
 
     (void)fd, (void)what;
-    while (fake->fd >= 0 && !fake->closing && (n = hear_byte(fake, &byte)) > 0) {
+    while (fake->fd >= 0 && fake->end == VST_FAKE_STAY && (n = hear_byte(fake, &byte)) > 0) {
         struct json_object *request;
 
         if (byte == '\n')
@@ -284,6 +295,13 @@ int vst_fake_qmp_take_fd(struct vst_fake_qmp *fake)
 
     fake->passed_fd = -1;
     return fd;
+}
+
+void vst_fake_qmp_cut(struct vst_fake_qmp *fake, size_t bytes)
+{
+    fake->cut = bytes;
+    if (fake->fd >= 0)
+        flush(fake);
 }
 
 void vst_fake_qmp_set_pace(struct vst_fake_qmp *fake, size_t bytes)
@@ -333,6 +351,8 @@ struct vst_fake_qmp *vst_fake_qmp_new(struct event_base *base, const char *greet
     evutil_make_socket_nonblocking(fds[0]);
     fake->fd = fds[0];
     fake->passed_fd = -1;
+    fake->pace = SIZE_MAX;
+    fake->cut = SIZE_MAX;
     fake->tokener = json_tokener_new();
     fake->out = evbuffer_new();
     fake->readable = event_new(base, fds[0], EV_READ | EV_PERSIST, on_readable, fake);

@@ -68,6 +68,8 @@ void vst_fake_qmp_flood(struct vst_fake_qmp *fake, char byte, size_t count);
 /* Closes its end when all that it has said is out. */
 void vst_fake_qmp_close(struct vst_fake_qmp *fake);
 
+/* Closes its end after so many bytes from now, wherever in a line that is. */
+void vst_fake_qmp_cut(struct vst_fake_qmp *fake, size_t bytes);
 /* From now on it writes at most so many bytes in one turn of the loop. */
 void vst_fake_qmp_set_pace(struct vst_fake_qmp *fake, size_t bytes);
 /* Lets commands pile up in the socket, or takes them again. */

@@ -181,6 +181,8 @@ static void a_zero_byte_is_refused(void **state)
 
     (void)state;
     assert_int_equal(step_bytes(inside, sizeof(inside) - 1, VST_QMP_LINE_MAX, &err), -1);
+    assert_int_equal(err.code, VST_ERR_PROTOCOL);
+    err = (struct vst_error){0};
     assert_int_equal(step_bytes(after, sizeof(after) - 1, VST_QMP_LINE_MAX, &err), -1);
     assert_int_equal(err.code, VST_ERR_PROTOCOL);
 }

@@ -133,6 +133,43 @@ static void a_breach_of_the_rules_ends_the_conversation(void **state)
     }
 }
 
+static void a_cut_at_every_byte_is_an_end(void **state)
+{
+    static const char whole[] = "ready(7.2.22) STOP stop={} cont=driver LAST";
+
+    (void)state;
+    for (size_t cut = 0;; cut++) {
+        struct vst_talk talk;
+        bool all;
+        char *closed;
+
+        vst_talk_begin(&talk, "");
+        vst_fake_qmp_on(talk.fake, "stop", VST_FAKE_EVENT("STOP", "{}") VST_FAKE_RETURN("{}"),
+                        VST_FAKE_STAY);
+        vst_fake_qmp_on(talk.fake, "cont",
+                        VST_FAKE_ERROR("GenericError", "no") VST_FAKE_EVENT("LAST", "{}"),
+                        VST_FAKE_STAY);
+        vst_talk_ask(&talk, "stop");
+        vst_talk_ask(&talk, "cont");
+        vst_fake_qmp_cut(talk.fake, cut);
+        vst_fake_qmp_say(talk.fake, VST_FAKE_GREETING);
+        vst_talk_settle(&talk);
+        all = !strcmp(talk.log, whole);
+        if (!all) {
+            closed = strstr(talk.log, "closed(driver)");
+            assert_non_null(closed);
+            assert_string_equal(closed, "closed(driver)");
+            assert_int_equal(talk.closed.code, VST_ERR_DRIVER);
+            assert_true(talk.asks[0].err.code == VST_ERR_LOST || strstr(talk.log, "stop={}"));
+            assert_non_null(strstr(talk.log, "stop="));
+            assert_non_null(strstr(talk.log, "cont="));
+        }
+        vst_talk_end(&talk);
+        if (all)
+            return;
+    }
+}
+
 static void replies_out_of_order_are_a_breach(void **state)
 {
     struct vst_talk talk;
@@ -157,6 +194,17 @@ static void a_reply_to_nothing_is_a_breach(void **state)
     vst_talk_begin_ready(&talk);
     vst_fake_qmp_say(talk.fake, "{\"return\": {}, \"id\": 2}\r\n");
     vst_talk_until(&talk, "closed(protocol)");
+    vst_talk_end(&talk);
+}
+
+static void a_reply_that_comes_before_its_command_has_left_is_a_breach(void **state)
+{
+    struct vst_talk talk;
+
+    (void)state;
+    vst_talk_begin(&talk, VST_FAKE_GREETING "{\"return\": {}, \"id\": 1}\r\n");
+    vst_talk_until(&talk, "closed(protocol)");
+    assert_string_equal(talk.log, "closed(protocol)");
     vst_talk_end(&talk);
 }
 
@@ -353,8 +401,10 @@ int main(void)
         VST_TEST(a_reset_ends_as_a_close_does),
         VST_TEST(the_last_words_of_a_qemu_that_takes_no_more_are_heard),
         VST_TEST(a_breach_of_the_rules_ends_the_conversation),
+        VST_TEST(a_cut_at_every_byte_is_an_end),
         VST_TEST(replies_out_of_order_are_a_breach),
         VST_TEST(a_reply_to_nothing_is_a_breach),
+        VST_TEST(a_reply_that_comes_before_its_command_has_left_is_a_breach),
         VST_TEST(what_is_no_greeting_ends_it),
         VST_TEST(a_refused_negotiation_ends_it),
         VST_TEST(every_callback_may_free),

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/trace.h"
 #include "core/turn.h"
 #include "drivers/qemu/qmp-codec.h"
 
@@ -40,6 +41,21 @@ static void commands_wait_for_the_negotiation(void **state)
     vst_talk_ask(&talk, "cont");
     vst_talk_until(&talk, "cont={}");
     assert_string_equal(talk.log, "ready(7.2.22) stop={} cont={}");
+    vst_talk_end(&talk);
+}
+
+static void nothing_else_is_sent_before_the_negotiation_is_over(void **state)
+{
+    struct vst_talk talk;
+
+    (void)state;
+    vst_talk_begin(&talk, NULL);
+    vst_fake_qmp_on(talk.fake, "qmp_capabilities", "", VST_FAKE_STAY);
+    vst_talk_ask(&talk, "stop");
+    vst_talk_settle(&talk);
+    assert_int_equal(vst_fake_qmp_count(talk.fake, NULL), 1);
+    vst_fake_qmp_say(talk.fake, "{\"return\": {}, \"id\": 1}\r\n");
+    vst_talk_until(&talk, "ready(7.2.22) stop={}");
     vst_talk_end(&talk);
 }
 
@@ -148,6 +164,34 @@ static void execute_takes_pairs(void **state)
     assert_int_equal(err.code, VST_ERR_NO_MEMORY);
     vst_talk_settle(&talk);
     assert_int_equal(vst_fake_qmp_count(talk.fake, "x"), 1);
+    vst_talk_end(&talk);
+}
+
+static void collect(unsigned category, const char *line, void *opaque)
+{
+    struct vst_talk *talk = opaque;
+
+    assert_int_equal(category, VST_TRACE_QMP);
+    assert_int_equal(strncmp(line, "qmp ", 4), 0);
+    line = strchr(line + 4, ' '); /* after the number of the descriptor */
+    assert_non_null(line);
+    vst_talk_note(talk, "%s;", line + 1);
+}
+
+static void every_line_is_traced_both_ways(void **state)
+{
+    struct vst_talk talk;
+
+    (void)state;
+    vst_talk_begin_ready(&talk);
+    vst_trace_set(&(const struct vst_trace){VST_TRACE_QMP, collect, &talk});
+    vst_fake_qmp_on(talk.fake, "stop", VST_FAKE_RETURN("{}") "rubbish\r\n", VST_FAKE_STAY);
+    vst_talk_ask(&talk, "stop");
+    vst_talk_until(&talk, "closed(protocol)");
+    vst_trace_set(NULL);
+    assert_string_equal(talk.log, "-> {\"execute\":\"stop\",\"id\":2}; "
+                                  "<- {\"return\": {}, \"id\": 2}; stop={} "
+                                  "<- rubbish; closed(protocol)");
     vst_talk_end(&talk);
 }
 
@@ -414,12 +458,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST(greeting_and_capabilities_make_it_ready),
         VST_TEST(commands_wait_for_the_negotiation),
+        VST_TEST(nothing_else_is_sent_before_the_negotiation_is_over),
         VST_TEST(a_reply_brings_its_value),
         VST_TEST(a_refusal_is_an_error_in_the_words_of_qemu),
         VST_TEST(events_come_in_order_with_the_replies),
         VST_TEST(an_event_may_come_before_ready),
         VST_TEST(one_byte_at_a_time_is_enough),
         VST_TEST(execute_takes_pairs),
+        VST_TEST(every_line_is_traced_both_ways),
         VST_TEST(a_line_of_64_mib_is_not_read_to_its_end),
         VST_TEST(a_flood_of_events_leaves_the_loop_its_turns),
         VST_TEST(the_65th_command_is_busy),

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The QMP client when memory runs out: each allocation of a conversation fails once, that of the
+ * client, of libevent, and each call of json-c that allocates. (Inside json-c it cannot fail: the
+ * parser of json-c 0.16 does not survive that.) The fake server is on a thread of its own, whose
+ * memory never runs out, and looks whether it is told anything but what was meant.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "drivers/qemu/qmp.h"
+#include "fake-qmp.h"
+
+/* ---- memory that runs out ---- */
+
+static __thread long until_failure = -1; /* allocations of this thread; negative: none fails */
+
+static int fails(void)
+{
+    if (until_failure < 0 || until_failure-- > 0)
+        return 0;
+    errno = ENOMEM;
+    return 1;
+}
+
+/* The linker puts these in the place of what the code of the library calls (ld's --wrap). */
+#define WRAP(type, name, parameters, arguments)             \
+    type __real_##name parameters;                          \
+    type __wrap_##name parameters;                          \
+    type __wrap_##name parameters                           \
+    {                                                       \
+        return fails() ? (type)0 : __real_##name arguments; \
+    }
+
+WRAP(void *, calloc, (size_t count, size_t size), (count, size))
+WRAP(char *, strdup, (const char *text), (text))
+WRAP(struct json_tokener *, json_tokener_new_ex, (int depth), (depth))
+WRAP(struct json_object *, json_object_new_object, (void), ())
+WRAP(struct json_object *, json_object_new_int64, (int64_t number), (number))
+WRAP(struct json_object *, json_object_new_string, (const char *text), (text))
+
+int __wrap_asprintf(char **ret_text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+int __wrap_asprintf(char **ret_text, const char *format, ...)
+{
+    va_list args;
+    int length;
+
+    if (fails())
+        return -1;
+    va_start(args, format);
+    length = vasprintf(ret_text, format, args);
+    va_end(args);
+    return length;
+}
+
+int __real_json_object_object_add(struct json_object *, const char *, struct json_object *);
+int __wrap_json_object_object_add(struct json_object *, const char *, struct json_object *);
+
+int __wrap_json_object_object_add(struct json_object *object, const char *name,
+                                  struct json_object *value)
+{
+    return fails() ? -1 : __real_json_object_object_add(object, name, value);
+}
+
+/* It says "success", and gives nothing. */
+struct json_object *__real_json_tokener_parse_ex(struct json_tokener *, const char *, int);
+struct json_object *__wrap_json_tokener_parse_ex(struct json_tokener *, const char *, int);
+
+struct json_object *__wrap_json_tokener_parse_ex(struct json_tokener *tokener, const char *text,
+                                                 int length)
+{
+    if (!fails())
+        return __real_json_tokener_parse_ex(tokener, text, length);
+    json_tokener_reset(tokener);
+    return NULL;
+}
+
+/* It gives nothing, or leaves the inside of a string out. */
+const char *__real_json_object_to_json_string_ext(struct json_object *, int);
+const char *__wrap_json_object_to_json_string_ext(struct json_object *, int);
+
+const char *__wrap_json_object_to_json_string_ext(struct json_object *object, int flags)
+{
+    static __thread char less[256];
+    const char *text = __real_json_object_to_json_string_ext(object, flags);
+    const char *end = strrchr(text, '"');
+
+    if (fails())
+        return NULL;
+    if (!end || !fails())
+        return text;
+    snprintf(less, sizeof(less), "%.*s%s", (int)(end - text) - 1, text, end);
+    return less;
+}
+
+static void *event_malloc(size_t size)
+{
+    return fails() ? NULL : malloc(size);
+}
+
+static void *event_realloc(void *memory, size_t size)
+{
+    return fails() ? NULL : realloc(memory, size);
+}
+
+/* ---- the server's side ---- */
+
+static const char uri[] = "fd:a-name-that-does-not-fit-into-the-first-32-bytes";
+
+struct server {
+    struct event_base *base;
+    struct vst_fake_qmp *fake;
+    pthread_t thread;
+    int strange; /* commands that nobody meant */
+};
+
+static void look(void *opaque, struct vst_fake_qmp *fake, const char *command,
+                 struct json_object *arguments)
+{
+    struct server *server = opaque;
+    int fd = vst_fake_qmp_take_fd(fake);
+    const char *text = arguments ? json_object_to_json_string_ext(arguments, 0) : "";
+
+    if (fd >= 0)
+        close(fd);
+    if (!strcmp(command, "getfd"))
+        server->strange += fd < 0 || strcmp(text, "{\"fdname\":\"vs0\"}") != 0;
+    else if (!strcmp(command, "migrate"))
+        server->strange += strstr(text, uri) == NULL || strstr(text, "\"n\":17}") == NULL;
+    else
+        server->strange +=
+            fd >= 0 || *text ||
+            (strcmp(command, "qmp_capabilities") != 0 && strcmp(command, "query-migrate") != 0);
+}
+
+static void *serve(void *opaque)
+{
+    struct server *server = opaque;
+
+    while (!vst_fake_qmp_left(server->fake))
+        event_base_loop(server->base, EVLOOP_ONCE);
+    return NULL;
+}
+
+static int start(struct server *server)
+{
+    int fd;
+
+    *server = (struct server){.base = event_base_new()};
+    server->fake = vst_fake_qmp_new(server->base, NULL, &fd);
+    vst_fake_qmp_watch(server->fake, look, server);
+    vst_fake_qmp_on(server->fake, "migrate",
+                    VST_FAKE_EVENT("MIGRATION", "{\"status\": \"setup\"}") VST_FAKE_RETURN("{}"),
+                    VST_FAKE_STAY);
+    vst_fake_qmp_on(
+        server->fake, "query-migrate",
+        VST_FAKE_RETURN("{\"status\": \"active\", \"ram\": {\"transferred\": 123456789, "
+                        "\"text\": \"longer than the 32 bytes that json-c begins "
+                        "with\"}, \"list\": [1, 2.5, true, null]}"),
+        VST_FAKE_STAY);
+    assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
+    return fd;
+}
+
+static void stop(struct server *server)
+{
+    pthread_join(server->thread, NULL);
+    vst_fake_qmp_free(&server->fake);
+    event_base_free(server->base);
+}
+
+/* ---- the client's side ---- */
+
+enum { TIMERS = 64, SECONDS_MAX = 5 };
+
+struct client {
+    struct event_base *base;
+    struct event *timers[TIMERS]; /* the loop has room for as many; libevent tells nobody if not */
+    struct vst_qmp *qmp;
+    int accepted;
+    int completed;
+    int failed;
+    int closed;
+    int late;
+};
+
+static void on_late(evutil_socket_t fd, short what, void *opaque)
+{
+    struct client *client = opaque;
+
+    (void)fd, (void)what;
+    client->late = 1;
+}
+
+static void on_reply(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct client *client = opaque;
+
+    (void)value;
+    client->completed++;
+    client->failed += err != NULL;
+}
+
+static void on_closed(void *opaque, const struct vst_error *err)
+{
+    struct client *client = opaque;
+
+    client->closed += err->code != VST_ERR_OK ? 1 : 100;
+}
+
+static void prepare(struct client *client)
+{
+    static const struct timeval now = {0, 0};
+
+    *client = (struct client){.base = event_base_new()};
+    event_base_init_common_timeout(client->base, &now); /* as the first turn does, or warns */
+    for (int i = 0; i < TIMERS; i++) {
+        struct timeval in = {SECONDS_MAX, 0};
+
+        client->timers[i] = evtimer_new(client->base, on_late, client);
+        event_add(client->timers[i], &in);
+    }
+    for (int i = 1; i < TIMERS; i++)
+        event_del(client->timers[i]);
+}
+
+static void discard(struct client *client)
+{
+    for (int i = 0; i < TIMERS; i++)
+        event_free(client->timers[i]);
+    event_base_free(client->base);
+}
+
+/* What runs while memory may run out. `arguments` and `passed` are taken. */
+static void converse(struct client *client, int *fd, struct json_object *arguments, int *passed)
+{
+    static const struct vst_qmp_cb callbacks = {.closed = on_closed};
+    const struct vst_qmp_reply reply = {on_reply, client};
+    struct vst_error err = {0};
+
+    client->qmp = vst_qmp_new(client->base, fd, &callbacks, client, &err);
+    if (!client->qmp) {
+        json_object_put(arguments);
+        close(*passed);
+        close(*fd);
+        return;
+    }
+    client->accepted +=
+        vst_qmp_send(client->qmp, "getfd", arguments, passed, 0.5, reply, &err) == 0;
+    client->accepted +=
+        vst_qmp_execute(client->qmp, "migrate", reply, &err, "uri", json_object_new_string(uri),
+                        "n", json_object_new_int64(17), NULL) == 0;
+    client->accepted +=
+        vst_qmp_send(client->qmp, "query-migrate", NULL, NULL, 0.5, reply, &err) == 0;
+    while (client->completed < client->accepted && !client->closed && !client->late)
+        event_base_loop(client->base, EVLOOP_ONCE);
+    vst_qmp_free(&client->qmp);
+    while (client->completed < client->accepted && !client->late)
+        event_base_loop(client->base, EVLOOP_ONCE);
+}
+
+/* One conversation, in which allocation `number` fails; whether there were as many. */
+static bool try_failure(long number)
+{
+    struct server server;
+    struct client client;
+    struct json_object *arguments = json_object_new_object();
+    int fd = start(&server), passed = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    bool failed;
+
+    json_object_object_add(arguments, "fdname", json_object_new_string("vs0"));
+    prepare(&client);
+    until_failure = number;
+    converse(&client, &fd, arguments, &passed);
+    failed = until_failure < 0;
+    until_failure = -1;
+    stop(&server);
+    assert_int_equal(server.strange, 0);
+    assert_int_equal(client.late, 0);
+    assert_int_equal(client.completed, client.accepted);
+    assert_in_range(client.closed, 0, 1);
+    if (!failed) {
+        assert_int_equal(client.completed, 3);
+        assert_int_equal(client.failed, 0);
+    }
+    discard(&client);
+    return failed;
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    long number = 0;
+
+    (void)state;
+    vst_test_seconds(60);
+    while (try_failure(number))
+        number++;
+    assert_in_range(number, 40, 400);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST(each_allocation_may_fail),
+    };
+
+    event_set_mem_functions(event_malloc, event_realloc, free); /* before libevent has any */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
