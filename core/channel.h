@@ -154,11 +154,9 @@ struct vst_channel *vst_channel_null(struct event_base *base, struct vst_error *
 
 /* ---- layers in common use; each takes `lower` on success ---- */
 
-/* EOF below is not believed until vst_gate_open(): reads say AGAIN meanwhile. */
+/* An end or a failure below is not believed until vst_gate_open(): AGAIN meanwhile. */
 struct vst_channel *vst_channel_gate(struct vst_channel *lower, struct vst_error *ret_err);
 void vst_gate_open(struct vst_channel *gate);
-/* ... or the end is a failure. Also makes every later read and write fail. */
-void vst_gate_fail(struct vst_channel *gate, const struct vst_error *why);
 
 /* At most `bytes_per_second` in each direction, with bursts of `burst` bytes (0: a tenth of a
  * second's worth). */

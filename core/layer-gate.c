@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A gate at the end of what is read: somebody else has to say that the end is a good one before it
- * is passed on. Bytes pass, in both directions, as if it were not there.
+ * A gate: what the channel below says of its own end, a clean one or a failure, is kept back until
+ * its owner, who knows better, lets it through, or fails the stream for a reason of its own. Bytes
+ * pass, in both directions, as if it were not there.
  */
 #include <stdlib.h>
 
@@ -12,14 +13,13 @@
 #define GATE_STATES(X)                                                            \
     X(GATE_CLOSED, "the end below", "bytes pass; nothing is known of the end")    \
     X(GATE_HOLDING, "the word of the owner", "the end has come and is kept back") \
-    X(GATE_OPEN, "nothing", "the end passes")                                     \
-    X(GATE_FAILED, "nothing", "the end is a failure, and so is everything else")
+    X(GATE_OPEN, "nothing", "the end passes")
 VST_FSM(gate, GATE_STATES)
 
 struct gate {
     struct vst_channel base;
     enum gate_state state;
-    struct vst_turn turn; /* tells the user of a decision */
+    struct vst_turn turn; /* tells the user that it is open */
 };
 
 static struct gate *gate_of(struct vst_channel *ch)
@@ -34,54 +34,46 @@ static void enter(struct gate *gate, enum gate_state state)
     vst_channel_rearm(&gate->base);
 }
 
-static enum vst_io gate_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
-                             size_t *ret_n)
+static bool holds(const struct gate *gate)
 {
-    struct gate *gate = gate_of(ch);
-    enum vst_io io;
+    return gate->state == GATE_HOLDING;
+}
 
-    if (gate->state == GATE_FAILED)
-        return VST_IO_FAIL;
-    if (gate->state == GATE_HOLDING)
-        return VST_IO_AGAIN;
-    io = vst_channel_read(ch->lower, into, max, ret_n);
-    if (io != VST_IO_EOF || gate->state == GATE_OPEN)
+static enum vst_io keep_back(struct gate *gate, enum vst_io io)
+{
+    if (gate->state != GATE_CLOSED || (io != VST_IO_EOF && io != VST_IO_FAIL))
         return io;
     enter(gate, GATE_HOLDING);
     return VST_IO_AGAIN;
 }
 
+static enum vst_io gate_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
+                             size_t *ret_n)
+{
+    if (holds(gate_of(ch)))
+        return VST_IO_AGAIN;
+    return keep_back(gate_of(ch), vst_channel_read(ch->lower, into, max, ret_n));
+}
+
 static enum vst_io gate_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
                               size_t *ret_n)
 {
-    if (gate_of(ch)->state == GATE_FAILED)
-        return VST_IO_FAIL;
-    return vst_channel_write(ch->lower, from, max, ret_n);
+    if (holds(gate_of(ch)))
+        return VST_IO_AGAIN;
+    return keep_back(gate_of(ch), vst_channel_write(ch->lower, from, max, ret_n));
 }
 
 static enum vst_io gate_finish(struct vst_channel *ch)
 {
-    if (gate_of(ch)->state == GATE_FAILED)
-        return VST_IO_FAIL;
-    return vst_channel_finish(ch->lower);
+    if (holds(gate_of(ch)))
+        return VST_IO_AGAIN;
+    return keep_back(gate_of(ch), vst_channel_finish(ch->lower));
 }
 
-/* What is at its end is always readable, so it must not be watched while the end is kept back. */
+/* What is at its end is always ready, so it must not be watched while the end is kept back. */
 static unsigned gate_wants(struct vst_channel *ch, unsigned dirs)
 {
-    switch (gate_of(ch)->state) {
-    case GATE_HOLDING:
-        return dirs & ~(unsigned)VST_READ;
-    case GATE_FAILED:
-        return 0;
-    default:
-        return dirs;
-    }
-}
-
-static size_t gate_buffered(struct vst_channel *ch)
-{
-    return gate_of(ch)->state == GATE_FAILED ? 0 : vst_channel_buffered(ch->lower);
+    return holds(gate_of(ch)) ? 0 : dirs;
 }
 
 static void gate_destroy(struct vst_channel *ch)
@@ -97,10 +89,9 @@ static const struct vst_channel_ops gate_ops = {
     .destroy = gate_destroy,
     .finish = gate_finish,
     .wants = gate_wants,
-    .buffered = gate_buffered,
 };
 
-static void decided(evutil_socket_t fd, short what, void *opaque)
+static void opened(evutil_socket_t fd, short what, void *opaque)
 {
     struct gate *gate = opaque;
 
@@ -117,7 +108,7 @@ struct vst_channel *vst_channel_gate(struct vst_channel *lower, struct vst_error
         return NULL;
     }
     vst_channel_init(&gate->base, &gate_ops, lower->base, lower);
-    vst_turn_init(&gate->turn, lower->base, decided, gate);
+    vst_turn_init(&gate->turn, lower->base, opened, gate);
     return &gate->base;
 }
 
@@ -125,17 +116,6 @@ void vst_gate_open(struct vst_channel *ch)
 {
     struct gate *gate = gate_of(ch);
 
-    if (gate->state == GATE_FAILED)
-        return;
     enter(gate, GATE_OPEN);
-    vst_turn_schedule(&gate->turn);
-}
-
-void vst_gate_fail(struct vst_channel *ch, const struct vst_error *why)
-{
-    struct gate *gate = gate_of(ch);
-
-    vst_error_copy(vst_channel_fail(ch), why);
-    enter(gate, GATE_FAILED);
     vst_turn_schedule(&gate->turn);
 }
