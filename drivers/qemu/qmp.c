@@ -200,6 +200,8 @@ static int take_reply(struct vst_qmp *qmp, const struct vst_qmp_message *message
 {
     struct vst_qmp_command *oldest = TAILQ_FIRST(&qmp->commands);
 
+    if (qmp->state == QMP_NEGOTIATING && message->id != NEGOTIATION_ID)
+        return 0; /* to a command of whoever was here before us, and died */
     if (message->id == 0 && message->kind == VST_QMP_ERROR)
         return vst_error_set(ret_err, VST_ERR_PROTOCOL, "not understood: %s", message->text);
     if (message->id == 0)
@@ -225,7 +227,7 @@ static int take_message(struct vst_qmp *qmp, const struct vst_qmp_message *messa
     if (message->kind == VST_QMP_GREETING)
         return take_greeting(qmp, message, ret_err);
     if (qmp->state == QMP_GREETING)
-        return vst_error_set(ret_err, VST_ERR_PROTOCOL, "it did not begin with a greeting");
+        return 0; /* meant for whoever was here before us, and died */
     if (message->kind != VST_QMP_EVENT)
         return take_reply(qmp, message, ret_err);
     if (qmp->cb.event)

@@ -212,8 +212,6 @@ static void what_is_no_greeting_ends_it(void **state)
 {
     static const char *const greetings[] = {
         "SSH-2.0-OpenSSH\r\n",
-        VST_FAKE_EVENT("STOP", "{}"),
-        "{\"return\": {}, \"id\": 1}\r\n",
         "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n",
         "{\"QMP\": {\"version\": {\"qemu\": {\"major\": 7}}, \"capabilities\": []}}\r\n",
     };
@@ -228,6 +226,21 @@ static void what_is_no_greeting_ends_it(void **state)
         assert_string_equal(talk.log, "stop=lost closed(protocol)");
         vst_talk_end(&talk);
     }
+}
+
+/* QEMU gives a new client what it had for one that died. */
+static void what_was_meant_for_another_is_dropped(void **state)
+{
+    struct vst_talk talk;
+
+    (void)state;
+    vst_talk_begin(&talk,
+                   VST_FAKE_EVENT("STOP", "{}") "{\"return\": {}, \"id\": 7}\r\n" VST_FAKE_GREETING
+                                                "{\"return\": {}}\r\n");
+    vst_talk_ask(&talk, "stop");
+    vst_talk_settle(&talk);
+    assert_string_equal(talk.log, "ready(7.2.22) stop={}");
+    vst_talk_end(&talk);
 }
 
 static void a_refused_negotiation_ends_it(void **state)
@@ -406,6 +419,7 @@ int main(void)
         VST_TEST(a_reply_to_nothing_is_a_breach),
         VST_TEST(a_reply_that_comes_before_its_command_has_left_is_a_breach),
         VST_TEST(what_is_no_greeting_ends_it),
+        VST_TEST(what_was_meant_for_another_is_dropped),
         VST_TEST(a_refused_negotiation_ends_it),
         VST_TEST(every_callback_may_free),
         VST_TEST(every_callback_may_send),
