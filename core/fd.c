@@ -163,3 +163,10 @@ ssize_t vst_fd_write(int fd, enum vst_fd_kind kind, struct iovec *from, int coun
     } while (n < 0 && errno == EINTR);
     return n;
 }
+
+void vst_close(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}

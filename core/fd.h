@@ -39,4 +39,7 @@ void vst_fd_close(int fd, bool restore);
 ssize_t vst_fd_read(int fd, enum vst_fd_kind kind, struct iovec *into);
 ssize_t vst_fd_write(int fd, enum vst_fd_kind kind, struct iovec *from, int count);
 
+/* Closes *fd if it is one, and sets it to -1. */
+void vst_close(int *fd);
+
 #endif

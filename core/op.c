@@ -34,6 +34,8 @@ struct vst_op {
     bool cancel_told;
     struct vst_stream *stream;
     bool awaited; /* vst_op_wait() frees it, not the delivery */
+    void *owned;  /* the method's state */
+    void (*free_owned)(void *state);
     void (*idle)(void *opaque);
     void *idle_opaque;
     struct vst_turn turn;
@@ -57,6 +59,8 @@ static void op_free(struct vst_op *op)
 {
     if (op->result.value && op->result.free)
         op->result.free(op->result.value, op->result.count);
+    if (op->free_owned)
+        op->free_owned(op->owned);
     vst_turn_cancel(&op->turn);
     event_del(&op->deadline);
     free(op);
@@ -145,6 +149,12 @@ void vst_op_set_cancel(struct vst_op *op, void (*cancel)(void *opaque, const str
 const struct vst_error *vst_op_cancelled(const struct vst_op *op)
 {
     return vst_error_is_set(&op->why) ? &op->why : NULL;
+}
+
+void vst_op_own(struct vst_op *op, void *state, void (*free_state)(void *state))
+{
+    op->owned = state;
+    op->free_owned = free_state;
 }
 
 void vst_op_set_stream(struct vst_op *op, struct vst_stream *stream)

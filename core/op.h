@@ -59,6 +59,12 @@ struct vst_op *vst_op_new(struct event_base *base, struct vst_op_list *list,
 void vst_op_set_cancel(struct vst_op *op, void (*cancel)(void *opaque, const struct vst_error *why),
                        void *opaque);
 
+/*
+ * The method's own state: `free_state` is called when the operation and its stream are through with
+ * everything, so that no late callback of a channel can find it gone.
+ */
+void vst_op_own(struct vst_op *op, void *state, void (*free_state)(void *state));
+
 /* The reason that was given for cancelling, or NULL. */
 const struct vst_error *vst_op_cancelled(const struct vst_op *op);
 
