@@ -3,9 +3,11 @@
  * The list of drivers: the one file that knows them all, so that core/ knows none.
  */
 #include "core/driver.h"
+#include "drivers/qemu/driver.h"
 #include "drivers/test/driver.h"
 
 const struct vst_driver *const vst_drivers[] = {
+    &vst_qemu_driver,
     &vst_test_driver,
     NULL,
 };

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What methods ask of a guest, and the rule that one job at a time has hold of it.
+ */
+#include "guest-private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int vst_guest_check_idle(const struct vst_guest *guest, struct vst_error *ret_err)
+{
+    if (guest->fate == FATE_REMOVE)
+        return vst_error_set(ret_err, VST_ERR_BUSY, "domain %s is being made", guest->def->name);
+    if (guest->job.kind == VST_JOB_NONE)
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_BUSY, "domain %s is busy: a %s is under way",
+                         guest->def->name, vst_job_kind_name(guest->job.kind));
+}
+
+int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job,
+                        struct vst_error *ret_err)
+{
+    if (vst_guest_check_idle(guest, ret_err) < 0)
+        return -1;
+    guest->job = *job;
+    return 0;
+}
+
+void vst_guest_end_job(struct vst_guest *guest)
+{
+    guest->job = (struct vst_guest_job){0};
+    if (guest->state != GUEST_READY)
+        return;
+    if (guest->fate == FATE_REMOVE)
+        guest->fate = FATE_STAY;
+    vst_place_clear_job(guest->place);
+}
+
+struct vst_qmp *vst_guest_qmp(struct vst_guest *guest)
+{
+    return guest->qmp;
+}
+
+void vst_guest_forget(struct vst_guest *guest, const void *opaque)
+{
+    if (guest->qmp)
+        vst_qmp_forget(guest->qmp, opaque);
+}
+
+struct vst_place *vst_guest_place(struct vst_guest *guest)
+{
+    return guest->place;
+}
+
+struct vst_console_end *vst_guest_console(struct vst_guest *guest)
+{
+    return guest->console;
+}
+
+const struct vst_definition *vst_guest_definition(const struct vst_guest *guest)
+{
+    return guest->def;
+}
+
+const char *vst_guest_version(const struct vst_guest *guest)
+{
+    return guest->version;
+}
+
+bool vst_guest_is_running(const struct vst_guest *guest)
+{
+    return guest->running;
+}
+
+static enum vst_domain_state domain_state(const struct vst_guest *guest)
+{
+    if (guest->fate == FATE_REMOVE || guest->state != GUEST_READY)
+        return VST_DOMAIN_STARTING;
+    return guest->running ? VST_DOMAIN_RUNNING : VST_DOMAIN_PAUSED;
+}
+
+void vst_guest_get_info(const struct vst_guest *guest, struct vst_domain_info *ret_info)
+{
+    const struct vst_definition *def = guest->def;
+
+    *ret_info = (struct vst_domain_info){
+        .state = domain_state(guest),
+        .memory = def->memory_mib * 1024 * 1024,
+        .vcpus = (unsigned)def->vcpus,
+        .pid = guest->process ? vst_process_get_id(guest->process)->pid : 0,
+        .since = guest->since,
+        .job = guest->job.kind,
+    };
+    snprintf(ret_info->name, sizeof(ret_info->name), "%s", def->name);
+    snprintf(ret_info->uuid, sizeof(ret_info->uuid), "%s", def->uuid);
+    snprintf(ret_info->reason, sizeof(ret_info->reason), "%s", guest->reason);
+    if (guest->job.stream)
+        vst_stream_get_progress(guest->job.stream, &ret_info->progress);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of a guest's life share: guest.c, guest-access.c, spawn-guest.c, mend.c. Methods
+ * use guest.h only.
+ */
+#ifndef VST_DRIVERS_QEMU_GUEST_PRIVATE_H
+#define VST_DRIVERS_QEMU_GUEST_PRIVATE_H
+
+#include "console.h"
+#include "core/fsm.h"
+#include "guest.h"
+
+#define GUEST_STATES(X)                                                                  \
+    X(GUEST_FILES, "the worker", "new: its disks and its log are being opened")          \
+    X(GUEST_GREETING, "the monitor", "QEMU is there and its monitor is being connected") \
+    X(GUEST_ASKING, "reply to query-status", "does it run?")                             \
+    X(GUEST_MENDING, "QEMU's migration to end", "adopted: a manager died during a save") \
+    X(GUEST_RESUMING, "reply to cont", "adopted: it ran before that save")               \
+    X(GUEST_READY, "methods, events", "as it should be")                                 \
+    X(GUEST_GONE, "nobody", "QEMU has ended, or we have let go")
+VST_FSM(guest, GUEST_STATES)
+
+/* What becomes of the place when QEMU ends. */
+enum guest_fate {
+    FATE_STAY,   /* an end is a crash: the place stays, with QEMU's last words */
+    FATE_END,    /* an end is meant: nothing stays */
+    FATE_REMOVE, /* not whole yet: nothing stays, and nobody but its maker is told */
+};
+
+struct vst_guest {
+    LIST_ENTRY(vst_guest) link;
+    struct vst_qemu *qemu;
+    enum guest_state state;
+    enum guest_fate fate;
+    unsigned held; /* callbacks are running: memory goes later */
+    struct vst_place *place;
+    struct vst_definition *def;
+    struct vst_process *process;
+    struct vst_qmp *qmp;
+    struct vst_console_end *console;
+    struct guest_files *files; /* the worker's job in GUEST_FILES */
+    bool incoming;
+    bool running;
+    char version[32];
+    char reason[256];
+    int64_t since;
+    struct vst_place_job left; /* what a dead manager left undone */
+    unsigned polls;            /* in GUEST_MENDING */
+    struct vst_error lost;     /* why the monitor is gone */
+    struct vst_guest_job job;
+    LIST_HEAD(, vst_guest_wait) waits;
+    LIST_HEAD(, vst_guest_watch) watches;
+    struct event timer; /* the monitor is lost; or, mending, the next look */
+};
+
+void vst_guest_enter(struct vst_guest *guest, enum guest_state state);
+struct vst_guest *vst_guest_new(struct vst_qemu *qemu);
+struct vst_process_cb vst_guest_process_cb(struct vst_guest *guest);
+/* Monitor and console. */
+int vst_guest_connect(struct vst_guest *guest, struct vst_error *ret_err);
+void vst_guest_become_ready(struct vst_guest *guest);
+void vst_guest_end(struct vst_guest *guest, const struct vst_error *why);
+/* Unless it is held. */
+void vst_guest_destroy(struct vst_guest *guest);
+
+/* mend.c: from the first question to the monitor to GUEST_READY. */
+void vst_guest_ask_status(struct vst_guest *guest);
+void vst_guest_mend_again(struct vst_guest *guest);
+
+/* spawn-guest.c */
+void vst_guest_drop_files(struct vst_guest *guest);
+
+#endif

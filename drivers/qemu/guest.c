@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A guest's life in this connection: adopted or new, its monitor, its jobs, its end. What is done
+ * with it is in the methods' files; how one is made from nothing, in spawn-guest.c; what a manager
+ * that died left undone, in mend.c.
+ */
+#include "guest-private.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "migration.h"
+
+enum { LOST_SECONDS = 5 };
+
+void vst_guest_enter(struct vst_guest *guest, enum guest_state state)
+{
+    vst_fsm_trace(guest, guest->def ? guest->def->name : "?", guest->state, state);
+    guest->state = state;
+}
+
+/* ---- who waits and who watches ---- */
+
+void vst_guest_unwait(struct vst_guest_wait *wait)
+{
+    if (wait->waiting)
+        LIST_REMOVE(wait, link);
+    wait->waiting = false;
+}
+
+void vst_guest_watch(struct vst_guest *guest, struct vst_guest_watch *watch)
+{
+    LIST_INSERT_HEAD(&guest->watches, watch, link);
+    watch->watching = true;
+}
+
+void vst_guest_unwatch(struct vst_guest_watch *watch)
+{
+    if (watch->watching)
+        LIST_REMOVE(watch, link);
+    watch->watching = false;
+}
+
+/* Each may do anything, also end the guest; it is not freed while it is held. */
+static void tell_waits(struct vst_guest *guest, const struct vst_error *err)
+{
+    struct vst_guest_wait *wait;
+
+    while ((err || guest->state == GUEST_READY) && (wait = LIST_FIRST(&guest->waits))) {
+        vst_guest_unwait(wait);
+        wait->fn(wait->opaque, err ? NULL : guest, err);
+    }
+}
+
+void vst_guest_become_ready(struct vst_guest *guest)
+{
+    vst_guest_enter(guest, GUEST_READY);
+    guest->held++;
+    tell_waits(guest, NULL);
+    guest->held--;
+    if (guest->state == GUEST_GONE)
+        vst_guest_destroy(guest);
+}
+
+/* ---- the end ---- */
+
+void vst_guest_destroy(struct vst_guest *guest)
+{
+    if (guest->held)
+        return;
+    vst_qmp_free(&guest->qmp);
+    vst_process_free(&guest->process);
+    vst_console_free(&guest->console);
+    vst_guest_drop_files(guest);
+    event_del(&guest->timer);
+    vst_place_close(&guest->place);
+    vst_definition_free(&guest->def);
+    free(guest);
+}
+
+static void tell_end(struct vst_guest *guest, const struct vst_error *why)
+{
+    struct vst_guest_watch *watch;
+
+    tell_waits(guest, why);
+    while ((watch = LIST_FIRST(&guest->watches))) {
+        vst_guest_unwatch(watch);
+        watch->gone(watch->opaque, why);
+    }
+}
+
+/* A guest that was never whole was nobody's, and its end is told by whoever made it. */
+static void announce_end(struct vst_guest *guest, const struct vst_error *why)
+{
+    if (guest->fate == FATE_REMOVE)
+        return;
+    vst_driver_event(guest->qemu->conn,
+                     guest->fate == FATE_END ? VST_EVENT_STOPPED : VST_EVENT_CRASHED,
+                     guest->def->name, guest->def->uuid, guest->fate == FATE_END ? "" : why->text);
+}
+
+void vst_guest_end(struct vst_guest *guest, const struct vst_error *why)
+{
+    struct vst_error copy = *why;
+
+    if (guest->state == GUEST_GONE)
+        return;
+    vst_guest_enter(guest, GUEST_GONE);
+    LIST_REMOVE(guest, link);
+    if (guest->fate == FATE_STAY)
+        vst_place_close(&guest->place);
+    else
+        vst_place_remove(&guest->place);
+    vst_console_free(&guest->console);
+    guest->held++;
+    tell_end(guest, &copy);
+    announce_end(guest, &copy);
+    guest->held--;
+    vst_guest_destroy(guest);
+}
+
+static void process_gone(void *opaque, const struct vst_error *why)
+{
+    vst_guest_end(opaque, why);
+}
+
+static void monitor_closed(void *opaque, const struct vst_error *err)
+{
+    static const struct timeval lost = {LOST_SECONDS, 0};
+    struct vst_guest *guest = opaque;
+
+    /* Nearly always the process ends now, and its end says more. */
+    guest->lost = *err;
+    event_add(&guest->timer, &lost);
+}
+
+static void timed_out(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_guest *guest = opaque;
+
+    (void)fd, (void)what;
+    if (vst_error_is_set(&guest->lost)) {
+        vst_error_prefix(&guest->lost, "qemu %s runs, but cannot be talked to", guest->def->name);
+        if (guest->fate != FATE_STAY)
+            vst_process_kill(guest->process, SIGKILL, NULL);
+        vst_guest_end(guest, &guest->lost);
+    } else {
+        vst_guest_mend_again(guest);
+    }
+}
+
+void vst_guest_expect_exit(struct vst_guest *guest)
+{
+    if (guest->fate == FATE_STAY)
+        guest->fate = FATE_END;
+}
+
+void vst_guest_kill(struct vst_guest *guest)
+{
+    struct vst_error why = {0};
+
+    vst_guest_expect_exit(guest);
+    if (guest->process) {
+        vst_process_kill(guest->process, SIGKILL, NULL);
+        return;
+    }
+    vst_error_set(&why, VST_ERR_CANCELLED, "qemu %s: not started", guest->def->name);
+    vst_guest_end(guest, &why);
+}
+
+/* ---- the monitor ---- */
+
+static void note_event(struct vst_guest *guest, const char *name)
+{
+    const struct vst_definition *def = guest->def;
+    struct vst_conn *conn = guest->qemu->conn;
+
+    if (strcmp(name, "STOP") == 0) {
+        guest->running = false;
+        vst_driver_event(conn, VST_EVENT_SUSPENDED, def->name, def->uuid, "");
+    } else if (strcmp(name, "RESUME") == 0) {
+        guest->running = true;
+        guest->reason[0] = '\0';
+        vst_driver_event(conn, VST_EVENT_RESUMED, def->name, def->uuid, "");
+    } else if (strcmp(name, "SHUTDOWN") == 0) {
+        vst_guest_expect_exit(guest);
+    } else if (strcmp(name, "GUEST_PANICKED") == 0) {
+        snprintf(guest->reason, sizeof(guest->reason), "the guest panicked");
+    }
+}
+
+static void monitor_event(void *opaque, const char *name, struct json_object *data, double seconds)
+{
+    struct vst_guest *guest = opaque;
+
+    (void)seconds;
+    guest->held++;
+    if (guest->state == GUEST_READY)
+        note_event(guest, name);
+    if (guest->state == GUEST_READY && guest->job.event)
+        guest->job.event(guest->job.opaque, name, data);
+    guest->held--;
+    if (guest->state == GUEST_GONE)
+        vst_guest_destroy(guest);
+}
+
+static void monitor_ready(void *opaque, const char *version)
+{
+    struct vst_guest *guest = opaque;
+
+    snprintf(guest->version, sizeof(guest->version), "%s", version);
+    vst_guest_ask_status(guest);
+}
+
+int vst_guest_connect(struct vst_guest *guest, struct vst_error *ret_err)
+{
+    static const struct vst_qmp_cb cb = {monitor_ready, monitor_event, monitor_closed};
+    struct event_base *base = guest->qemu->conn->base;
+    int monitor = vst_place_connect(guest->place, "monitor", ret_err);
+    int console = -1;
+
+    if (monitor < 0)
+        return -1;
+    guest->qmp = vst_qmp_new(base, &monitor, &cb, guest, ret_err);
+    vst_close(&monitor);
+    if (!guest->qmp)
+        return -1;
+    if (!guest->def->console)
+        return 0;
+    console = vst_place_connect(guest->place, "console", ret_err);
+    if (console >= 0)
+        guest->console = vst_console_new(base, &console, ret_err);
+    vst_close(&console);
+    return guest->console ? 0 : -1;
+}
+
+/* ---- getting hold ---- */
+
+struct vst_guest *vst_guest_find(struct vst_qemu *qemu, const char *name)
+{
+    struct vst_guest *guest;
+
+    LIST_FOREACH(guest, &qemu->guests, link)
+    if (strcmp(guest->def->name, name) == 0)
+        return guest;
+    return NULL;
+}
+
+struct vst_guest *vst_guest_new(struct vst_qemu *qemu)
+{
+    struct vst_guest *guest = calloc(1, sizeof(*guest));
+
+    if (!guest)
+        return NULL;
+    guest->qemu = qemu;
+    event_assign(&guest->timer, qemu->conn->base, -1, 0, timed_out, guest);
+    return guest;
+}
+
+struct vst_process_cb vst_guest_process_cb(struct vst_guest *guest)
+{
+    return (struct vst_process_cb){process_gone, guest};
+}
+
+static int adopt_process(struct vst_guest *guest, struct vst_error *ret_err)
+{
+    struct vst_process_cb cb = vst_guest_process_cb(guest);
+    struct vst_process_id id;
+    struct vst_glance glance;
+    int log_fd;
+
+    if (vst_place_read_id(guest->place, &id, ret_err) < 0)
+        return -1;
+    log_fd = vst_place_open_log(guest->place, ret_err);
+    if (log_fd < 0)
+        return -1;
+    guest->process =
+        vst_process_adopt(guest->qemu->conn->base, guest->def->name, &id, log_fd, &cb, ret_err);
+    if (vst_place_glance(guest->qemu->root, guest->def->name, &glance, NULL) == 0) {
+        guest->since = glance.since;
+        vst_definition_free(&glance.def);
+    }
+    vst_close(&log_fd);
+    return guest->process ? 0 : -1;
+}
+
+/* Its QEMU is gone, or it never came to be: what that means for the place. */
+static void judge_remains(struct vst_guest *guest, const char *name, struct vst_error *err)
+{
+    char words[sizeof(err->text)];
+
+    if (err->code != VST_ERR_NOT_FOUND)
+        return;
+    if (guest->left.kind[0] && strcmp(guest->left.kind, "save") != 0) {
+        /* Nobody's guest: whoever made it died before it was whole. */
+        vst_place_remove(&guest->place);
+        return;
+    }
+    memcpy(words, err->text, sizeof(words));
+    *err = (struct vst_error){0};
+    vst_error_set(err, VST_ERR_STATE, "domain %s has ended by itself: %s", name, words);
+    vst_error_where(err, VST_SIDE_QEMU, NULL);
+}
+
+static int adopt(struct vst_guest *guest, const char *name, struct vst_error *ret_err)
+{
+    if (vst_place_open(guest->qemu->root, name, &guest->place, ret_err) < 0)
+        return -1;
+    guest->def = vst_place_read_definition(guest->place, ret_err);
+    if (!guest->def || vst_place_get_job(guest->place, &guest->left, ret_err) < 0)
+        return -1;
+    if (adopt_process(guest, ret_err) < 0) {
+        judge_remains(guest, name, ret_err);
+        return -1;
+    }
+    return vst_guest_connect(guest, ret_err);
+}
+
+void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wait *wait)
+{
+    struct vst_guest *guest = vst_guest_find(qemu, name);
+    struct vst_error err = {0};
+
+    if (guest && guest->fate == FATE_REMOVE) {
+        vst_guest_check_idle(guest, &err);
+        wait->fn(wait->opaque, NULL, &err);
+        return;
+    }
+    if (guest && guest->state == GUEST_READY) {
+        wait->fn(wait->opaque, guest, NULL);
+        return;
+    }
+    if (!guest) {
+        guest = vst_guest_new(qemu);
+        if (!guest)
+            vst_error_no_memory(&err);
+        if (!guest || adopt(guest, name, &err) < 0) {
+            if (guest)
+                vst_guest_destroy(guest);
+            wait->fn(wait->opaque, NULL, &err);
+            return;
+        }
+        LIST_INSERT_HEAD(&qemu->guests, guest, link);
+    }
+    LIST_INSERT_HEAD(&guest->waits, wait, link);
+    wait->waiting = true;
+}
+
+void vst_guest_release(struct vst_guest *guest)
+{
+    if (guest->job.kind != VST_JOB_NONE || !LIST_EMPTY(&guest->waits) ||
+        !LIST_EMPTY(&guest->watches) || vst_console_is_viewed(guest->console))
+        return;
+    vst_guest_enter(guest, GUEST_GONE);
+    LIST_REMOVE(guest, link);
+    vst_guest_destroy(guest);
+}
+
+void vst_guest_release_all(struct vst_qemu *qemu)
+{
+    struct vst_guest *guest;
+
+    while ((guest = LIST_FIRST(&qemu->guests))) {
+        vst_guest_enter(guest, GUEST_GONE);
+        LIST_REMOVE(guest, link);
+        vst_guest_destroy(guest);
+    }
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A guest that this connection has hold of: its directory and lock, its QEMU process, its monitor
+ * and its console, kept from the first method on it until the connection closes or QEMU ends.
+ * Methods are machines of their own, in the other files; here is what they share.
+ */
+#ifndef VST_DRIVERS_QEMU_GUEST_H
+#define VST_DRIVERS_QEMU_GUEST_H
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "core/definition.h"
+#include "core/driver.h"
+#include "core/fd.h"
+#include "process.h"
+#include "qmp.h"
+#include "root.h"
+
+struct vst_console_end;
+struct vst_guest;
+struct vst_probe;
+
+/* conn->impl */
+struct vst_qemu {
+    struct vst_conn *conn;
+    struct vst_root *root;
+    struct vst_probe *probe; /* NULL until somebody asks */
+    char *program;           /* where QEMU is */
+    struct vst_user *user;   /* who it runs as; NULL: as we do */
+    LIST_HEAD(, vst_guest) guests;
+};
+
+/* ---- getting hold ---- */
+
+/* Somebody who waits for a guest to be ready; embedded in each method's own state. */
+struct vst_guest_wait {
+    LIST_ENTRY(vst_guest_wait) link;
+    void (*fn)(void *opaque, struct vst_guest *guest, const struct vst_error *err);
+    void *opaque;
+    bool waiting;
+};
+
+/*
+ * The guest `name`, adopted first if this connection does not have it yet: locked, its monitor
+ * connected, what a dead manager left undone put right. `wait->fn` is called exactly once, at once
+ * or later, unless vst_guest_unwait() came first.
+ */
+void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wait *wait);
+void vst_guest_unwait(struct vst_guest_wait *wait);
+
+/* The one that this connection already has, or NULL. */
+struct vst_guest *vst_guest_find(struct vst_qemu *qemu, const char *name);
+
+/* Lets go of a guest that nobody uses; it runs on. The connection that goes lets go of all. */
+void vst_guest_release(struct vst_guest *guest);
+void vst_guest_release_all(struct vst_qemu *qemu);
+
+/* ---- keeping an eye on it ---- */
+
+/* Somebody who keeps a pointer to the guest. After gone(), which comes once, it is not valid. */
+struct vst_guest_watch {
+    LIST_ENTRY(vst_guest_watch) link;
+    /* QEMU has ended, or its monitor is lost; `err` has its last words. */
+    void (*gone)(void *opaque, const struct vst_error *err);
+    void *opaque;
+    bool watching;
+};
+
+void vst_guest_watch(struct vst_guest *guest, struct vst_guest_watch *watch);
+void vst_guest_unwatch(struct vst_guest_watch *watch);
+
+/* What has hold of a guest for some time: a start, a save, a restore. One at a time. */
+struct vst_guest_job {
+    enum vst_job_kind kind;
+    struct vst_stream *stream; /* for progress; may be NULL */
+    /* Events of the monitor, all of them. `data` may be NULL. */
+    void (*event)(void *opaque, const char *name, struct json_object *data);
+    void *opaque;
+};
+
+/* BUSY, naming the job, when there is one. */
+int vst_guest_check_idle(const struct vst_guest *guest, struct vst_error *ret_err);
+int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job,
+                        struct vst_error *ret_err);
+/* Also forgets the job in the place: the guest is in order. */
+void vst_guest_end_job(struct vst_guest *guest);
+
+/* ---- what methods may do ---- */
+
+struct vst_qmp *vst_guest_qmp(struct vst_guest *guest);
+/* No reply to `opaque` is wanted any more. */
+void vst_guest_forget(struct vst_guest *guest, const void *opaque);
+struct vst_place *vst_guest_place(struct vst_guest *guest);
+struct vst_console_end *vst_guest_console(struct vst_guest *guest);
+const struct vst_definition *vst_guest_definition(const struct vst_guest *guest);
+const char *vst_guest_version(const struct vst_guest *guest); /* of QEMU: "7.2.22" */
+bool vst_guest_is_running(const struct vst_guest *guest);     /* its CPUs, by the monitor's word */
+void vst_guest_get_info(const struct vst_guest *guest, struct vst_domain_info *ret_info);
+
+/* The end of this QEMU is meant: no crash, and nothing is kept. */
+void vst_guest_expect_exit(struct vst_guest *guest);
+/* Ends QEMU at once; gone() follows, and the directory goes. */
+void vst_guest_kill(struct vst_guest *guest);
+
+/* ---- making one ---- */
+
+/*
+ * A new guest for `def`, which it takes, in a place of its own: QEMU is spawned, held, and its
+ * monitor connected. `job` is begun with it, and until that ends any end of QEMU removes the
+ * place. *ret_guest is valid at once, for watching and killing; `wait->fn` says when it is ready.
+ * Fails at once, leaving nothing, or later through wait or watches.
+ */
+int vst_guest_spawn(struct vst_qemu *qemu, struct vst_definition **def, bool incoming,
+                    const struct vst_guest_job *job, struct vst_guest_wait *wait,
+                    struct vst_guest **ret_guest, struct vst_error *ret_err);
+
+/* ---- the methods ---- */
+
+void vst_qemu_start(struct vst_conn *conn, const char *definition,
+                    const struct vst_start_options *opt, struct vst_op *op);
+void vst_qemu_control(struct vst_conn *conn, const char *name, enum vst_control what,
+                      struct vst_op *op);
+void vst_qemu_save(struct vst_conn *conn, const char *name, struct vst_stream *stream,
+                   const struct vst_save_options *opt, struct vst_op *op);
+void vst_qemu_restore(struct vst_conn *conn, struct vst_stream *stream,
+                      const struct vst_restore_options *opt, struct vst_op *op);
+void vst_qemu_open_console(struct vst_conn *conn, const char *name, struct vst_stream *stream,
+                           struct vst_op *op);
+void vst_qemu_screenshot(struct vst_conn *conn, const char *name, struct vst_stream *stream,
+                         struct vst_op *op);
+void vst_qemu_list(struct vst_conn *conn, struct vst_op *op);
+void vst_qemu_lookup(struct vst_conn *conn, const char *name_or_uuid, struct vst_op *op);
+void vst_qemu_get_info(struct vst_conn *conn, const char *name, struct vst_op *op);
+
+#endif

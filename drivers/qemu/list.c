@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * List, look up, info: what can be told of guests. A guest that this connection does not have is
+ * adopted for the question and let go again; one that another process has is told as far as can be
+ * seen from outside.
+ */
+#include "guest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct list {
+    struct vst_qemu *qemu;
+    struct vst_guest_wait wait;
+    struct vst_op *op;
+    char **names; /* ends in NULL */
+    size_t next;  /* the one that is being asked for */
+    bool release; /* it was not ours before */
+    bool one;     /* info of one domain: its absence is an error */
+    bool over;
+    struct vst_domain_info *infos;
+    size_t count;
+};
+
+static void list_free(void *opaque)
+{
+    struct list *list = opaque;
+
+    for (size_t i = 0; list->names && list->names[i]; i++)
+        free(list->names[i]);
+    free(list->names);
+    free(list->infos);
+    free(list);
+}
+
+static void over(struct list *list, const struct vst_error *err)
+{
+    if (list->over)
+        return;
+    list->over = true;
+    vst_guest_unwait(&list->wait);
+    if (err)
+        vst_op_fail(list->op, err);
+    else
+        vst_driver_infos(list->op, list->infos, list->count);
+}
+
+static void describe(const struct vst_glance *glance, const struct vst_error *err,
+                     struct vst_domain_info *ret_info)
+{
+    const struct vst_definition *def = glance->def;
+
+    *ret_info = (struct vst_domain_info){
+        .state = glance->exists ? VST_DOMAIN_RUNNING : VST_DOMAIN_CRASHED,
+        .memory = def->memory_mib * 1024 * 1024,
+        .vcpus = (unsigned)def->vcpus,
+        .pid = glance->exists ? glance->id.pid : 0,
+        .since = glance->since,
+        .busy_pid = glance->holder,
+    };
+    if (glance->job.kind[0] && strcmp(glance->job.kind, "save") != 0)
+        ret_info->state = VST_DOMAIN_STARTING;
+    snprintf(ret_info->name, sizeof(ret_info->name), "%s", def->name);
+    snprintf(ret_info->uuid, sizeof(ret_info->uuid), "%s", def->uuid);
+    snprintf(ret_info->reason, sizeof(ret_info->reason), "%.*s", (int)sizeof(ret_info->reason) - 1,
+             err->text);
+}
+
+/* It cannot be asked; 1: but it can be seen; 0: it is not there any more. */
+static int see(struct list *list, const struct vst_error *err)
+{
+    struct vst_error ignored = {0};
+    struct vst_glance glance;
+
+    if (vst_place_glance(list->qemu->root, list->names[list->next], &glance, &ignored) < 0)
+        return 0;
+    describe(&glance, err, &list->infos[list->count++]);
+    vst_definition_free(&glance.def);
+    return 1;
+}
+
+static void ask(struct list *list);
+
+static void answered(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    struct list *list = opaque;
+
+    if (guest) {
+        vst_guest_get_info(guest, &list->infos[list->count++]);
+        if (list->release)
+            vst_guest_release(guest);
+    } else if (see(list, err) == 0 && list->one) {
+        over(list, err);
+        return;
+    }
+    list->next++;
+    ask(list);
+}
+
+static void ask(struct list *list)
+{
+    const char *name = list->names[list->next];
+
+    if (!name) {
+        over(list, NULL);
+        return;
+    }
+    list->release = !vst_guest_find(list->qemu, name);
+    list->wait = (struct vst_guest_wait){.fn = answered, .opaque = list};
+    vst_guest_get(list->qemu, name, &list->wait);
+}
+
+static void cancelled(void *opaque, const struct vst_error *why)
+{
+    over(opaque, why);
+}
+
+/* Takes `names`; NULL is for lack of memory. */
+static void begin(struct vst_conn *conn, char **names, bool one, struct vst_op *op)
+{
+    struct list *list = calloc(1, sizeof(*list));
+    struct vst_error err = {0};
+    size_t count = 0;
+
+    while (names && names[count])
+        count++;
+    if (list)
+        list->infos = calloc(count + 1, sizeof(*list->infos));
+    if (!list || !list->infos || !names) {
+        vst_error_no_memory(&err);
+        for (size_t i = 0; i < count; i++)
+            free(names[i]);
+        free(names);
+        if (list)
+            free(list->infos);
+        free(list);
+        vst_op_fail(op, &err);
+        return;
+    }
+    list->qemu = conn->impl;
+    list->op = op;
+    list->names = names;
+    list->one = one;
+    vst_op_own(op, list, list_free);
+    vst_op_set_cancel(op, cancelled, list);
+    ask(list);
+}
+
+void vst_qemu_list(struct vst_conn *conn, struct vst_op *op)
+{
+    struct vst_qemu *qemu = conn->impl;
+    struct vst_error err = {0};
+    char **names = vst_root_list(qemu->root, &err);
+
+    if (names)
+        begin(conn, names, false, op);
+    else
+        vst_op_fail(op, &err);
+}
+
+void vst_qemu_get_info(struct vst_conn *conn, const char *name, struct vst_op *op)
+{
+    char **names = calloc(2, sizeof(*names));
+
+    if (names && !(names[0] = strdup(name))) {
+        free(names);
+        names = NULL;
+    }
+    begin(conn, names, true, op);
+}
+
+/* ---- look up ---- */
+
+static bool is_called(struct vst_root *root, const char *name, const char *wanted,
+                      char ret_uuid[37])
+{
+    struct vst_error ignored = {0};
+    struct vst_glance glance;
+    bool called;
+
+    if (vst_place_glance(root, name, &glance, &ignored) < 0)
+        return false;
+    called = strcmp(name, wanted) == 0 || strcasecmp(glance.def->uuid, wanted) == 0;
+    snprintf(ret_uuid, 37, "%s", glance.def->uuid);
+    vst_definition_free(&glance.def);
+    return called;
+}
+
+void vst_qemu_lookup(struct vst_conn *conn, const char *name_or_uuid, struct vst_op *op)
+{
+    struct vst_qemu *qemu = conn->impl;
+    struct vst_error err = {0};
+    char **names = vst_root_list(qemu->root, &err);
+    bool found = false;
+    char uuid[37];
+
+    for (size_t i = 0; names && names[i]; i++) {
+        if (!found && is_called(qemu->root, names[i], name_or_uuid, uuid)) {
+            vst_driver_domain(conn, op, names[i], uuid);
+            found = true;
+        }
+        free(names[i]);
+    }
+    if (names && !found)
+        vst_error_set(&err, VST_ERR_NOT_FOUND, "no domain named %s", name_or_uuid);
+    free(names);
+    if (!found)
+        vst_op_fail(op, &err);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Between a monitor that has greeted and a guest that is ready: does it run, and did whoever had
+ * hold of it last die in the middle of a save? Then QEMU is made to end that, and the guest runs on
+ * if it ran before. A guest whose start or restore was never finished is nobody's, and is ended.
+ */
+#include "guest-private.h"
+
+#include <json-c/json.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "migration.h"
+
+enum { LOOK_US = 50000, LOOKS = 200 };
+
+static void failed(struct vst_guest *guest, const struct vst_error *err)
+{
+    struct vst_error why = *err;
+
+    if (err->code == VST_ERR_LOST)
+        return; /* the end of the process comes, and says more */
+    vst_error_prefix(&why, "qemu %s cannot be adopted", guest->def->name);
+    vst_guest_end(guest, &why);
+}
+
+static void mended(struct vst_guest *guest)
+{
+    vst_place_clear_job(guest->place);
+    snprintf(guest->reason, sizeof(guest->reason), "the process that was saving it died; %s",
+             guest->running ? "it was resumed" : "it was paused before, too");
+    vst_guest_become_ready(guest);
+}
+
+static void resumed(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_guest *guest = opaque;
+
+    (void)value;
+    if (err) {
+        failed(guest, err);
+        return;
+    }
+    guest->running = true;
+    mended(guest);
+}
+
+static void unwind(struct vst_guest *guest)
+{
+    static const char *const off[] = {"background-snapshot", NULL};
+    struct vst_error err = {0};
+
+    vst_qmp_execute(guest->qmp, "migrate-set-capabilities", (struct vst_qmp_reply){0}, NULL,
+                    "capabilities", vst_migration_capabilities(NULL, off), NULL);
+    if (!guest->left.running || guest->running) {
+        mended(guest);
+        return;
+    }
+    vst_guest_enter(guest, GUEST_RESUMING);
+    if (vst_qmp_execute(guest->qmp, "cont", (struct vst_qmp_reply){resumed, guest}, &err, NULL) < 0)
+        failed(guest, &err);
+}
+
+static void looked(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    static const struct timeval pause = {0, LOOK_US};
+    struct vst_guest *guest = opaque;
+
+    if (err) {
+        failed(guest, err);
+    } else if (vst_migration_status(value) == VST_MIGRATION_ACTIVE && guest->polls++ < LOOKS) {
+        vst_qmp_execute(guest->qmp, "migrate_cancel", (struct vst_qmp_reply){0}, NULL, NULL);
+        event_add(&guest->timer, &pause);
+    } else {
+        unwind(guest);
+    }
+}
+
+void vst_guest_mend_again(struct vst_guest *guest)
+{
+    struct vst_error err = {0};
+
+    if (vst_qmp_execute(guest->qmp, "query-migrate", (struct vst_qmp_reply){looked, guest}, &err,
+                        NULL) < 0)
+        failed(guest, &err);
+}
+
+static void remove_unfinished(struct vst_guest *guest)
+{
+    struct vst_error why = {0};
+
+    vst_error_set(&why, VST_ERR_NOT_FOUND,
+                  "no domain %s: the process that made it died before it was whole, and what was "
+                  "left has been removed",
+                  guest->def->name);
+    guest->fate = FATE_REMOVE;
+    vst_process_kill(guest->process, SIGKILL, NULL);
+    vst_guest_end(guest, &why);
+}
+
+static void told_status(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_guest *guest = opaque;
+    struct json_object *running;
+
+    if (err) {
+        failed(guest, err);
+        return;
+    }
+    guest->running =
+        json_object_object_get_ex(value, "running", &running) && json_object_get_boolean(running);
+    if (!guest->left.kind[0]) {
+        vst_guest_become_ready(guest);
+    } else if (strcmp(guest->left.kind, "save") == 0) {
+        vst_guest_enter(guest, GUEST_MENDING);
+        vst_guest_mend_again(guest);
+    } else {
+        remove_unfinished(guest);
+    }
+}
+
+void vst_guest_ask_status(struct vst_guest *guest)
+{
+    struct vst_error err = {0};
+
+    vst_guest_enter(guest, GUEST_ASKING);
+    if (vst_qmp_execute(guest->qmp, "query-status", (struct vst_qmp_reply){told_status, guest},
+                        &err, NULL) < 0)
+        failed(guest, &err);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The words of QEMU's migration commands (qapi/migration.json), and nothing of when to use them.
+ */
+#include "migration.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { SOCKET_BUFFER = 1024 * 1024 };
+
+static const struct {
+    const char *name;
+    enum vst_migration_status status;
+} statuses[] = {
+    {"none", VST_MIGRATION_NONE},           {"pre-switchover", VST_MIGRATION_PRE_SWITCHOVER},
+    {"completed", VST_MIGRATION_COMPLETED}, {"cancelled", VST_MIGRATION_CANCELLED},
+    {"failed", VST_MIGRATION_FAILED},
+};
+
+static const char *string_of(struct json_object *from, const char *name)
+{
+    struct json_object *value;
+
+    if (!from || !json_object_object_get_ex(from, name, &value))
+        return NULL;
+    return json_object_is_type(value, json_type_string) ? json_object_get_string(value) : NULL;
+}
+
+enum vst_migration_status vst_migration_status(struct json_object *from)
+{
+    const char *name = string_of(from, "status");
+
+    if (!name)
+        return VST_MIGRATION_NONE; /* query-migrate of a QEMU that never migrated: {} */
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++)
+        if (strcmp(name, statuses[i].name) == 0)
+            return statuses[i].status;
+    return VST_MIGRATION_ACTIVE;
+}
+
+const char *vst_migration_reason(struct json_object *from)
+{
+    return string_of(from, "error-desc");
+}
+
+/* Takes `value`, also on failure; NULL is what json-c gives when memory has run out. */
+static int add(struct json_object *to, const char *name, struct json_object *value)
+{
+    if (value && json_object_object_add(to, name, value) == 0)
+        return 0;
+    json_object_put(value);
+    return -1;
+}
+
+struct json_object *vst_json_object(const char *name, struct json_object *value)
+{
+    struct json_object *object = json_object_new_object();
+
+    if (object && add(object, name, value) == 0)
+        return object;
+    if (!object)
+        json_object_put(value);
+    json_object_put(object);
+    return NULL;
+}
+
+static int add_capability(struct json_object *list, const char *name, bool on)
+{
+    struct json_object *item = json_object_new_object();
+
+    if (!item)
+        return -1;
+    if (add(item, "capability", json_object_new_string(name)) == 0 &&
+        add(item, "state", json_object_new_boolean(on)) == 0 &&
+        json_object_array_add(list, item) == 0)
+        return 0;
+    json_object_put(item);
+    return -1;
+}
+
+struct json_object *vst_migration_capabilities(const char *const *on, const char *const *off)
+{
+    struct json_object *list = json_object_new_array();
+    int failed = list ? 0 : -1;
+
+    for (; !failed && on && *on; on++)
+        failed = add_capability(list, *on, true);
+    for (; !failed && off && *off; off++)
+        failed = add_capability(list, *off, false);
+    if (!failed)
+        return list;
+    json_object_put(list);
+    return NULL;
+}
+
+struct json_object *vst_migration_unlimited(void)
+{
+    return json_object_new_int64(INT64_MAX);
+}
+
+static void enlarge(int fd)
+{
+    int size = SOCKET_BUFFER;
+
+    /* Only speed depends on it, and the system may allow less. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+}
+
+int vst_migration_sockets(int *ret_ours, int *ret_qemus, struct vst_error *ret_err)
+{
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+        return vst_error_system(ret_err, errno, "a socket pair for QEMU");
+    enlarge(ends[0]);
+    enlarge(ends[1]);
+    *ret_ours = ends[0];
+    *ret_qemus = ends[1];
+    return 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What save, restore and migration say to QEMU about its migration machinery, and what it says.
+ * Pure: builds arguments, reads answers.
+ */
+#ifndef VST_DRIVERS_QEMU_MIGRATION_H
+#define VST_DRIVERS_QEMU_MIGRATION_H
+
+#include "core/error.h"
+
+struct json_object;
+
+/* MigrationStatus of QEMU's schema, as far as it makes a difference here. */
+enum vst_migration_status {
+    VST_MIGRATION_NONE,
+    VST_MIGRATION_ACTIVE, /* setup, active, device, cancelling, ...: wait */
+    VST_MIGRATION_PRE_SWITCHOVER,
+    VST_MIGRATION_COMPLETED,
+    VST_MIGRATION_CANCELLED,
+    VST_MIGRATION_FAILED,
+};
+
+/* From the data of a MIGRATION event, or the value of query-migrate. */
+enum vst_migration_status vst_migration_status(struct json_object *from);
+
+/* query-migrate's error-desc, or NULL. Valid as long as `from`. */
+const char *vst_migration_reason(struct json_object *from);
+
+/* The value of `capabilities` of migrate-set-capabilities. NULL-terminated lists; `off` may be
+ * NULL. NULL without memory. */
+struct json_object *vst_migration_capabilities(const char *const *on, const char *const *off);
+
+/* The value of max-bandwidth that takes off QEMU's brake of 128 MiB/s. */
+struct json_object *vst_migration_unlimited(void);
+
+/* A socket pair for QEMU's end and ours, with large buffers. Sockets and not pipes: QEMU cannot
+ * cancel a migration into a pipe whose reader stands still. */
+int vst_migration_sockets(int *ret_ours, int *ret_qemus, struct vst_error *ret_err);
+
+/* {name: value}; takes `value`, also on failure. NULL without memory. */
+struct json_object *vst_json_object(const char *name, struct json_object *value);
+
+#endif

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Asking QEMU what it knows, and holding a definition against it. The process is bounded in time,
+ * and gone when the answer is there.
+ */
+#include "probe.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "core/fsm.h"
+#include "migration.h"
+
+#define PROBE_STATES(X)                                                             \
+    X(PROBE_ASKING, "reply to query-machines", "a QEMU without a machine is asked") \
+    X(PROBE_ANSWERED, "nothing", "the answers are there")                           \
+    X(PROBE_FAILED, "somebody who asks again", "this QEMU cannot be asked; the error says why")
+VST_FSM(probe, PROBE_STATES)
+
+struct vst_probe {
+    struct vst_qemu *qemu;
+    enum probe_state state;
+    struct vst_process *process;
+    struct vst_qmp *qmp;
+    char version[32];
+    struct json_object *machines; /* as QEMU listed them */
+    struct vst_error error;
+    LIST_HEAD(, vst_probe_wait) waits;
+    struct vst_turn turn;
+};
+
+static void enter(struct vst_probe *probe, enum probe_state state)
+{
+    vst_fsm_trace(probe, "qemu", probe->state, state);
+    probe->state = state;
+}
+
+void vst_probe_unwait(struct vst_probe_wait *wait)
+{
+    if (wait->waiting)
+        LIST_REMOVE(wait, link);
+    wait->waiting = false;
+}
+
+/* Tells everybody who waits; each may ask again, or go. */
+static void tell(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_probe *probe = opaque;
+    bool failed = probe->state == PROBE_FAILED;
+    struct vst_probe_wait *wait;
+
+    (void)fd, (void)what;
+    while (probe->state != PROBE_ASKING && (wait = LIST_FIRST(&probe->waits))) {
+        vst_probe_unwait(wait);
+        wait->fn(wait->opaque, failed ? NULL : probe, failed ? &probe->error : NULL);
+    }
+}
+
+static void stop_qemu(struct vst_probe *probe)
+{
+    vst_qmp_free(&probe->qmp);
+    if (probe->process)
+        vst_process_kill(probe->process, SIGKILL, NULL);
+    vst_process_free(&probe->process);
+}
+
+static void finish(struct vst_probe *probe, const struct vst_error *err)
+{
+    if (probe->state != PROBE_ASKING)
+        return;
+    stop_qemu(probe);
+    if (err) {
+        vst_error_copy(&probe->error, err);
+        vst_error_prefix(&probe->error, "QEMU cannot be asked what it supports");
+    }
+    enter(probe, err ? PROBE_FAILED : PROBE_ANSWERED);
+    vst_turn_schedule(&probe->turn);
+}
+
+static void answered(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_probe *probe = opaque;
+    struct vst_error bad = {0};
+
+    if (!err && !json_object_is_type(value, json_type_array)) {
+        vst_error_set(&bad, VST_ERR_PROTOCOL, "query-machines gave no list");
+        err = &bad;
+    }
+    if (!err)
+        probe->machines = json_object_get(value);
+    finish(probe, err);
+}
+
+static void ready(void *opaque, const char *version)
+{
+    struct vst_probe *probe = opaque;
+    struct vst_error err = {0};
+
+    snprintf(probe->version, sizeof(probe->version), "%s", version);
+    if (vst_qmp_execute(probe->qmp, "query-machines", (struct vst_qmp_reply){answered, probe}, &err,
+                        NULL) < 0)
+        finish(probe, &err);
+}
+
+static void closed(void *opaque, const struct vst_error *err)
+{
+    finish(opaque, err);
+}
+
+static void gone(void *opaque, const struct vst_error *err)
+{
+    finish(opaque, err);
+}
+
+/* QEMU's words and its identity go into memory: nobody adopts a probe. */
+static int spawn(struct vst_probe *probe, int monitor, struct vst_error *ret_err)
+{
+    static const char *const words[] = {
+        "qemu-probe",
+        "-M",
+        "none",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-S",
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-chardev",
+        "socket,id=monitor,fd=3",
+        "-mon",
+        "chardev=monitor,mode=control",
+        NULL,
+    };
+    struct vst_process_cb cb = {gone, probe};
+    struct vst_spawn how = {
+        .program = probe->qemu->program,
+        .words = (char **)words,
+        .fds = &monitor,
+        .fd_count = 1,
+        .log_fd = memfd_create("probe-log", MFD_CLOEXEC),
+        .id_fd = memfd_create("probe-id", MFD_CLOEXEC),
+        .user = probe->qemu->user,
+    };
+
+    if (how.log_fd < 0 || how.id_fd < 0)
+        vst_error_system(ret_err, errno, "a file in memory");
+    else
+        probe->process = vst_process_spawn(probe->qemu->conn->base, "probe", &how, &cb, ret_err);
+    vst_close(&how.log_fd);
+    vst_close(&how.id_fd);
+    return probe->process ? 0 : -1;
+}
+
+static int start_qemu(struct vst_probe *probe, struct vst_error *ret_err)
+{
+    static const struct vst_qmp_cb cb = {.ready = ready, .closed = closed};
+    int ends[2], status;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+        return vst_error_system(ret_err, errno, "a socket pair for QEMU");
+    status = spawn(probe, ends[1], ret_err);
+    vst_close(&ends[1]);
+    if (status == 0) {
+        probe->qmp = vst_qmp_new(probe->qemu->conn->base, &ends[0], &cb, probe, ret_err);
+        status = probe->qmp ? 0 : -1;
+    }
+    vst_close(&ends[0]);
+    return status;
+}
+
+static struct vst_probe *probe_new(struct vst_qemu *qemu)
+{
+    struct vst_probe *probe = calloc(1, sizeof(*probe));
+
+    if (!probe)
+        return NULL;
+    probe->qemu = qemu;
+    probe->state = PROBE_FAILED; /* until it asks */
+    vst_turn_init(&probe->turn, qemu->conn->base, tell, probe);
+    return probe;
+}
+
+void vst_probe_get(struct vst_qemu *qemu, struct vst_probe_wait *wait)
+{
+    struct vst_probe *probe = qemu->probe ? qemu->probe : (qemu->probe = probe_new(qemu));
+    struct vst_error err = {0};
+
+    if (!probe) {
+        vst_error_no_memory(&err);
+        wait->fn(wait->opaque, NULL, &err);
+        return;
+    }
+    LIST_INSERT_HEAD(&probe->waits, wait, link);
+    wait->waiting = true;
+    if (probe->state == PROBE_FAILED) {
+        probe->error = (struct vst_error){0};
+        enter(probe, PROBE_ASKING);
+        if (start_qemu(probe, &err) < 0)
+            finish(probe, &err);
+    } else if (probe->state == PROBE_ANSWERED) {
+        vst_turn_schedule(&probe->turn);
+    }
+}
+
+void vst_probe_free(struct vst_probe **slot)
+{
+    struct vst_probe *probe = *slot;
+
+    *slot = NULL;
+    if (!probe)
+        return;
+    stop_qemu(probe);
+    vst_turn_cancel(&probe->turn);
+    json_object_put(probe->machines);
+    free(probe);
+}
+
+/* ---- holding a definition against the answers ---- */
+
+static bool has_name(struct json_object *machine, const char *member, const char *name)
+{
+    struct json_object *value;
+
+    return json_object_object_get_ex(machine, member, &value) &&
+           json_object_is_type(value, json_type_string) &&
+           strcmp(json_object_get_string(value), name) == 0;
+}
+
+static bool knows_machine(const struct vst_probe *probe, const char *name)
+{
+    for (size_t i = 0; i < json_object_array_length(probe->machines); i++) {
+        struct json_object *machine = json_object_array_get_idx(probe->machines, i);
+
+        if (json_object_is_type(machine, json_type_object) &&
+            (has_name(machine, "name", name) || has_name(machine, "alias", name)))
+            return true;
+    }
+    return false;
+}
+
+/* MemAvailable of /proc/meminfo, in MiB; 0 if it cannot be told. */
+static uint64_t memory_available(void)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    unsigned long long kib = 0;
+    char line[128];
+
+    if (!file)
+        return 0;
+    while (fgets(line, sizeof(line), file))
+        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+            break;
+    fclose(file);
+    return kib / 1024;
+}
+
+struct blockers {
+    char text[400];
+    int count;
+};
+
+static void block(struct blockers *blockers, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void block(struct blockers *blockers, const char *format, ...)
+{
+    size_t used = strlen(blockers->text);
+    va_list args;
+
+    if (blockers->count++)
+        used += (size_t)snprintf(blockers->text + used, sizeof(blockers->text) - used, "; ");
+    if (used >= sizeof(blockers->text))
+        return;
+    va_start(args, format);
+    vsnprintf(blockers->text + used, sizeof(blockers->text) - used, format, args);
+    va_end(args);
+}
+
+int vst_probe_check(const struct vst_probe *probe, struct vst_root *root,
+                    const struct vst_definition *def, struct vst_error *ret_err)
+{
+    bool taken = vst_root_has(root, def->name);
+    uint64_t available = memory_available();
+    struct blockers blockers = {0};
+
+    if (taken)
+        block(&blockers, "a domain named %s is there already", def->name);
+    if (!knows_machine(probe, def->machine))
+        block(&blockers, "QEMU %s of this host has no machine type %s", probe->version,
+              def->machine);
+    if (available && def->memory_mib > available)
+        block(&blockers, "the guest needs %" PRIu64 " MiB of memory, %" PRIu64 " are available",
+              def->memory_mib, available);
+    if (!blockers.count)
+        return 0;
+    return vst_error_set(ret_err,
+                         taken && blockers.count == 1 ? VST_ERR_EXISTS : VST_ERR_INCOMPATIBLE, "%s",
+                         blockers.text);
+}

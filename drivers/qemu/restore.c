@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Restore: an image that comes up the stream is loaded by a new QEMU. The header is read and
+ * checked before QEMU is spawned; every record is checked before its bytes reach QEMU; and the
+ * guest stays paused until QEMU has loaded everything and the END record is verified. QEMU itself
+ * takes most damage, and a cut tail, for a success: both have to be true.
+ *
+ * Any failure ends QEMU and removes the directory.
+ */
+#include "guest.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/fsm.h"
+#include "core/image.h"
+#include "migration.h"
+#include "probe.h"
+
+#define RESTORE_STATES(X)                                                                     \
+    X(RESTORE_HEADER, "the HEADER record", "nothing is known yet")                            \
+    X(RESTORE_CHECKING, "the probe of QEMU", "can this host run it?")                         \
+    X(RESTORE_SPAWNING, "the monitor", "a new QEMU, paused, waits for an incoming migration") \
+    X(RESTORE_CAPABILITIES, "reply to migrate-set-capabilities", "events, late block locks")  \
+    X(RESTORE_PASSING, "reply to getfd", "QEMU gets its end of the socket pair")              \
+    X(RESTORE_LOADING, "completed, and END verified", "the state goes into QEMU")             \
+    X(RESTORE_RESUMING, "reply to cont", "everything is there and verified")                  \
+    X(RESTORE_UNDOING, "the end of QEMU", "failed: nothing is to be left")                    \
+    X(RESTORE_OVER, "nothing", "the operation has been completed")
+VST_FSM(restore, RESTORE_STATES)
+
+enum { UNDO_SECONDS = 2, STALL_SECONDS = 60 };
+
+struct restore {
+    struct vst_conn *conn;
+    struct vst_guest *guest; /* from the spawning on, until it is gone */
+    struct vst_guest_wait wait;
+    struct vst_guest_watch watch;
+    struct vst_probe_wait probe;
+    struct vst_op *op;
+    struct vst_stream *stream;
+    char *name; /* another one, or NULL */
+    struct vst_restore_options opt;
+    enum restore_state state;
+    struct vst_definition *def; /* until the guest has it */
+    struct vst_channel *image;  /* the stream's sink, for as long as nothing has failed */
+    struct vst_channel *gate;   /* in it, once plugged */
+    bool run;                   /* resume it at the end */
+    bool completed;             /* QEMU says so */
+    bool verified;              /* the stream says so */
+    struct vst_error why;
+    struct event patience;
+    char label[VST_NAME_MAX + 1];
+};
+
+static void fail(struct restore *restore, const struct vst_error *err);
+
+static void enter(struct restore *restore, enum restore_state state, int patience_seconds)
+{
+    struct timeval tv = {patience_seconds, 0};
+
+    vst_fsm_trace(restore, restore->label, restore->state, state);
+    restore->state = state;
+    event_del(&restore->patience);
+    if (patience_seconds)
+        event_add(&restore->patience, &tv);
+}
+
+/* ---- the end ---- */
+
+static void over(struct restore *restore)
+{
+    enter(restore, RESTORE_OVER, 0);
+    vst_guest_unwait(&restore->wait);
+    vst_guest_unwatch(&restore->watch);
+    vst_probe_unwait(&restore->probe);
+    if (restore->guest) {
+        vst_guest_forget(restore->guest, restore);
+        vst_guest_end_job(restore->guest);
+    }
+    if (vst_error_is_set(&restore->why)) {
+        vst_error_where(&restore->why, VST_SIDE_NONE, "restore");
+        vst_op_fail(restore->op, &restore->why);
+    }
+}
+
+static void restore_free(void *opaque)
+{
+    struct restore *restore = opaque;
+
+    vst_definition_free(&restore->def);
+    free(restore->name);
+    free(restore);
+}
+
+static void done(struct restore *restore)
+{
+    const struct vst_definition *def = vst_guest_definition(restore->guest);
+
+    vst_driver_domain(restore->conn, restore->op, def->name, def->uuid);
+    vst_driver_event(restore->conn, VST_EVENT_STARTED, def->name, def->uuid, "restored");
+    over(restore);
+}
+
+/*
+ * A QEMU that refuses what it is given ends by itself, and says why; so it is given a moment. What
+ * it says goes before what its end did to our socket.
+ */
+static void fail(struct restore *restore, const struct vst_error *err)
+{
+    if (restore->state >= RESTORE_UNDOING)
+        return;
+    vst_error_copy(&restore->why, err);
+    restore->image = restore->gate = NULL;
+    vst_stream_fail(restore->stream, &restore->why);
+    if (!restore->guest) {
+        over(restore);
+        return;
+    }
+    enter(restore, RESTORE_UNDOING, UNDO_SECONDS);
+    vst_guest_kill(restore->guest);
+}
+
+static void guest_gone(void *opaque, const struct vst_error *err)
+{
+    struct restore *restore = opaque;
+
+    vst_error_copy(&restore->why, err);
+    enter(restore, RESTORE_UNDOING, 0);
+    vst_stream_fail(restore->stream, &restore->why);
+    over(restore);
+}
+
+/* Killed, and still there: in the kernel's hands (a dead disk). Its lock goes with it. */
+static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
+{
+    (void)fd, (void)what;
+    over(opaque);
+}
+
+/* ---- the conversation with the new QEMU ---- */
+
+static void step(struct restore *restore);
+
+static void replied(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct restore *restore = opaque;
+
+    (void)value;
+    if (!err)
+        step(restore);
+    else if (err->code != VST_ERR_LOST) /* then gone() comes, and knows more */
+        fail(restore, err);
+}
+
+static struct vst_qmp_reply then_step(struct restore *restore)
+{
+    return (struct vst_qmp_reply){replied, restore};
+}
+
+static void sent(struct restore *restore, int status, const struct vst_error *err)
+{
+    if (status < 0 && err->code != VST_ERR_LOST)
+        fail(restore, err);
+}
+
+static void set_capabilities(struct restore *restore)
+{
+    static const char *const on[] = {"events", "late-block-activate", NULL};
+    struct vst_error err = {0};
+
+    enter(restore, RESTORE_CAPABILITIES, 0);
+    sent(restore,
+         vst_qmp_execute(vst_guest_qmp(restore->guest), "migrate-set-capabilities",
+                         then_step(restore), &err, "capabilities",
+                         vst_migration_capabilities(on, NULL), NULL),
+         &err);
+}
+
+/* Decoder -> [zstd] -> gate -> ours: until QEMU's end is explained, its socket's is not believed.
+ */
+static int plug(struct restore *restore, int *ours, struct vst_error *ret_err)
+{
+    struct vst_channel *raw = vst_channel_fd(restore->conn->base, ours, ret_err);
+    struct vst_channel *gate = raw ? vst_channel_gate(raw, ret_err) : NULL;
+
+    if (!gate) {
+        vst_channel_free(&raw);
+        return -1;
+    }
+    if (vst_image_plug(restore->image, gate, ret_err) < 0) {
+        vst_channel_free(&gate);
+        return -1;
+    }
+    restore->gate = gate;
+    return 0;
+}
+
+static void pass_socket(struct restore *restore)
+{
+    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("restore"));
+    struct vst_error err = {0};
+    int ours = -1, qemus = -1;
+
+    enter(restore, RESTORE_PASSING, 0);
+    if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
+        plug(restore, &ours, &err) < 0) {
+        json_object_put(arguments);
+        vst_close(&ours);
+        vst_close(&qemus);
+        vst_error_no_memory(&err);
+        fail(restore, &err);
+        return;
+    }
+    sent(restore,
+         vst_qmp_send(vst_guest_qmp(restore->guest), "getfd", arguments, &qemus, VST_QMP_SECONDS,
+                      then_step(restore), &err),
+         &err);
+}
+
+static void load(struct restore *restore)
+{
+    struct vst_error err = {0};
+
+    enter(restore, RESTORE_LOADING, 0);
+    sent(restore,
+         vst_qmp_execute(vst_guest_qmp(restore->guest), "migrate-incoming", then_step(restore),
+                         &err, "uri", json_object_new_string("fd:restore"), NULL),
+         &err);
+}
+
+/* `cont` before QEMU has completed would start the guest by itself; both are true here. */
+static void conclude(struct restore *restore)
+{
+    struct vst_error err = {0};
+
+    if (restore->state != RESTORE_LOADING || !restore->completed || !restore->verified)
+        return;
+    enter(restore, RESTORE_RESUMING, 0);
+    if (!restore->run)
+        done(restore);
+    else
+        sent(restore,
+             vst_qmp_execute(vst_guest_qmp(restore->guest), "cont", then_step(restore), &err, NULL),
+             &err);
+}
+
+static void step(struct restore *restore)
+{
+    switch (restore->state) {
+    case RESTORE_CAPABILITIES:
+        pass_socket(restore);
+        break;
+    case RESTORE_PASSING:
+        load(restore);
+        break;
+    case RESTORE_RESUMING:
+        done(restore);
+        break;
+    case RESTORE_LOADING: /* QEMU has heard; its event, and the stream, come next */
+    case RESTORE_HEADER:
+    case RESTORE_CHECKING:
+    case RESTORE_SPAWNING:
+    case RESTORE_UNDOING:
+    case RESTORE_OVER:
+        break;
+    }
+}
+
+static void qemu_event(void *opaque, const char *name, struct json_object *data)
+{
+    struct restore *restore = opaque;
+
+    /* `failed` needs no answer: QEMU ends by itself, and its log says why. */
+    if (strcmp(name, "MIGRATION") == 0 && vst_migration_status(data) == VST_MIGRATION_COMPLETED) {
+        restore->completed = true;
+        if (restore->gate)
+            vst_gate_open(restore->gate); /* it takes no more, and says so */
+        conclude(restore);
+    }
+}
+
+/* ---- before QEMU ---- */
+
+static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    struct restore *restore = opaque;
+
+    if (err) {
+        fail(restore, err);
+        return;
+    }
+    (void)guest; /* known since it was spawned */
+    set_capabilities(restore);
+}
+
+static void spawn(struct restore *restore)
+{
+    struct vst_guest_job job = {VST_JOB_RESTORE, restore->stream, qemu_event, restore};
+    struct vst_error err = {0};
+
+    enter(restore, RESTORE_SPAWNING, 0);
+    restore->wait = (struct vst_guest_wait){.fn = guest_ready, .opaque = restore};
+    restore->watch = (struct vst_guest_watch){.gone = guest_gone, .opaque = restore};
+    if (vst_guest_spawn(restore->conn->impl, &restore->def, true, &job, &restore->wait,
+                        &restore->guest, &err) < 0)
+        fail(restore, &err);
+    else
+        vst_guest_watch(restore->guest, &restore->watch);
+}
+
+/* Every blocker is told, not only the first. */
+static void checked(void *opaque, const struct vst_probe *probe, const struct vst_error *probe_err)
+{
+    struct restore *restore = opaque;
+    struct vst_qemu *qemu = restore->conn->impl;
+    struct vst_error err = {0};
+
+    if (probe_err)
+        fail(restore, probe_err);
+    else if (vst_probe_check(probe, qemu->root, restore->def, &err) < 0)
+        fail(restore, &err);
+    else
+        spawn(restore);
+}
+
+static struct vst_definition *copy_definition(const struct vst_definition *from,
+                                              struct vst_error *ret_err)
+{
+    struct json_object *json = vst_definition_encode(from, ret_err);
+    struct vst_definition *def = json ? vst_definition_decode(json, ret_err) : NULL;
+
+    json_object_put(json);
+    return def;
+}
+
+static struct vst_definition *definition_of(const struct restore *restore,
+                                            const struct vst_image_header *header,
+                                            struct vst_error *ret_err)
+{
+    struct vst_definition *def;
+    char *machine;
+
+    if (strcmp(header->driver, "qemu") != 0) {
+        vst_error_set(ret_err, VST_ERR_INCOMPATIBLE,
+                      "the image is of a guest of the %s driver, not of QEMU", header->driver);
+        return NULL;
+    }
+    def = copy_definition(header->definition, ret_err);
+    machine = def && header->machine ? strdup(header->machine) : NULL;
+    if (machine) {
+        /* "pc" means another machine in another version of QEMU. */
+        free(def->machine);
+        def->machine = machine;
+    }
+    if (def && restore->name && vst_definition_rename(def, restore->name, ret_err) < 0)
+        vst_definition_free(&def);
+    return def;
+}
+
+static void have_header(void *opaque, const struct vst_image_header *header)
+{
+    struct restore *restore = opaque;
+    struct vst_error err = {0};
+
+    if (restore->state != RESTORE_HEADER)
+        return;
+    restore->def = definition_of(restore, header, &err);
+    if (!restore->def) {
+        fail(restore, &err);
+        return;
+    }
+    restore->run = header->running && !restore->opt.paused;
+    snprintf(restore->label, sizeof(restore->label), "%s", restore->def->name);
+    enter(restore, RESTORE_CHECKING, 0);
+    restore->probe = (struct vst_probe_wait){.fn = checked, .opaque = restore};
+    vst_probe_get(restore->conn->impl, &restore->probe);
+}
+
+/* ---- the stream ---- */
+
+static void stream_finished(void *opaque, enum vst_direction dir)
+{
+    struct restore *restore = opaque;
+
+    if (dir != VST_UP)
+        return;
+    restore->verified = true;
+    conclude(restore);
+}
+
+static void stream_failed(void *opaque, const struct vst_error *err)
+{
+    fail(opaque, err);
+}
+
+static struct restore *restore_new(struct vst_conn *conn, struct vst_stream *stream,
+                                   const struct vst_restore_options *opt, struct vst_op *op)
+{
+    struct restore *restore = calloc(1, sizeof(*restore));
+
+    if (!restore)
+        return NULL;
+    if (opt->name && !(restore->name = strdup(opt->name))) {
+        free(restore);
+        return NULL;
+    }
+    restore->conn = conn;
+    restore->stream = stream;
+    restore->opt = *opt;
+    restore->op = op;
+    vst_op_own(op, restore, restore_free);
+    snprintf(restore->label, sizeof(restore->label), "%s", opt->name ? opt->name : "?");
+    event_assign(&restore->patience, conn->base, -1, 0, out_of_patience, restore);
+    return restore;
+}
+
+static int begin(struct restore *restore, struct vst_error *ret_err)
+{
+    struct vst_image_cb cb = {have_header, restore};
+    struct vst_stream_user user = {
+        .finished = stream_finished,
+        .failed = stream_failed,
+        .opaque = restore,
+        .name = "QEMU",
+        .stall_seconds = restore->opt.stall_seconds ? restore->opt.stall_seconds : STALL_SECONDS,
+    };
+
+    if (restore->name && vst_name_check(restore->name, ret_err) < 0)
+        return -1;
+    if (vst_stream_claim(restore->stream, restore->op, &user, ret_err) < 0)
+        return -1;
+    restore->image = vst_image_decode(restore->conn->base, &cb, ret_err);
+    if (!restore->image)
+        return -1;
+    return vst_stream_attach(restore->stream, NULL, restore->image, ret_err);
+}
+
+void vst_qemu_restore(struct vst_conn *conn, struct vst_stream *stream,
+                      const struct vst_restore_options *opt, struct vst_op *op)
+{
+    struct restore *restore = restore_new(conn, stream, opt, op);
+    struct vst_error err = {0};
+
+    if (!restore) {
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+    } else if (begin(restore, &err) < 0) {
+        vst_error_copy(&restore->why, &err);
+        over(restore);
+    }
+}

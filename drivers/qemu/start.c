@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Start: a definition, a new QEMU, and `cont`. Nothing is left of a start that fails.
+ */
+#include "guest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/fsm.h"
+
+#define START_STATES(X)                                                  \
+    X(START_SPAWNING, "the monitor", "a new QEMU, held")                 \
+    X(START_RESUMING, "reply to cont", "the guest begins to run")        \
+    X(START_UNDOING, "the end of QEMU", "failed: nothing is to be left") \
+    X(START_OVER, "nothing", "the operation has been completed")
+VST_FSM(start, START_STATES)
+
+struct start {
+    struct vst_conn *conn;
+    struct vst_guest *guest;
+    struct vst_guest_wait wait;
+    struct vst_guest_watch watch;
+    struct vst_op *op;
+    bool paused;
+    enum start_state state;
+    struct vst_error why;
+};
+
+static void enter(struct start *start, enum start_state state)
+{
+    vst_fsm_trace(start, "", start->state, state);
+    start->state = state;
+}
+
+static void over(struct start *start)
+{
+    enter(start, START_OVER);
+    vst_guest_unwait(&start->wait);
+    vst_guest_unwatch(&start->watch);
+    if (start->guest) {
+        vst_guest_forget(start->guest, start);
+        vst_guest_end_job(start->guest);
+    }
+    if (vst_error_is_set(&start->why)) {
+        vst_error_where(&start->why, VST_SIDE_NONE, "start");
+        vst_op_fail(start->op, &start->why);
+    }
+}
+
+static void done(struct start *start)
+{
+    const struct vst_definition *def = vst_guest_definition(start->guest);
+
+    vst_driver_domain(start->conn, start->op, def->name, def->uuid);
+    vst_driver_event(start->conn, VST_EVENT_STARTED, def->name, def->uuid, "");
+    over(start);
+}
+
+static void fail(struct start *start, const struct vst_error *err)
+{
+    if (start->state >= START_UNDOING)
+        return;
+    vst_error_copy(&start->why, err);
+    enter(start, START_UNDOING);
+    vst_guest_kill(start->guest);
+}
+
+static void gone(void *opaque, const struct vst_error *err)
+{
+    struct start *start = opaque;
+
+    vst_error_copy(&start->why, err);
+    over(start);
+}
+
+static void resumed(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    (void)value;
+    if (!err)
+        done(opaque);
+    else if (err->code != VST_ERR_LOST) /* then gone() comes, and knows more */
+        fail(opaque, err);
+}
+
+static void ready(void *opaque, struct vst_guest *guest, const struct vst_error *ready_err)
+{
+    struct start *start = opaque;
+    struct vst_error err = {0};
+
+    if (ready_err)
+        return; /* gone() comes with the same */
+    if (start->paused) {
+        done(start);
+        return;
+    }
+    enter(start, START_RESUMING);
+    if (vst_qmp_execute(vst_guest_qmp(guest), "cont", (struct vst_qmp_reply){resumed, start}, &err,
+                        NULL) < 0)
+        fail(start, &err);
+}
+
+static void cancelled(void *opaque, const struct vst_error *why)
+{
+    fail(opaque, why);
+}
+
+static int begin(struct start *start, const char *definition, struct vst_error *ret_err)
+{
+    struct vst_guest_job job = {.opaque = start};
+    struct vst_definition *def = vst_definition_parse(definition, strlen(definition), ret_err);
+    int status;
+
+    if (!def)
+        return -1;
+    status =
+        vst_guest_spawn(start->conn->impl, &def, false, &job, &start->wait, &start->guest, ret_err);
+    vst_definition_free(&def);
+    if (status == 0)
+        vst_guest_watch(start->guest, &start->watch);
+    return status;
+}
+
+void vst_qemu_start(struct vst_conn *conn, const char *definition,
+                    const struct vst_start_options *opt, struct vst_op *op)
+{
+    struct start *start = calloc(1, sizeof(*start));
+    struct vst_error err = {0};
+
+    if (!start) {
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+        return;
+    }
+    vst_op_own(op, start, free);
+    vst_op_set_cancel(op, cancelled, start);
+    *start = (struct start){.conn = conn, .op = op, .paused = opt->paused};
+    start->wait = (struct vst_guest_wait){.fn = ready, .opaque = start};
+    start->watch = (struct vst_guest_watch){.gone = gone, .opaque = start};
+    if (begin(start, definition, &start->why) < 0)
+        over(start);
+}
