@@ -4,8 +4,11 @@
  */
 #include "loop.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct waiting {
     struct event_base *base;
@@ -119,4 +122,38 @@ void vst_test_fill(unsigned char *bytes, size_t len, unsigned seed)
 {
     for (size_t i = 0; i < len; i++)
         bytes[i] = (unsigned char)((i + seed) * 2654435761u >> 13);
+}
+
+static bool is_worker(const char *task)
+{
+    char name[32] = "", file[300];
+    FILE *comm;
+
+    snprintf(file, sizeof(file), "/proc/self/task/%s/comm", task);
+    comm = fopen(file, "re");
+    if (!comm)
+        return false;
+    if (!fgets(name, sizeof(name), comm))
+        name[0] = '\0';
+    fclose(comm);
+    return strcmp(name, "virstream\n") == 0;
+}
+
+unsigned vst_test_threads(void)
+{
+    DIR *list = opendir("/proc/self/task");
+    struct dirent *entry;
+    unsigned count = 0;
+
+    assert_non_null(list);
+    while ((entry = readdir(list)))
+        count += is_worker(entry->d_name);
+    closedir(list);
+    return count;
+}
+
+void vst_test_threads_end(void)
+{
+    while (vst_test_threads())
+        usleep(1000);
 }

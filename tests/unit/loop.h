@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A user of channels, for their unit tests: it waits as the contract says, with try first and want
- * after AGAIN, and moves text in and out.
+ * after AGAIN, and moves text in and out. And the threads that work for them.
  */
 #ifndef VST_TESTS_UNIT_LOOP_H
 #define VST_TESTS_UNIT_LOOP_H
@@ -30,5 +30,9 @@ enum vst_io vst_test_read_text(struct vst_channel *ch, char *ret_text, size_t ro
 
 /* Fills with what a counter and a seed give, so that misplaced bytes show. */
 void vst_test_fill(unsigned char *bytes, size_t len, unsigned seed);
+
+/* The threads that the library has in this process now. And: waits until there is none. */
+unsigned vst_test_threads(void);
+void vst_test_threads_end(void);
 
 #endif

@@ -3,9 +3,8 @@
  * The worker: jobs run on threads and complete on the loop, and nobody waits for one that is stuck.
  */
 #include "core/worker.h"
-#include "test.h"
+#include "loop.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -85,18 +84,6 @@ static void wait_for(atomic_int *value, int wanted)
         usleep(1000);
 }
 
-static unsigned threads_alive(void)
-{
-    DIR *dir = opendir("/proc/self/task");
-    struct dirent *entry;
-    unsigned count = 0;
-
-    while ((entry = readdir(dir)))
-        count += entry->d_name[0] != '.';
-    closedir(dir);
-    return count;
-}
-
 static double now(void)
 {
     struct timespec ts;
@@ -117,8 +104,7 @@ static int drop(void **state)
 {
     (void)state;
     event_base_free(base);
-    while (threads_alive() > 1)
-        usleep(1000);
+    vst_test_threads_end();
     return 0;
 }
 
@@ -171,7 +157,10 @@ static void never_more_threads_than_the_limit(void **state)
         work[i] = work_new(&gate);
         vst_worker_submit(worker, &work[i]->job);
     }
-    assert_int_equal(threads_alive(), 1 + VST_WORKER_THREADS);
+    while (vst_test_threads() < VST_WORKER_THREADS)
+        usleep(1000);
+    usleep(20 * 1000);
+    assert_int_equal(vst_test_threads(), VST_WORKER_THREADS);
     for (int i = 0; i < count; i++)
         sem_post(&gate);
     for (int i = 0; i < count; i++)
