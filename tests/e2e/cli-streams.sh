@@ -131,19 +131,15 @@ times_out()
 interrupted_by()
 {
     local signal=$1 pid status
-    "$top/run" virstream -c "$one" save --rate 100K test1 "$image" 2>"$work/said" &
+    "$top/run" virstream -c "$one" save --rate 100K --progress json test1 "$image" \
+        2>"$work/said" &
     pid=$!
-    wait_until 5 temporary_file_is_there
+    wait_until 5 grep -q progress "$work/said"
     kill "-$signal" "$pid"
     wait "$pid"
     status=$?
     cat "$work/said"
     [ "$status" = 8 ] && grep -q cancelling "$work/said" && old_image_is_intact
-}
-
-temporary_file_is_there()
-{
-    [ "$(ls -A "$folder" | wc -l)" -gt 1 ]
 }
 
 closed_pipe_is_told()

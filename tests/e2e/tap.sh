@@ -95,7 +95,7 @@ processes()
 {
     local path line
     for path in /proc/[0-9]*/cmdline; do
-        line=$(tr '\0' ' ' 2>/dev/null <"$path") || continue
+        line=$(tr "\\0" " " 2>/dev/null <"$path") || continue
         path=${path#/proc/}
         path=${path%/cmdline}
         [ "$path" != $$ ] && case $line in *"$work"*) echo "$path $line" ;; esac
