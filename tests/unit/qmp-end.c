@@ -5,6 +5,7 @@
 #include "qmp-talk.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +58,7 @@ static void the_last_words_of_a_qemu_that_takes_no_more_are_heard(void **state)
     (void)state;
     assert_non_null(many);
     for (int i = 0; i < EVENTS; i++)
-        strcpy(many + i * (sizeof(event) - 1), event);
+        memcpy(many + (size_t)i * (sizeof(event) - 1), event, sizeof(event));
     vst_talk_begin_ready(&talk);
     vst_fake_qmp_refuse(talk.fake);
     vst_talk_ask(&talk, "stop");
@@ -78,7 +79,7 @@ static void the_last_words_of_a_qemu_that_takes_no_more_are_heard(void **state)
     vst_talk_end(&talk);
 }
 
-static char deep_json[20100];
+static char brackets[20001], deep_json[20100]; /* 10 000 levels */
 
 /* What one command gets for an answer, and how the conversation ends then. */
 static const struct {
@@ -113,10 +114,9 @@ static const struct {
 static void a_breach_of_the_rules_ends_the_conversation(void **state)
 {
     (void)state;
-    strcpy(deep_json, "{\"return\": ");
-    memset(deep_json + strlen(deep_json), '[', 10000);
-    memset(deep_json + strlen(deep_json), ']', 10000);
-    strcat(deep_json, ", \"id\": $ID}\r\n");
+    memset(brackets, '[', 10000);
+    memset(brackets + 10000, ']', 10000);
+    snprintf(deep_json, sizeof(deep_json), "{\"return\": %s, \"id\": $ID}\r\n", brackets);
     for (size_t i = 0; i < sizeof(breaches) / sizeof(breaches[0]); i++) {
         struct vst_talk talk;
 
@@ -305,7 +305,7 @@ static void every_callback_may_free(void **state)
             assert_non_null(at);
             assert_null(strstr(at + 1, start));
         }
-        if (strcmp(moments[i], "closed(driver)"))
+        if (strcmp(moments[i], "closed(driver)") != 0)
             assert_null(strstr(talk.log, "closed"));
         vst_talk_end(&talk);
     }

@@ -39,7 +39,7 @@ static void on_event(void *opaque, const char *name, struct json_object *data, d
     assert_true(!data || json_object_is_type(data, json_type_object));
     assert_true(seconds > 1.5e9);
     talk->events++;
-    if (strcmp(name, "UNLOGGED"))
+    if (strcmp(name, "UNLOGGED") != 0)
         vst_talk_note(talk, "%s", name);
 }
 
