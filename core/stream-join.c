@@ -12,6 +12,7 @@ struct relay {
     struct vst_channel base;
     struct vst_stream *to; /* NULL once it has ended */
     bool good;             /* how it ended */
+    bool read;             /* it has every byte */
     struct vst_turn turn;
 };
 
@@ -47,7 +48,17 @@ static enum vst_io relay_finish(struct vst_channel *ch)
 
     if (io == VST_IO_OK)
         io = vst_channel_finish(ch->lower);
-    return io == VST_IO_OK && relay->to ? VST_IO_AGAIN : io;
+    if (io != VST_IO_OK || !relay->to)
+        return io;
+    relay->read = true;
+    vst_channel_rearm(ch);
+    return VST_IO_AGAIN;
+}
+
+/* The channel below could be written to all the time, but it is the outcome that we wait for. */
+static unsigned relay_wants(struct vst_channel *ch, unsigned dirs)
+{
+    return relay_of(ch)->read ? dirs & ~(unsigned)VST_WRITE : dirs;
 }
 
 static void relay_destroy(struct vst_channel *ch)
@@ -65,6 +76,7 @@ static const struct vst_channel_ops relay_ops = {
     .read = relay_read,
     .write = relay_write,
     .finish = relay_finish,
+    .wants = relay_wants,
     .destroy = relay_destroy,
 };
 
