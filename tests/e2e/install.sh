@@ -47,6 +47,18 @@ installs_all_headers()
         <(cd "${libdir%/lib*}/include" && find virstream -name '*.h' | sort)
 }
 
+command_runs()
+{
+    [ "$(LD_LIBRARY_PATH=$libdir "${libdir%/lib*}/bin/virstream" --version)" = \
+        "$(run virstream --version)" ]
+}
+
+# A path to the build directory in an installed program would be looked into by whoever runs it.
+looks_nowhere_else()
+{
+    ! readelf -d "${libdir%/lib*}/bin/virstream" "$libdir/libvirstream.so" | grep -E 'R(UN)?PATH'
+}
+
 uninstalls()
 {
     make -s -C "$VIRSTREAM_BUILD" uninstall DESTDIR="$work/root" || return
@@ -57,5 +69,7 @@ check install_works  installs
 check every_public_header_is_installed  installs_all_headers
 check application_compiles_with_pkg_config  compiles
 check application_runs  runs
+check installed_command_runs  command_runs
+check installed_command_looks_for_libraries_nowhere_else  looks_nowhere_else
 check uninstall_leaves_no_file  uninstalls
 end_tests
