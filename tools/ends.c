@@ -18,10 +18,15 @@ static bool is_standard(const char *path)
     return strcmp(path, "-") == 0;
 }
 
+static const char *name_of(int number)
+{
+    return number == STDIN_FILENO ? "standard input" : "standard output";
+}
+
 /*
- * O_NONBLOCK belongs to what open(2) made, which shells share with every program of a pipeline.
- * Pipes and terminals can be opened once more; of files it makes no difference. What remains,
- * sockets, is shared, and rarely with anybody.
+ * O_NONBLOCK belongs to what open(2) made, which the shell, its other programs and our own messages
+ * share. Pipes and terminals can be opened once more; of files it makes no difference. What
+ * remains, sockets and what is not ours to open, gets its flags back in ends_restore().
  */
 int ends_standard(struct tool *tool, int number)
 {
@@ -31,12 +36,22 @@ int ends_standard(struct tool *tool, int number)
     int fd = -1;
 
     if (fstat(number, &st) < 0)
-        return tool_fail_system(tool, errno, number ? "standard output" : "standard input");
+        return tool_fail_system(tool, errno, name_of(number));
     if (S_ISFIFO(st.st_mode) || isatty(number))
         fd = open(paths[number], access | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        fd = fcntl(number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    return fd < 0 ? tool_fail_system(tool, errno, "descriptors") : fd;
+    if (fd >= 0)
+        return fd;
+    tool->shared[number] = true;
+    tool->flags[number] = fcntl(number, F_GETFL);
+    fd = fcntl(number, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    return fd < 0 ? tool_fail_system(tool, errno, name_of(number)) : fd;
+}
+
+void ends_restore(struct tool *tool)
+{
+    for (int number = STDIN_FILENO; number <= STDOUT_FILENO; number++)
+        if (tool->shared[number])
+            fcntl(number, F_SETFL, tool->flags[number]);
 }
 
 uint64_t ends_size(const char *path)
@@ -110,14 +125,13 @@ static int limit_rate(const struct tool *tool, struct vst_stream *stream, enum v
 
 struct vst_stream *ends_open(struct tool *tool, enum vst_direction dir, const char *path)
 {
+    int number = dir == VST_UP ? STDIN_FILENO : STDOUT_FILENO;
     struct vst_stream *stream;
 
-    if (dir == VST_DOWN && is_standard(path)) {
-        tool->data_on_stdout = true;
-        if (isatty(STDOUT_FILENO)) {
-            tool_usage(tool, "standard output is a terminal; name a file, or send it elsewhere");
-            return NULL;
-        }
+    tool->data_on_stdout = dir == VST_DOWN && is_standard(path);
+    if (is_standard(path) && isatty(number)) {
+        tool_usage(tool, "%s is a terminal; name a file, or redirect it", name_of(number));
+        return NULL;
     }
     stream = vst_stream_new(tool->base, NULL);
     if (!stream || set_end(tool, stream, dir, path) < 0 || limit_rate(tool, stream, dir) < 0) {

@@ -20,6 +20,9 @@ struct vst_stream *ends_open(struct tool *tool, enum vst_direction dir, const ch
  */
 int ends_standard(struct tool *tool, int number);
 
+/* Undoes what ends_standard() could not avoid. */
+void ends_restore(struct tool *tool);
+
 /* Size of the file at `path`, or of standard input; 0 if it is not known. */
 uint64_t ends_size(const char *path);
 

@@ -27,7 +27,9 @@ static const char *hint_for(const struct tool *tool, char buf[static 80])
     case VST_ERR_BUSY:
         return "try again when that has finished; `virstream list` shows who is at it";
     case VST_ERR_TIMEOUT:
-        return "a larger --timeout gives it more time";
+        return tool->command->run == command_shutdown
+                   ? "perhaps it does not listen; `virstream destroy` ends it at once"
+                   : "a larger --timeout gives it more time";
     case VST_ERR_STALLED:
         return "a larger --stall allows for longer pauses";
     case VST_ERR_DAMAGED:

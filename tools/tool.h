@@ -78,6 +78,8 @@ struct tool {
     struct vst_op *op; /* in flight; NULL between two */
     struct timespec deadline;
     unsigned interrupts;
+    bool shared[2]; /* standard input, output: their flags are to be put back */
+    int flags[2];
     bool data_on_stdout; /* so that results go to standard error */
     bool bad_usage;
     struct vst_error err;

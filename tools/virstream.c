@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "ends.h"
 #include "options.h"
 #include "output.h"
 #include "tool.h"
@@ -140,6 +141,7 @@ int main(int argc, char **argv)
     if (run(&tool, &start) == 0 && (fflush(stdout) != 0 || ferror(stdout)))
         tool_fail_system(&tool, errno, "standard output");
     tool_close(&tool);
+    ends_restore(&tool);
     if (tool.err.code != VST_ERR_OK)
         output_error(&tool);
     vst_trace_set(NULL);

@@ -1,0 +1,118 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What ./bootstrap demo shows: a real guest is saved, is gone, and is restored, and goes on counting
+# as if nothing had been. Everything stays in one directory, which is removed at the end.
+
+set -eu
+top=$(cd "$(dirname "$0")/.." && pwd)
+export VIRSTREAM_BUILD=${VIRSTREAM_BUILD:-$top/build}
+work=$(mktemp -d "${TMPDIR:-/tmp}/virstream-demo.XXXXXX")
+export VIRSTREAM_DEFAULT_URI="qemu:///?root=$work/root"
+guest=$VIRSTREAM_BUILD/tests/guest/guest.elf
+cd "$work"
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+
+virstream()
+{
+    "$top/run" virstream "$@"
+}
+
+clean_up()
+{
+    local status=$?
+    virstream destroy -q counter 2>/dev/null || true
+    cd /
+    rm -rf "$work"
+    [ $status = 0 ] || echo "The demo has failed." >&2
+    exit $status
+}
+
+say()
+{
+    printf '\n# %s\n' "$*"
+}
+
+# show COMMAND...: as one would type it, and what it says
+show()
+{
+    printf '$ %s\n' "$*"
+    "$@"
+}
+
+# until_there SECONDS COMMAND...
+until_there()
+{
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.05
+    done
+}
+
+counts_beyond()
+{
+    [[ $(grep -xE '[0-9a-f]{8}' console.log 2>/dev/null | tail -n 1) > $1 ]]
+}
+
+last_count()
+{
+    grep -xE '[0-9a-f]{8}' console.log | tail -n 1
+}
+
+make -s -C "$VIRSTREAM_BUILD" tests/guest/guest.elf
+cat >counter.json <<END
+{"name": "counter", "machine": "pc", "accel": "tcg", "memory-mib": 256, "vcpus": 1,
+ "kernel": "$guest", "append": "mode=F",
+ "console": {"log": "$work/console.log"}}
+END
+
+say "A guest of 256 MiB. It fills its memory with random words, then counts on its console, a" \
+    "hundred lines a second, and checks some of that memory before each line."
+show cat counter.json
+show virstream start counter.json
+until_there 60 counts_beyond 00000080
+show virstream list
+show tail -n 3 console.log
+
+say "Save it. Nothing waits for the disk but this one stream; see examples/in-your-loop.c."
+show virstream save counter counter.image
+
+say "It is gone. What is left of it is a file."
+show virstream list
+before=$(last_count)
+show virstream image info counter.image
+show virstream image check counter.image
+
+say "One bit of it changed in transit: nothing is started from that."
+size=$(stat -c %s counter.image)
+{
+    head -c $((size / 2)) counter.image
+    printf '!'
+    tail -c +$((size / 2 + 2)) counter.image
+} >bent.image
+status=0
+show virstream restore bent.image || status=$?
+echo "(exit status $status)"
+[ $status = 9 ]
+
+say "Restore it from the good one, through a pipe."
+echo '$ cat counter.image | virstream restore -'
+cat counter.image | virstream restore -
+until_there 20 counts_beyond "$before"
+show virstream list
+
+say "Ask the guest to check all of its memory: it answers \`< 76\`."
+echo '$ echo v | virstream console counter'
+printf v | virstream console counter >/dev/null
+until_there 60 grep -q '^< 76' console.log
+until_there 20 counts_beyond "$(last_count)"
+echo "< 76"
+
+say "And the count? Both runs of the guest wrote to one log:"
+show grep -C 2 -x "$before" console.log
+show "$top/tests/guest/count-check" console.log
+show virstream destroy counter
+printf '\nThe guest went on exactly where it stood.\n'
