@@ -61,9 +61,11 @@ static void tick(evutil_socket_t fd, short what, void *opaque)
     struct vst_pump_stats up = stats_of(&stream->up), down = stats_of(&stream->down);
     uint64_t moved = up.taken + up.delivered + down.taken + down.delivered;
     uint64_t main_bytes = up.delivered > down.delivered ? up.delivered : down.delivered;
+    double recent;
 
     (void)fd, (void)what;
-    stream->rate = stream->rate * 0.6 + (double)(main_bytes - stream->rate_bytes) * 0.4;
+    recent = (double)(main_bytes - stream->rate_bytes);
+    stream->rate = stream->rate_bytes ? stream->rate * 0.6 + recent * 0.4 : recent;
     stream->rate_bytes = main_bytes;
     if (moved != stream->moved || blame(stream) == VST_STALLED_ON_NOTHING) {
         stream->moved = moved;
