@@ -5,10 +5,10 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "buffer.h"
 #include "codec.h"
+#include "hash.h"
 
 enum { LIMIT = 64 * 1024 };
 

@@ -9,8 +9,8 @@
 
 #include <endian.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "hash.h"
 #include "record.h"
 
 #define VST_RECORD_MAGIC "virstrm\n"
