@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * zstd (RFC 8878) as two codecs. Both work in small steps, so that no turn of the loop is long, and
- * neither holds bytes back: each step of the compressor ends in a flush, which costs nothing in
- * size with pieces of 32 KiB, and some percent when a slow source comes in pieces of a few KiB.
+ * neither holds bytes back: each step of the compressor ends in a flush. That costs nothing in size
+ * with pieces of 32 KiB, and some percent when a slow source comes in pieces of a few KiB.
  *
- * Memory, whatever is fed: expanding 8.5 MiB; compressing 1.4 MiB at level 1, 3.6 MiB at level 3,
- * 17 MiB at level 9, 90 MiB at level 19. Speed of the latter is some MB/s.
+ * What this asks for is less than what the zstd command takes for the same level: from 9 on the
+ * window is 2 MiB, which costs about 1 % in size, and from 13 on the pieces are small, which costs
+ * 3 %. In return compressing takes at most 16 MiB of memory (1.4 at level 1, 3.6 at 3), expanding
+ * 8.5 MiB; and the longest step, measured by tests/bench/layers, is 3 ms at level 3, 6 ms at level
+ * 9, but 30 ms at level 19: who has a loop in a hurry stays below 13.
  */
 #include "codec.h"
 
@@ -16,16 +19,22 @@
 #include "buffer.h"
 
 enum {
-    PIECE = 32 * 1024, /* compressor: input of a step; 5 ms at level 19 */
-    ROOM = 32 * 1024,  /* output of one call of the library */
-    BLOCK = 128 * 1024,
-    LEVEL_MAX = 19,     /* above, frames need more memory than an expander here takes */
-    WINDOW_LOG_MAX = 23 /* 8 MiB */
+    PIECE = 32 * 1024,     /* input of a step */
+    SLOW_PIECE = 8 * 1024, /* ... from SLOW_LEVEL on */
+    ROOM = 32 * 1024,      /* output of one call of the library */
+    BLOCK = 128 * 1024,    /* output of an expander's step */
+    WINDOW_LOG_MAX = 23,   /* 8 MiB, for expanding: what the zstd command uses up to level 19 */
+    LARGE_LEVEL = 9,       /* the first whose tables would be larger than these: */
+    LARGE_WINDOW_LOG = 21,
+    LARGE_HASH_LOG = 20,
+    SLOW_LEVEL = 13,
+    LEVEL_MAX = 19
 };
 
 struct compressor {
     struct vst_codec codec;
     ZSTD_CCtx *zstd;
+    size_t piece;
     bool more;  /* the library has output that did not fit */
     bool ended; /* the frame is complete */
 };
@@ -41,9 +50,9 @@ struct expander {
 /* ---- compressing ---- */
 
 /* The pieces that make a flush must lie together. Returns -1 without memory. */
-static int gather(struct evbuffer *in, ZSTD_inBuffer *ret_piece)
+static int gather(struct evbuffer *in, size_t max, ZSTD_inBuffer *ret_piece)
 {
-    size_t n = vst_least(evbuffer_get_length(in), PIECE);
+    size_t n = vst_least(evbuffer_get_length(in), max);
 
     *ret_piece = (ZSTD_inBuffer){.src = evbuffer_pullup(in, (ev_ssize_t)n), .size = n};
     return n && !ret_piece->src ? -1 : 0;
@@ -65,7 +74,8 @@ static int compress_piece(struct compressor *compressor, struct evbuffer *in, st
     bool end;
     size_t left;
 
-    if (gather(in, &from) < 0 || evbuffer_reserve_space(out, ROOM, &room, 1) != 1)
+    if (gather(in, compressor->piece, &from) < 0 ||
+        evbuffer_reserve_space(out, ROOM, &room, 1) != 1)
         return vst_error_no_memory(ret_err);
     to = (ZSTD_outBuffer){.dst = room.iov_base, .size = room.iov_len};
     end = last && from.size == evbuffer_get_length(in);
@@ -102,6 +112,17 @@ static const struct vst_codec_ops compress_ops = {
     .destroy = compress_destroy,
 };
 
+static void set_parameters(ZSTD_CCtx *zstd, int level)
+{
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, level);
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+    if (level < LARGE_LEVEL)
+        return;
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_windowLog, LARGE_WINDOW_LOG);
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_chainLog, LARGE_WINDOW_LOG);
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_hashLog, LARGE_HASH_LOG);
+}
+
 struct vst_codec *vst_codec_zstd_compress(int level, struct vst_error *ret_err)
 {
     struct compressor *compressor;
@@ -118,8 +139,8 @@ struct vst_codec *vst_codec_zstd_compress(int level, struct vst_error *ret_err)
         return NULL;
     }
     compressor->codec.ops = &compress_ops;
-    ZSTD_CCtx_setParameter(compressor->zstd, ZSTD_c_compressionLevel, level);
-    ZSTD_CCtx_setParameter(compressor->zstd, ZSTD_c_checksumFlag, 1);
+    compressor->piece = level < SLOW_LEVEL ? PIECE : SLOW_PIECE;
+    set_parameters(compressor->zstd, level);
     return &compressor->codec;
 }
 
