@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the codecs cost: bytes a second of processor time, against a plain copy in the same run, and
+ * the longest step, which is the longest that a codec can hold up the loop.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/codec.h"
+#include "core/record.h"
+
+enum { PIECE = 256 * 1024, MIB = 1024 * 1024 };
+
+struct cost {
+    double total; /* seconds of processor time */
+    double longest_step;
+};
+
+static double now(void)
+{
+    struct timespec at;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &at);
+    return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
+}
+
+/* Like the memory of a guest: noise, text, and runs of one byte; each piece is another. */
+static void fill(unsigned char *bytes, size_t len, uint32_t seed)
+{
+    uint32_t x = seed + 1;
+
+    for (size_t i = 0; i < len; i++) {
+        x = x * 1664525 + 1013904223;
+        switch (i / 4096 % 4) {
+        case 0:
+            bytes[i] = (unsigned char)(x >> 24);
+            break;
+        case 1:
+            bytes[i] = (unsigned char)(seed);
+            break;
+        default:
+            bytes[i] = "etaoin shrdlu"[x >> 24 & x >> 20 & 7];
+        }
+    }
+}
+
+static void run(struct vst_codec *codec, struct evbuffer *in, struct evbuffer *out, bool last,
+                struct cost *cost)
+{
+    struct vst_error err = {0};
+
+    for (;;) {
+        size_t had = evbuffer_get_length(in), gave = evbuffer_get_length(out);
+        double began = now(), took;
+
+        if (codec->ops->step(codec, in, out, PIECE, last, &err) < 0) {
+            fprintf(stderr, "%s: %s\n", codec->ops->name, err.text);
+            exit(1);
+        }
+        took = now() - began;
+        cost->total += took;
+        if (took > cost->longest_step)
+            cost->longest_step = took;
+        if (evbuffer_get_length(in) == had && evbuffer_get_length(out) == gave)
+            return;
+    }
+}
+
+/* A fresh copy each time, as if it had come from a descriptor. */
+static void add(struct evbuffer *in, const unsigned char *piece, struct cost *cost)
+{
+    double began = now();
+
+    evbuffer_add(in, piece, PIECE);
+    cost->total += now() - began;
+}
+
+static void tell(const char *name, size_t bytes, const struct cost *cost)
+{
+    printf("%-16s %8.0f MiB/s   longest step %6.2f ms\n", name, (double)bytes / MIB / cost->total,
+           cost->longest_step * 1e3);
+}
+
+/* Takes both codecs: what the first makes, the second undoes. */
+static void measure(const char *name, struct vst_codec *there, struct vst_codec *back, size_t mib)
+{
+    struct evbuffer *in = evbuffer_new(), *between = evbuffer_new(), *out = evbuffer_new();
+    unsigned char *piece = malloc(PIECE);
+    struct cost copying = {0}, going = {0}, coming = {0};
+    size_t bytes = mib * MIB;
+    char label[32];
+
+    for (size_t done = 0; done < bytes; done += PIECE) {
+        fill(piece, PIECE, (uint32_t)(done / PIECE));
+        add(in, piece, &copying);
+        run(there, in, between, done + PIECE == bytes, &going);
+        run(back, between, out, done + PIECE == bytes, &coming);
+        evbuffer_drain(out, evbuffer_get_length(out));
+    }
+    tell(name, bytes, &going);
+    snprintf(label, sizeof(label), "%s, back", name);
+    tell(label, bytes, &coming);
+    if (strcmp(name, "records") == 0)
+        tell("(a copy)", bytes, &copying);
+    vst_codec_free(&there);
+    vst_codec_free(&back);
+    evbuffer_free(in);
+    evbuffer_free(between);
+    evbuffer_free(out);
+    free(piece);
+}
+
+int main(void)
+{
+    static const struct {
+        int level;
+        size_t mib;
+    } levels[] = {{1, 64}, {3, 64}, {9, 16}, {19, 2}};
+
+    measure("records", vst_codec_records_encode(NULL, 0, NULL),
+            vst_codec_records_decode(NULL, NULL), 1024);
+    for (size_t i = 0; i < sizeof(levels) / sizeof(*levels); i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "zstd %d", levels[i].level);
+        measure(name, vst_codec_zstd_compress(levels[i].level, NULL), vst_codec_zstd_expand(NULL),
+                levels[i].mib);
+    }
+    return 0;
+}
