@@ -212,19 +212,10 @@ struct json_object *vst_definition_encode(const struct vst_definition *def,
 char *vst_definition_to_json(const struct vst_definition *def, struct vst_error *ret_err)
 {
     struct json_object *object = vst_definition_encode(def, ret_err);
-    const char *text;
-    char *copy = NULL;
+    char *text = object ? vst_json_print(object, ret_err) : NULL;
 
-    if (!object)
-        return NULL;
-    text = json_object_to_json_string_ext(object,
-                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-    if (text)
-        copy = strdup(text);
-    if (!copy)
-        vst_error_no_memory(ret_err);
     json_object_put(object);
-    return copy;
+    return text;
 }
 
 int vst_name_check(const char *name, struct vst_error *ret_err)

@@ -50,19 +50,10 @@ static struct json_object *encode(const struct vst_image_header *header, struct 
 char *vst_image_header_to_json(const struct vst_image_header *header, struct vst_error *ret_err)
 {
     struct json_object *object = encode(header, ret_err);
-    const char *text;
-    char *copy = NULL;
+    char *text = object ? vst_json_print(object, ret_err) : NULL;
 
-    if (!object)
-        return NULL;
-    text = json_object_to_json_string_ext(object,
-                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-    if (text)
-        copy = strdup(text);
-    if (!copy)
-        vst_error_no_memory(ret_err);
     json_object_put(object);
-    return copy;
+    return text;
 }
 
 /* The definition has rules that no table can say, so it is decoded on its own. */

@@ -79,6 +79,23 @@ struct json_object *vst_json_parse(const char *text, size_t length, size_t most,
     return object;
 }
 
+/* json-c leaves out what it has no memory for and says nothing: so what it wrote is read back. */
+char *vst_json_print(struct json_object *object, struct vst_error *ret_err)
+{
+    const char *text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
+                                                                  JSON_C_TO_STRING_NOSLASHESCAPE);
+    struct json_object *again =
+        text ? vst_json_parse(text, strlen(text), SIZE_MAX, "text", NULL) : NULL;
+    char *copy = NULL;
+
+    if (again && json_object_equal(object, again))
+        copy = strdup(text);
+    if (!copy)
+        vst_error_no_memory(ret_err);
+    json_object_put(again);
+    return copy;
+}
+
 /* ---- errors that name the member ---- */
 
 /* Names come from outside: nothing of them may reach a terminal as a control sequence. */

@@ -65,6 +65,9 @@ struct vst_json_table {
 struct json_object *vst_json_parse(const char *text, size_t length, size_t most, const char *what,
                                    struct vst_error *ret_err);
 
+/* As text without white space, to be free()d. */
+char *vst_json_print(struct json_object *object, struct vst_error *ret_err);
+
 /* Fills `into`, which is all zero; on failure it is all zero again. */
 int vst_json_decode(const struct vst_json_table *table, struct json_object *from, const char *what,
                     void *into, struct vst_error *ret_err);
