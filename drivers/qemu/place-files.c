@@ -258,11 +258,12 @@ int vst_place_glance(struct vst_root *root, const char *name, struct vst_glance 
     if (fd < 0)
         return vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s", name);
     glance.def = read_definition(fd, name, ret_err);
+    if (glance.def && read_job(fd, &glance.job, ret_err) < 0)
+        vst_definition_free(&glance.def);
     if (glance.def) {
         if (read_id(fd, &glance.id, &glance.since, NULL) == 0)
             glance.exists = vst_process_id_exists(&glance.id);
         glance.holder = vst_place_holder(fd);
-        read_job(fd, &glance.job, NULL);
         read_last_words(fd, glance.last_words, sizeof(glance.last_words));
         *ret_glance = glance;
     }
