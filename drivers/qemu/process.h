@@ -14,9 +14,8 @@ struct vst_process;
 
 /*
  * The process has ended, by itself or not: called once, from the loop, never from inside a call;
- * not called any more after free. `why` is DRIVER with the last words of its log, or what kept the
- * program from being executed (ACCESS, NOT_FOUND, SYSTEM), and begins with "qemu NAME: ". Freeing
- * the process inside is allowed.
+ * not called any more after free. `why` is DRIVER with the last words of its log, and begins with
+ * "qemu NAME: ". Freeing the process inside is allowed.
  */
 struct vst_process_cb {
     void (*gone)(void *opaque, const struct vst_error *why);
@@ -25,7 +24,8 @@ struct vst_process_cb {
 
 /*
  * `name` is the domain's, for errors and the trace. Of log_fd, which is open for reading too, a
- * copy is kept; the words quoted are the last in this file, so it is one that this run began.
+ * copy is kept; the words quoted are the last in this file, so it is one that this run began. What
+ * kept the program from being executed is known at once; see vst_spawn().
  */
 struct vst_process *vst_process_spawn(struct event_base *base, const char *name,
                                       const struct vst_spawn *spawn,

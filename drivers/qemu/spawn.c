@@ -1,44 +1,45 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Fork, fork, exec. Between the first fork and the exec only async-signal-safe calls are made,
- * because other threads of the application may have held any lock at the moment of the fork.
- * Users and groups are changed by the bare system calls: those of the C library would wait for
- * threads that the fork left behind.
+ * Clone, clone, exec. Both new processes use our memory, one after the other while this thread
+ * waits, as in vfork(2): a fork would copy the page tables of a large application, which takes the
+ * longer the larger it is. So between the first clone and the exec
+ *
+ *  - only async-signal-safe calls are made: other threads go on, and may hold any lock;
+ *  - nothing is written but what is in the plan, and errno, which is this thread's;
+ *  - users and groups are changed by the bare system calls: those of the C library would have all
+ *    threads of the application change theirs.
  */
 #include "spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STAT_MAX = 1024, ID_MAX = 96, START_FIELD = 22, LAST_SIGNAL = 64 };
+enum { STAT_MAX = 1024, ID_MAX = 96, START_FIELD = 22, LAST_SIGNAL = 64, STACK_SIZE = 64 * 1024 };
 
-/* Comes through the link in one piece, and only when something failed. */
-struct failure {
-    int number;
-    char what[256];
-};
-
-/* All that is needed after the fork, made before it. */
+/* What the three processes share. */
 struct plan {
     const struct vst_spawn *spawn;
-    int *fds; /* moved about after the fork */
+    int *fds; /* room for the new process's */
     int null_fd;
-    int log_fd;
-    int link[2]; /* ours, the new process's */
     char boot[37];
+    char *stacks;   /* two, for the process between and for the new one */
+    int pidfd;      /* in our table of descriptors, which the process between shares */
+    int number;     /* errno of what failed; 0: nothing did */
+    char what[256]; /* that */
 };
 
 static char *const environment[] = {
@@ -197,21 +198,22 @@ char *vst_program_find(const char *name, struct vst_error *ret_err)
     return NULL;
 }
 
-/* ---- after the fork ---- */
+/* ---- in the new process ---- */
 
-__attribute__((noreturn)) static void fail(const struct plan *plan, const char *doing,
-                                           const char *what)
+/* Ends the process. That is not told to the compiler: what sanitizers do before a function that
+ * does not return is not for a borrowed stack. */
+static void fail(struct plan *plan, const char *doing, const char *what)
 {
-    struct failure failure = {.number = errno};
-    char *end = failure.what + sizeof(failure.what) - 1;
-    char *at = stpncpy(failure.what, doing, sizeof(failure.what) - 1);
+    char *end = plan->what + sizeof(plan->what) - 1;
+    char *at;
 
+    plan->number = errno;
+    at = stpncpy(plan->what, doing, (size_t)(end - plan->what));
     stpncpy(at, what, (size_t)(end - at));
-    send(plan->link[1], &failure, sizeof(failure), MSG_NOSIGNAL);
-    _exit(127);
+    syscall(SYS_exit_group, 127);
 }
 
-/* What the application ignores or blocks must not be ignored or blocked in the guest. */
+/* What the application ignores or blocks is not to be ignored or blocked in the guest. */
 static void reset_signals(void)
 {
     struct sigaction action = {.sa_handler = SIG_DFL};
@@ -224,16 +226,18 @@ static void reset_signals(void)
 }
 
 /* Out of the way of the numbers that are to be given; closed by the exec. */
-static void move_up(const struct plan *plan, int *fd)
+static int move_up(struct plan *plan, int fd)
 {
-    if (*fd < 0)
-        return;
-    *fd = fcntl(*fd, F_DUPFD_CLOEXEC, VST_PROCESS_FD_FIRST + (int)plan->spawn->fd_count);
-    if (*fd < 0)
+    int up = -1;
+
+    if (fd >= 0)
+        up = fcntl(fd, F_DUPFD_CLOEXEC, VST_PROCESS_FD_FIRST + (int)plan->spawn->fd_count);
+    if (fd >= 0 && up < 0)
         fail(plan, "descriptors", "");
+    return up;
 }
 
-static void place(const struct plan *plan, int fd, int number)
+static void place(struct plan *plan, int fd, int number)
 {
     if (fd < 0)
         close(number);
@@ -243,23 +247,22 @@ static void place(const struct plan *plan, int fd, int number)
 
 static void place_descriptors(struct plan *plan)
 {
-    size_t count = plan->spawn->fd_count;
+    const struct vst_spawn *spawn = plan->spawn;
+    int null_fd = move_up(plan, plan->null_fd);
+    int log_fd = move_up(plan, spawn->log_fd);
 
-    move_up(plan, &plan->link[1]);
-    move_up(plan, &plan->null_fd);
-    move_up(plan, &plan->log_fd);
-    for (size_t i = 0; i < count; i++)
-        move_up(plan, &plan->fds[i]);
-    place(plan, plan->null_fd, STDIN_FILENO);
-    place(plan, plan->log_fd, STDOUT_FILENO);
-    place(plan, plan->log_fd, STDERR_FILENO);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < spawn->fd_count; i++)
+        plan->fds[i] = move_up(plan, spawn->fds[i]);
+    place(plan, null_fd, STDIN_FILENO);
+    place(plan, log_fd, STDOUT_FILENO);
+    place(plan, log_fd, STDERR_FILENO);
+    for (size_t i = 0; i < spawn->fd_count; i++)
         place(plan, plan->fds[i], VST_PROCESS_FD_FIRST + (int)i);
-    if (close_range(VST_PROCESS_FD_FIRST + (unsigned)count, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+    if (close_range(VST_PROCESS_FD_FIRST + (unsigned)spawn->fd_count, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
         fail(plan, "descriptors", "");
 }
 
-static void become_user(const struct plan *plan, const struct vst_user *user)
+static void become_user(struct plan *plan, const struct vst_user *user)
 {
     if (syscall(SYS_setgroups, user->group_count, user->groups) < 0 ||
         syscall(SYS_setresgid, user->gid, user->gid, user->gid) < 0 ||
@@ -267,31 +270,11 @@ static void become_user(const struct plan *plan, const struct vst_user *user)
         fail(plan, "becoming another user", "");
 }
 
-__attribute__((noreturn)) static void become_program(struct plan *plan)
-{
-    const struct vst_spawn *spawn = plan->spawn;
-    const struct rlimit no_core = {0, 0};
-
-    reset_signals();
-    place_descriptors(plan);
-    umask(077);
-    if (chdir("/") < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
-        fail(plan, "limits", "");
-    if (spawn->user)
-        become_user(plan, spawn->user);
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        fail(plan, "no new privileges", "");
-    for (const char *const *file = spawn->must_read; file && *file; file++)
-        if (access(*file, R_OK) < 0)
-            fail(plan, "it may not read ", *file);
-    execve(spawn->program, spawn->words, environment);
-    fail(plan, "execute ", spawn->program);
-}
-
-/* The process cannot vanish before its start time is read: it would be our zombie. */
-static void write_identity(const struct plan *plan, pid_t pid)
+/* Before anything runs that would have to be found. */
+static void write_identity(struct plan *plan)
 {
     char text[ID_MAX], state, *at;
+    pid_t pid = getpid();
     uint64_t start;
 
     if (read_stat(pid, &state, &start) < 0)
@@ -306,68 +289,81 @@ static void write_identity(const struct plan *plan, pid_t pid)
         fail(plan, "writing the identity of the process", "");
 }
 
-/* Nobody may run unknown. The end of the link means that we are not wanted, or orphaned. */
-static void wait_for_go(const struct plan *plan)
+static int be_program(void *opaque)
 {
-    char byte;
+    const struct rlimit no_core = {0, 0};
+    struct plan *plan = opaque;
+    const struct vst_spawn *spawn = plan->spawn;
 
-    if (recv(plan->link[1], &byte, 1, 0) != 1)
-        _exit(127);
+    write_identity(plan);
+    reset_signals();
+    place_descriptors(plan);
+    umask(077);
+    if (chdir("/") < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
+        fail(plan, "limits", "");
+    if (spawn->user)
+        become_user(plan, spawn->user);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        fail(plan, "no new privileges", "");
+    for (const char *const *file = spawn->must_read; file && *file; file++)
+        if (access(*file, R_OK) < 0)
+            fail(plan, "it may not read ", *file);
+    execve(spawn->program, spawn->words, environment);
+    fail(plan, "execute ", spawn->program);
+    return 127;
 }
 
-__attribute__((noreturn)) static void be_between(struct plan *plan)
-{
-    pid_t pid;
+/* ---- in the process between ---- */
 
-    close(plan->link[0]);
-    if (setsid() < 0)
-        fail(plan, "session", "");
-    pid = _Fork();
+static int be_between(void *opaque)
+{
+    struct plan *plan = opaque;
+
+    if (setsid() < 0 ||
+        clone(be_program, plan->stacks + 2 * STACK_SIZE,
+              CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, plan, &plan->pidfd) < 0)
+        fail(plan, "clone", "");
+    return 0;
+}
+
+/* ---- in ours ---- */
+
+/* Without a signal at its end, it is invisible to the application: waitpid(-1) does not find it. */
+static int clone_between(struct plan *plan)
+{
+    pid_t pid =
+        clone(be_between, plan->stacks + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_FILES, plan);
+
     if (pid < 0)
-        fail(plan, "fork", "");
-    if (pid == 0) {
-        wait_for_go(plan);
-        become_program(plan);
-    }
-    write_identity(plan, pid);
-    _exit(0);
+        return -1;
+    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+        ;
+    return 0;
 }
 
-/* ---- before and after ---- */
-
-/* No handler of the application may run on the wrong side of the fork. */
-static pid_t fork_between(struct plan *plan)
+/*
+ * No handler of the application may run in the borrowed memory, nor a cancellation. Becoming
+ * another user makes memory undumpable, which is right as long as it is shared, and is taken back.
+ */
+static int run(struct plan *plan, struct vst_error *ret_err)
 {
+    int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
     sigset_t all, before;
-    pid_t pid;
+    int cancel, result;
 
     sigfillset(&all);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid = _Fork();
-    if (pid == 0)
-        be_between(plan);
+    result = clone_between(plan);
+    if (result < 0)
+        vst_error_system(ret_err, errno, "clone");
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return pid;
-}
-
-/* It does nothing but fork once more. Somebody else's waitpid(-1) may have been faster. */
-static void reap(pid_t pid)
-{
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-}
-
-static int start(struct plan *plan, struct vst_process_id *ret_id, struct vst_error *ret_err)
-{
-    pid_t pid = fork_between(plan);
-
-    if (pid < 0)
-        return vst_error_system(ret_err, errno, "fork");
-    reap(pid);
-    if (vst_process_id_read(plan->spawn->id_fd, ret_id, NULL) == 0)
-        return 0;
-    vst_spawn_read_failure(plan->link[0], ret_err);
-    return vst_error_set(ret_err, VST_ERR_SYSTEM, "the process between ended too early");
+    pthread_setcancelstate(cancel, NULL);
+    if (plan->spawn->user && dumpable == 1)
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    if (plan->number)
+        result = vst_error_system(ret_err, plan->number, "%s", plan->what);
+    return result;
 }
 
 static int prepare(struct plan *plan, struct vst_error *ret_err)
@@ -375,59 +371,31 @@ static int prepare(struct plan *plan, struct vst_error *ret_err)
     const struct vst_spawn *spawn = plan->spawn;
 
     read_boot(plan->boot);
+    plan->stacks = aligned_alloc(16, 2 * STACK_SIZE);
     plan->fds = calloc(spawn->fd_count + 1, sizeof(*plan->fds));
-    if (!plan->fds)
+    if (!plan->stacks || !plan->fds)
         return vst_error_no_memory(ret_err);
-    for (size_t i = 0; i < spawn->fd_count; i++)
-        plan->fds[i] = spawn->fds[i];
     plan->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (plan->null_fd < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, plan->link) < 0 ||
-        fcntl(plan->link[0], F_SETFL, O_RDWR | O_NONBLOCK) < 0)
-        return vst_error_system(ret_err, errno, "descriptors");
-    return 0;
+    return plan->null_fd < 0 ? vst_error_system(ret_err, errno, "/dev/null") : 0;
 }
 
-static void close_if_open(int fd)
-{
-    if (fd >= 0)
-        close(fd);
-}
-
-int vst_spawn(const struct vst_spawn *spawn, struct vst_process_id *ret_id, int *ret_link,
+int vst_spawn(const struct vst_spawn *spawn, struct vst_process_id *ret_id, int *ret_pidfd,
               struct vst_error *ret_err)
 {
-    struct plan plan = {.spawn = spawn, .null_fd = -1, .log_fd = spawn->log_fd, .link = {-1, -1}};
+    struct plan plan = {.spawn = spawn, .null_fd = -1, .pidfd = -1};
     int result = prepare(&plan, ret_err);
 
     if (result == 0)
-        result = start(&plan, ret_id, ret_err);
-    free(plan.fds);
-    close_if_open(plan.null_fd);
-    close_if_open(plan.link[1]);
+        result = run(&plan, ret_err);
     if (result == 0)
-        *ret_link = plan.link[0];
-    else
-        close_if_open(plan.link[0]);
+        result = vst_process_id_read(spawn->id_fd, ret_id, ret_err);
+    free(plan.stacks);
+    free(plan.fds);
+    if (plan.null_fd >= 0)
+        close(plan.null_fd);
+    if (result == 0)
+        *ret_pidfd = plan.pidfd;
+    else if (plan.pidfd >= 0)
+        close(plan.pidfd);
     return result;
-}
-
-int vst_spawn_go(int link, struct vst_error *ret_err)
-{
-    if (send(link, "", 1, MSG_NOSIGNAL) != 1)
-        return vst_error_system(ret_err, errno, "the new process");
-    return 0;
-}
-
-enum vst_io vst_spawn_read_failure(int link, struct vst_error *ret_err)
-{
-    struct failure failure;
-    ssize_t length = recv(link, &failure, sizeof(failure), 0);
-
-    if (length == sizeof(failure)) {
-        failure.what[sizeof(failure.what) - 1] = '\0';
-        vst_error_system(ret_err, failure.number, "%s", failure.what);
-        return VST_IO_OK;
-    }
-    return length < 0 && (errno == EAGAIN || errno == EINTR) ? VST_IO_AGAIN : VST_IO_EOF;
 }

@@ -3,8 +3,8 @@
  * Starting a process that outlives us, with nothing of ours but what is meant for it. And naming
  * processes so that a number used again is never taken for the process that had it first.
  *
- * The new process is nobody's child: an intermediate one starts it and ends at once. So a guest
- * that ends never becomes a zombie of a long-lived application, the application's SIGCHLD and
+ * The new process is nobody's child: one between us starts it and ends at once. So a guest that
+ * ends never becomes a zombie of a long-lived application, the application's SIGCHLD and
  * waitpid(-1) never see it, and a process that we started and one that we adopted are watched in
  * the same way. The price is its exit status; why it ended is in its log.
  */
@@ -17,7 +17,6 @@
 #include <sys/types.h>
 
 #include "core/error.h"
-#include "virstream/io.h"
 
 #define VST_PROCESS_FD_FIRST 3
 #define VST_PROCESS_GROUPS_MAX 64
@@ -62,21 +61,14 @@ struct vst_spawn {
 /*
  * Starts it: own session, working directory "/", no core dumps, no new privileges, signals as they
  * are by default, an environment of PATH and LC_ALL, standard input from /dev/null, and no
- * descriptor but those named. All descriptors stay the caller's.
+ * descriptor but those named. All descriptors of *spawn stay the caller's.
  *
- * When this returns, the identity is in id_fd, and the new process waits for vst_spawn_go(). It
- * ends by itself when the link is closed before, or when we are killed: no guest ever runs that
- * cannot be found. Takes as long as two forks of this process.
- *
- * The link is non-blocking; it becomes readable when the program has been executed, or when that
- * has failed.
+ * Returns when the program has been executed, or with the reason why it has not (ACCESS, NOT_FOUND,
+ * SYSTEM). That is as quick as an exec, however large this process is; the thread waits, and the
+ * thread may be any. The identity is in id_fd before the program is executed, whatever happens to
+ * us meanwhile: a guest that runs can always be found. *ret_pidfd is the caller's.
  */
-int vst_spawn(const struct vst_spawn *spawn, struct vst_process_id *ret_id, int *ret_link,
+int vst_spawn(const struct vst_spawn *spawn, struct vst_process_id *ret_id, int *ret_pidfd,
               struct vst_error *ret_err);
-
-int vst_spawn_go(int link, struct vst_error *ret_err);
-
-/* EOF: the program has been executed, or the process is gone; OK: *ret_err says what failed. */
-enum vst_io vst_spawn_read_failure(int link, struct vst_error *ret_err);
 
 #endif

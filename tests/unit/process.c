@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -149,16 +150,27 @@ static void of_many_words_the_last_are_told(void **state)
     assert_true(strlen(one->why.text) < sizeof(one->why.text));
 }
 
+static void expect_no_start(struct one *one, char **words, enum vst_code code, const char *text)
+{
+    struct vst_error err = {0};
+
+    one->spawn.program = words[0];
+    one->spawn.words = words;
+    assert_null(vst_process_spawn(one->base, "g1", &one->spawn, callback(one), &err));
+    assert_int_equal(err.code, code);
+    assert_int_equal(err.side, VST_SIDE_HOST);
+    if (strncmp(err.text, text, strlen(text)) != 0)
+        fail_msg("%s", err.text);
+    event_base_loop(one->base, EVLOOP_NONBLOCK);
+    assert_int_equal(one->gone, 0);
+}
+
 static void a_program_that_cannot_be_executed_is_an_error_that_names_it(void **state)
 {
     char *words[] = {(char[]){"/nonexistent/qemu"}, NULL};
-    struct one *one = *state;
 
-    start(one, words);
-    run_to_end(one);
-    assert_int_equal(one->why.code, VST_ERR_NOT_FOUND);
-    assert_string_equal(one->why.text,
-                        "qemu g1: execute /nonexistent/qemu: No such file or directory");
+    expect_no_start(*state, words, VST_ERR_NOT_FOUND,
+                    "qemu g1: execute /nonexistent/qemu: No such file or directory");
 }
 
 static void a_file_that_it_may_not_read_is_an_error_that_names_it(void **state)
@@ -175,11 +187,8 @@ static void a_file_that_it_may_not_read_is_an_error_that_names_it(void **state)
     else
         assert_int_equal(chmod(path, 0), 0);
     one->spawn.must_read = files;
-    start(one, words);
-    run_to_end(one);
+    expect_no_start(one, words, VST_ERR_ACCESS, "qemu g1: it may not read /tmp/vst-kernel-");
     unlink(path);
-    assert_int_equal(one->why.code, VST_ERR_ACCESS);
-    assert_non_null(strstr(one->why.text, "qemu g1: it may not read /tmp/vst-kernel-"));
 }
 
 static void a_kill_ends_it_and_hits_nobody_afterwards(void **state)
@@ -351,6 +360,7 @@ static void another_user_has_nothing_of_ours(void **state)
     }
     one->spawn.user = &user;
     run_program(one, words, text, sizeof(text));
+    assert_int_equal(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 1);
     assert_non_null(strstr(text, "Uid:\t65534\t65534\t65534\t65534"));
     assert_non_null(strstr(text, "Gid:\t65533\t65533\t65533\t65533"));
     assert_non_null(strstr(text, "Groups:\t65532 \n"));
@@ -371,13 +381,45 @@ static void users_are_found_by_name(void **state)
 
 /* ---- who it is ---- */
 
-static void it_is_nobodys_child(void **state)
+static int children_told;
+
+static void note_child(int number)
+{
+    children_told += number == SIGCHLD;
+}
+
+static void the_application_hears_nothing_of_a_child(void **state)
 {
     struct one *one = *state;
 
+    children_told = 0;
+    signal(SIGCHLD, note_child);
     shell(one, "exec sleep 1000");
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
+    vst_process_kill(one->process, SIGKILL, NULL);
+    run_to_end(one);
+    signal(SIGCHLD, SIG_DFL);
+    assert_int_equal(children_told, 0);
+}
+
+static void its_identity_is_on_record_before_it_is_executed(void **state)
+{
+    char path[] = "/tmp/vst-id-XXXXXX";
+    struct one *one = *state;
+    char *words[] = {(char[]){"/bin/cat"}, path, NULL};
+    int fd = mkstemp(path), memory = one->spawn.id_fd;
+    char text[256], pid[32];
+
+    one->spawn.id_fd = fd;
+    start(one, words);
+    snprintf(pid, sizeof(pid), "%d ", (int)vst_process_get_id(one->process)->pid);
+    run_to_end(one);
+    one->spawn.id_fd = memory;
+    close(fd);
+    unlink(path);
+    text[pread(one->spawn.log_fd, text, sizeof(text) - 1, 0)] = '\0';
+    assert_memory_equal(text, pid, strlen(pid));
 }
 
 static void it_outlives_its_object_and_can_be_adopted(void **state)
@@ -429,24 +471,6 @@ static void a_process_that_has_ended_is_not_adopted(void **state)
     assert_null(vst_process_adopt(one->base, "g1", &id, one->spawn.log_fd, callback(one), &err));
     assert_int_equal(err.code, VST_ERR_NOT_FOUND);
     assert_string_equal(err.text, "qemu g1: no such machine");
-}
-
-static void nothing_runs_without_go(void **state)
-{
-    struct one *one = *state;
-    char *words[] = {(char[]){"/bin/echo"}, (char[]){"ran"}, NULL};
-    struct vst_process_id id;
-    int link;
-
-    one->spawn.program = words[0];
-    one->spawn.words = words;
-    assert_int_equal(vst_spawn(&one->spawn, &id, &link, NULL), 0);
-    assert_true(vst_process_id_exists(&id));
-    assert_int_equal(vst_spawn_read_failure(link, NULL), VST_IO_AGAIN);
-    close(link);
-    while (vst_process_id_exists(&id))
-        usleep(1000);
-    assert_int_equal(lseek(one->spawn.log_fd, 0, SEEK_END), 0);
 }
 
 static void bad_identities_are_not_found(void **state)
@@ -696,11 +720,11 @@ int main(void)
         TEST(it_has_a_session_and_an_environment_of_its_own),
         TEST(another_user_has_nothing_of_ours),
         TEST(users_are_found_by_name),
-        TEST(it_is_nobodys_child),
+        TEST(the_application_hears_nothing_of_a_child),
+        TEST(its_identity_is_on_record_before_it_is_executed),
         TEST(it_outlives_its_object_and_can_be_adopted),
         TEST(another_process_with_its_number_is_not_taken_for_it),
         TEST(a_process_that_has_ended_is_not_adopted),
-        TEST(nothing_runs_without_go),
         TEST(bad_identities_are_not_found),
         TEST(without_descriptors_nothing_is_started),
         TEST(qemu_takes_every_machine_and_bus),
