@@ -227,7 +227,7 @@ int vst_name_check(const char *name, struct vst_error *ret_err)
 
 int vst_definition_rename(struct vst_definition *def, const char *name, struct vst_error *ret_err)
 {
-    char *copy, *uuid;
+    char *copy, *uuid = NULL;
 
     if (vst_name_check(name, ret_err) < 0 || make_uuid(&uuid, ret_err) < 0)
         return -1;

@@ -148,7 +148,7 @@ void vst_place_remove(struct vst_place **place)
     if (fstat(p->fd, &st) == 0) {
         snprintf(gone, sizeof(gone), ".gone-%ju", (uintmax_t)st.st_ino);
         if (renameat(p->root->fd, p->entry, p->root->fd, gone) == 0)
-            strcpy(p->entry, gone);
+            memcpy(p->entry, gone, sizeof(gone));
         vst_place_scrap(p->root, p->entry, p->fd);
     }
     vst_place_close(place);
@@ -272,7 +272,7 @@ static int name_it(struct vst_place *place, struct vst_error *ret_err)
                                  place->name);
         return vst_error_system(ret_err, errno, "domain %s", place->name);
     }
-    strcpy(place->entry, place->name);
+    memcpy(place->entry, place->name, sizeof(place->entry));
     return 0;
 }
 

@@ -98,7 +98,7 @@ static int read_stat(pid_t pid, char *ret_state, uint64_t *ret_start)
 
     at = stpcpy(path, "/proc/");
     at = put_number(at, (uint64_t)pid);
-    strcpy(at, "/stat");
+    stpcpy(at, "/stat");
     if (read_text(path, text, sizeof(text)) <= 0)
         return -1;
     at = strrchr(text, ')');
@@ -115,10 +115,10 @@ static void read_boot(char ret_boot[37])
     char text[64];
 
     if (read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text)) < 36)
-        strcpy(text, "-");
+        stpcpy(text, "-");
     text[strcspn(text, "\n")] = '\0';
     text[36] = '\0';
-    strcpy(ret_boot, text);
+    stpcpy(ret_boot, text);
 }
 
 int vst_process_id_read(int fd, struct vst_process_id *ret_id, struct vst_error *ret_err)
@@ -275,7 +275,7 @@ static void write_identity(struct plan *plan)
 {
     char text[ID_MAX], state, *at;
     pid_t pid = getpid();
-    uint64_t start;
+    uint64_t start = 0;
 
     if (read_stat(pid, &state, &start) < 0)
         fail(plan, "reading /proc", "");
