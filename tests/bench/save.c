@@ -6,6 +6,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +75,7 @@ static struct vst_domain *start_guest(struct vst_conn *conn, const char *kernel)
     struct vst_domain *domain = NULL;
     struct vst_domain_cb cb = {found, &domain, NULL};
     struct vst_error err = {0};
-    char definition[1024];
+    char definition[PATH_MAX + 512];
 
     snprintf(
         definition, sizeof(definition),
