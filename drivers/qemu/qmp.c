@@ -29,10 +29,7 @@
     X(QMP_CLOSED, "nothing", "the socket is closed")
 VST_FSM(qmp, QMP_STATES)
 
-enum {
-    NEGOTIATION_ID = 1,  /* the first command of every conversation */
-    READS_PER_TURN = 16, /* of at most 4 KiB each, as evbuffer_read() does them */
-};
+enum { READS_PER_TURN = 16 }; /* of at most 4 KiB each, as evbuffer_read() does them */
 
 struct vst_qmp {
     struct vst_qmp_cb cb; /* all NULL once it must not be called any more */
@@ -46,6 +43,7 @@ struct vst_qmp {
     struct evbuffer *in;
     struct vst_qmp_commands commands; /* sent before unsent, both in the order of their ids */
     unsigned pending;                 /* the length of that list */
+    int64_t first_id;                 /* of qmp_capabilities */
     int64_t next_id;
     struct vst_error error; /* why it ended */
     struct event readable;
@@ -200,7 +198,7 @@ static int take_reply(struct vst_qmp *qmp, const struct vst_qmp_message *message
 {
     struct vst_qmp_command *oldest = TAILQ_FIRST(&qmp->commands);
 
-    if (qmp->state == QMP_NEGOTIATING && message->id != NEGOTIATION_ID)
+    if (qmp->state == QMP_NEGOTIATING && message->id != qmp->first_id)
         return 0; /* to a command of whoever was here before us, and died */
     if (message->id == 0 && message->kind == VST_QMP_ERROR)
         return vst_error_set(ret_err, VST_ERR_PROTOCOL, "not understood: %s", message->text);
@@ -315,7 +313,7 @@ static struct vst_qmp_command *next_to_write(const struct vst_qmp *qmp)
     TAILQ_FOREACH(command, &qmp->commands, link)
     {
         if (command->sent < command->length)
-            return qmp->state == QMP_READY || command->id == NEGOTIATION_ID ? command : NULL;
+            return qmp->state == QMP_READY || command->id == qmp->first_id ? command : NULL;
     }
     return NULL;
 }
@@ -464,7 +462,7 @@ void vst_qmp_set_greeting_deadline(struct vst_qmp *qmp, double seconds)
 {
     struct vst_qmp_command *first = TAILQ_FIRST(&qmp->commands);
 
-    if (!first || first->id != NEGOTIATION_ID)
+    if (!first || first->id != qmp->first_id)
         return;
     vst_qmp_command_set_deadline(first, seconds);
     vst_turn_schedule(&qmp->turn);
@@ -483,7 +481,9 @@ static struct vst_qmp *prepare(struct event_base *base, int fd, const struct vst
     qmp->cb = *cb;
     qmp->opaque = opaque;
     qmp->holds = 1;
-    qmp->next_id = NEGOTIATION_ID;
+    /* Ids count from the time, so that they are new to a QEMU that has replies to a client before
+     * us: no client sends a command every microsecond. */
+    qmp->first_id = qmp->next_id = vst_qmp_now();
     qmp->fd = -1;
     snprintf(qmp->label, sizeof(qmp->label), "%d", fd);
     event_assign(&qmp->readable, base, fd, EV_READ | EV_PERSIST, run, qmp);

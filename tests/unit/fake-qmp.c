@@ -23,6 +23,11 @@ struct rule {
     bool used;
 };
 
+struct heard {
+    char *command;
+    long long id;
+};
+
 struct vst_fake_qmp {
     int fd;        /* -1 when closed */
     int passed_fd; /* from the client */
@@ -33,7 +38,7 @@ struct vst_fake_qmp {
     size_t cut;            /* bytes until it closes; SIZE_MAX: it does not */
     struct rule rules[RULES_MAX];
     size_t rule_count;
-    char *heard[HEARD_MAX]; /* names of commands */
+    struct heard heard[HEARD_MAX];
     size_t heard_count;
     void (*watch)(void *opaque, struct vst_fake_qmp *fake, const char *command,
                   struct json_object *arguments);
@@ -123,9 +128,13 @@ static void say(struct vst_fake_qmp *fake, const char *text, long long id)
 {
     const char *place;
 
-    for (; (place = strstr(text, "$ID")); text = place + 3) {
+    for (; (place = strchr(text, '$')); text = place) {
+        bool next = strncmp(place, "$NEXT", 5) == 0;
+
+        must(next || strncmp(place, "$ID", 3) == 0);
         evbuffer_add(fake->out, text, (size_t)(place - text));
-        evbuffer_add_printf(fake->out, "%lld", id);
+        evbuffer_add_printf(fake->out, "%lld", next ? id + 1 : id);
+        place += next ? 5 : 3;
     }
     evbuffer_add(fake->out, text, strlen(text));
     if (fake->fd >= 0)
@@ -135,6 +144,16 @@ static void say(struct vst_fake_qmp *fake, const char *text, long long id)
 void vst_fake_qmp_say(struct vst_fake_qmp *fake, const char *text)
 {
     say(fake, text, 0);
+}
+
+void vst_fake_qmp_answer(struct vst_fake_qmp *fake, const char *command, const char *text)
+{
+    size_t last = fake->heard_count;
+
+    while (last > 0 && strcmp(fake->heard[last - 1].command, command) != 0)
+        last--;
+    if (last > 0)
+        say(fake, text, fake->heard[last - 1].id);
 }
 
 void vst_fake_qmp_flood(struct vst_fake_qmp *fake, char byte, size_t count)
@@ -208,8 +227,8 @@ static void hear(struct vst_fake_qmp *fake, struct json_object *request)
 
     must(command && json_object_is_type(id, json_type_int));
     must(fake->heard_count < HEARD_MAX);
-    fake->heard[fake->heard_count] = strdup(command);
-    must(fake->heard[fake->heard_count]);
+    fake->heard[fake->heard_count] = (struct heard){strdup(command), json_object_get_int64(id)};
+    must(fake->heard[fake->heard_count].command);
     fake->heard_count++;
     if (fake->watch)
         fake->watch(fake->watch_opaque, fake, command, arguments);
@@ -328,7 +347,7 @@ unsigned vst_fake_qmp_count(const struct vst_fake_qmp *fake, const char *command
     unsigned count = 0;
 
     for (size_t i = 0; i < fake->heard_count; i++)
-        count += !command || !strcmp(fake->heard[i], command);
+        count += !command || !strcmp(fake->heard[i].command, command);
     return count;
 }
 
@@ -376,7 +395,7 @@ void vst_fake_qmp_free(struct vst_fake_qmp **fake)
     evbuffer_free(gone->out);
     json_tokener_free(gone->tokener);
     for (size_t i = 0; i < gone->heard_count; i++)
-        free(gone->heard[i]);
+        free(gone->heard[i].command);
     free(gone->flood);
     free(gone);
     *fake = NULL;

@@ -5,7 +5,7 @@
  * its socket byte by byte, so that a descriptor belongs to the command it came with.
  *
  * It misbehaves by script. A rule says what is said when a command comes, as text, in which $ID
- * stands for the id of that command; the text is all there is to it:
+ * stands for the id of that command and $NEXT for the number after it; the text is all there is:
  *
  *     vst_fake_qmp_on(fake, "stop", VST_FAKE_EVENT("STOP", "{}") VST_FAKE_RETURN("{}"),
  * VST_FAKE_STAY) vst_fake_qmp_on(fake, "cont", "", VST_FAKE_STAY)                     silence
@@ -63,6 +63,8 @@ int vst_fake_qmp_take_fd(struct vst_fake_qmp *fake);
 
 /* Speaks without being asked: an event, or rubbish. */
 void vst_fake_qmp_say(struct vst_fake_qmp *fake, const char *text);
+/* Answers late: $ID is that of the last such command. Says nothing if none has come. */
+void vst_fake_qmp_answer(struct vst_fake_qmp *fake, const char *command, const char *text);
 /* `count` times this byte. */
 void vst_fake_qmp_flood(struct vst_fake_qmp *fake, char byte, size_t count);
 /* Closes its end when all that it has said is out. */

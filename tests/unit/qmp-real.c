@@ -11,43 +11,49 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static const char program[] = "qemu-system-x86_64";
 
-static pid_t spawn(int *ret_monitor)
+/* QEMU with its monitor on this socket, which is closed here. */
+static pid_t spawn(int monitor, const char *options)
 {
-    int fds[2];
     char chardev[64];
     pid_t pid;
 
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    snprintf(chardev, sizeof(chardev), "socket,id=m0,fd=%d", fds[1]);
+    snprintf(chardev, sizeof(chardev), "socket,id=m0,fd=%d%s", monitor, options);
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        fcntl(fds[1], F_SETFD, 0);
+        fcntl(monitor, F_SETFD, 0);
         execlp(program, program, "-M", "none", "-nodefaults", "-display", "none", "-S", "-chardev",
                chardev, "-mon", "chardev=m0,mode=control", (char *)NULL);
         _exit(127);
     }
-    close(fds[1]);
-    *ret_monitor = fds[0];
+    close(monitor);
     return pid;
+}
+
+static void wait_until_ready(struct vst_talk *talk)
+{
+    vst_talk_until(talk, ")"); /* or closed */
+    assert_int_equal(strncmp(talk->log, "ready(", 6), 0);
+    assert_in_range(talk->log[6], '1', '9');
+    talk->log[0] = '\0';
 }
 
 /* A conversation that has begun, and QEMU's process. */
 static pid_t begin(struct vst_talk *talk)
 {
-    int fd;
-    pid_t pid = spawn(&fd);
+    int ends[2];
+    pid_t pid;
 
-    vst_talk_begin_on(talk, fd);
-    vst_talk_until(talk, ")"); /* ready or closed */
-    assert_int_equal(strncmp(talk->log, "ready(", 6), 0);
-    assert_in_range(talk->log[6], '1', '9');
-    talk->log[0] = '\0';
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    pid = spawn(ends[1], "");
+    vst_talk_begin_on(talk, ends[0]);
+    wait_until_ready(talk);
     return pid;
 }
 
@@ -184,6 +190,60 @@ static void a_qemu_that_hangs_is_a_timeout_and_goes_on_later(void **state)
     quit(&talk, pid);
 }
 
+/* A socket to listen at, under a name that the kernel gives. */
+static int listen_anywhere(struct sockaddr_un *ret_name, socklen_t *ret_length)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    *ret_name = (struct sockaddr_un){.sun_family = AF_UNIX};
+    *ret_length = sizeof(*ret_name);
+    assert_int_equal(bind(fd, (struct sockaddr *)ret_name, sizeof(sa_family_t)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)ret_name, ret_length), 0);
+    return fd;
+}
+
+static int connect_to(const struct sockaddr_un *name, socklen_t length)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(connect(fd, (const struct sockaddr *)name, length), 0);
+    return fd;
+}
+
+/* Leaves after the greeting with commands under way. */
+static void die_amid_commands(int fd)
+{
+    static const char commands[] = "{\"execute\": \"qmp_capabilities\", \"id\": 1}\n"
+                                   "{\"execute\": \"query-qmp-schema\", \"id\": 2}\n"
+                                   "{\"execute\": \"query-machines\", \"id\": 3}\n";
+    char greeting[512];
+
+    assert_true(read(fd, greeting, sizeof(greeting)) > 0);
+    assert_int_equal(write(fd, commands, sizeof(commands) - 1), sizeof(commands) - 1);
+    close(fd);
+}
+
+static void what_a_dead_client_asked_does_not_disturb_the_next(void **state)
+{
+    struct vst_talk talk;
+    struct sockaddr_un name;
+    socklen_t length;
+    pid_t pid = spawn(listen_anywhere(&name, &length), ",server=on,wait=off");
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        die_amid_commands(connect_to(&name, length));
+        vst_talk_begin_on(&talk, connect_to(&name, length));
+        wait_until_ready(&talk);
+        vst_talk_ask(&talk, "query-name");
+        vst_talk_until(&talk, "query-name={}");
+        if (round < 19)
+            vst_talk_end(&talk);
+    }
+    quit(&talk, pid);
+}
+
 static int is_installed(void)
 {
     char command[64];
@@ -201,6 +261,7 @@ int main(void)
         VST_TEST(a_burst_of_commands_is_answered_in_order),
         VST_TEST(a_qemu_that_is_killed_has_closed_its_monitor),
         VST_TEST(a_qemu_that_hangs_is_a_timeout_and_goes_on_later),
+        VST_TEST(what_a_dead_client_asked_does_not_disturb_the_next),
     };
 
     if (!is_installed()) {

@@ -54,7 +54,7 @@ static void nothing_else_is_sent_before_the_negotiation_is_over(void **state)
     vst_talk_ask(&talk, "stop");
     vst_talk_settle(&talk);
     assert_int_equal(vst_fake_qmp_count(talk.fake, NULL), 1);
-    vst_fake_qmp_say(talk.fake, "{\"return\": {}, \"id\": 1}\r\n");
+    vst_fake_qmp_answer(talk.fake, "qmp_capabilities", VST_FAKE_RETURN("{}"));
     vst_talk_until(&talk, "ready(7.2.22) stop={}");
     vst_talk_end(&talk);
 }
@@ -167,15 +167,20 @@ static void execute_takes_pairs(void **state)
     vst_talk_end(&talk);
 }
 
+/* Without the numbers, which are never the same. */
 static void collect(unsigned category, const char *line, void *opaque)
 {
     struct vst_talk *talk = opaque;
+    char text[128];
+    size_t used = 0;
 
     assert_int_equal(category, VST_TRACE_QMP);
-    assert_int_equal(strncmp(line, "qmp ", 4), 0);
-    line = strchr(line + 4, ' '); /* after the number of the descriptor */
-    assert_non_null(line);
-    vst_talk_note(talk, "%s;", line + 1);
+    for (; *line && used + 1 < sizeof(text); line++) {
+        if (*line < '0' || *line > '9')
+            text[used++] = *line;
+    }
+    text[used] = '\0';
+    vst_talk_note(talk, "%s;", text);
 }
 
 static void every_line_is_traced_both_ways(void **state)
@@ -189,9 +194,9 @@ static void every_line_is_traced_both_ways(void **state)
     vst_talk_ask(&talk, "stop");
     vst_talk_until(&talk, "closed(protocol)");
     vst_trace_set(NULL);
-    assert_string_equal(talk.log, "-> {\"execute\":\"stop\",\"id\":2}; "
-                                  "<- {\"return\": {}, \"id\": 2}; stop={} "
-                                  "<- rubbish; closed(protocol)");
+    assert_string_equal(talk.log, "qmp  -> {\"execute\":\"stop\",\"id\":}; "
+                                  "qmp  <- {\"return\": {}, \"id\": }; stop={} "
+                                  "qmp  <- rubbish; closed(protocol)");
     vst_talk_end(&talk);
 }
 
@@ -316,7 +321,7 @@ static void silence_is_a_timeout_and_the_late_reply_is_swallowed(void **state)
     vst_talk_until(&talk, "stop=timeout");
     assert_string_equal(sender->err.text, "QEMU did not answer `stop` within 0.05 s");
     assert_int_equal(sender->err.side, VST_SIDE_QEMU);
-    vst_fake_qmp_say(talk.fake, "{\"return\": {}, \"id\": 2}\r\n");
+    vst_fake_qmp_answer(talk.fake, "stop", VST_FAKE_RETURN("{}"));
     vst_talk_settle(&talk);
     vst_talk_ask(&talk, "cont");
     vst_talk_until(&talk, "cont={}");
