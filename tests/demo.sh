@@ -86,7 +86,7 @@ before=$(last_count)
 show virstream image info counter.image
 show virstream image check counter.image
 
-say "One bit of it changed in transit: nothing is started from that."
+say "One byte of it changed in transit: nothing is started from that."
 size=$(stat -c %s counter.image)
 {
     head -c $((size / 2)) counter.image
@@ -100,12 +100,12 @@ echo "(exit status $status)"
 
 say "Restore it from the good one, through a pipe."
 echo '$ cat counter.image | virstream restore -'
-cat counter.image | virstream restore -
+virstream restore - < <(cat counter.image)
 until_there 20 counts_beyond "$before"
 show virstream list
 
 say "Ask the guest to check all of its memory: it answers \`< 76\`."
-echo '$ echo v | virstream console counter'
+echo '$ printf v | virstream console counter'
 printf v | virstream console counter >/dev/null
 until_there 60 grep -q '^< 76' console.log
 until_there 20 counts_beyond "$(last_count)"

@@ -26,6 +26,7 @@ need_guests()
 # define NAME [MODE [MIB [MACHINE]]]: $work/NAME.json is a guest that counts into $work/NAME.log
 define()
 {
+    rm -f "$work/$1.log"
     cat >"$work/$1.json" <<END
 {"name": "$1", "machine": "${4-pc}", "accel": "tcg", "memory-mib": ${3-16}, "vcpus": 1,
  "kernel": "$guest_elf", "append": "mode=${2-P}", "console": {"log": "$work/$1.log"}}
