@@ -52,6 +52,12 @@ static enum vst_io fail(struct way *way, int number)
     return VST_IO_FAIL;
 }
 
+static enum vst_io no_memory(struct way *way)
+{
+    vst_error_no_memory(vst_channel_fail(&way->fault->base));
+    return VST_IO_FAIL;
+}
+
 static enum vst_io stall(struct way *way)
 {
     vst_channel_rearm(&way->fault->base);
@@ -65,11 +71,12 @@ static enum vst_io delay(struct way *way)
 
     if (way->waited)
         return VST_IO_OK;
-    if (!way->waiting) {
-        way->waiting = true;
-        event_add(&way->timer, &time);
-        vst_channel_rearm(&way->fault->base);
-    }
+    if (way->waiting)
+        return VST_IO_AGAIN;
+    if (event_add(&way->timer, &time) < 0)
+        return no_memory(way);
+    way->waiting = true;
+    vst_channel_rearm(&way->fault->base);
     return VST_IO_AGAIN;
 }
 
@@ -120,12 +127,6 @@ static int add_flipped(const struct way *way, struct evbuffer *to, unsigned char
 {
     byte ^= (unsigned char)(1u << way->fault->what.bit);
     return evbuffer_add(to, &byte, 1);
-}
-
-static enum vst_io no_memory(struct way *way)
-{
-    vst_error_no_memory(vst_channel_fail(&way->fault->base));
-    return VST_IO_FAIL;
 }
 
 static enum vst_io read_flipped(struct way *way, struct evbuffer *into)

@@ -59,7 +59,7 @@ static void fill(struct bucket *bucket)
     bucket->filled = at;
 }
 
-static void wait_for_piece(struct bucket *bucket)
+static enum vst_io wait_for_piece(struct bucket *bucket)
 {
     const struct rate *rate = bucket->rate;
     double seconds = (rate->piece - bucket->tokens) / rate->per_second;
@@ -67,58 +67,52 @@ static void wait_for_piece(struct bucket *bucket)
 
     /* Rounded up: a timer that is early would have to run twice. */
     delay.tv_usec = (suseconds_t)((seconds - (double)delay.tv_sec) * 1e6) + 1;
+    if (event_add(&bucket->timer, &delay) < 0) {
+        vst_error_no_memory(vst_channel_fail(&bucket->rate->base));
+        return VST_IO_FAIL;
+    }
     bucket->dry = true;
-    event_add(&bucket->timer, &delay);
     vst_channel_rearm(&bucket->rate->base);
+    return VST_IO_AGAIN;
 }
 
-/* How many bytes may pass now: `max` or less. 0: AGAIN, the timer will tell. */
-static size_t allowed(struct bucket *bucket, size_t max)
+/* Cuts *max to what may pass now. AGAIN: the timer will tell. */
+static enum vst_io allow(struct bucket *bucket, size_t *max)
 {
     if (bucket->dry)
-        return 0;
+        return VST_IO_AGAIN;
     fill(bucket);
-    if (bucket->tokens < bucket->rate->piece) {
-        wait_for_piece(bucket);
-        return 0;
-    }
-    return bucket->tokens < (double)max ? (size_t)bucket->tokens : max;
+    if (bucket->tokens < bucket->rate->piece)
+        return wait_for_piece(bucket);
+    if (bucket->tokens < (double)*max)
+        *max = (size_t)bucket->tokens;
+    return VST_IO_OK;
 }
 
 static enum vst_io rate_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
                              size_t *ret_n)
 {
     struct bucket *bucket = bucket_of(ch, VST_READ);
-    enum vst_io io;
-    size_t n;
+    enum vst_io io = allow(bucket, &max);
 
-    max = allowed(bucket, max);
-    if (!max)
-        return VST_IO_AGAIN;
-    io = vst_channel_read(ch->lower, into, max, &n);
-    if (io != VST_IO_OK)
-        return io;
-    bucket->tokens -= (double)n;
-    *ret_n = n;
-    return VST_IO_OK;
+    if (io == VST_IO_OK)
+        io = vst_channel_read(ch->lower, into, max, ret_n);
+    if (io == VST_IO_OK)
+        bucket->tokens -= (double)*ret_n;
+    return io;
 }
 
 static enum vst_io rate_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
                               size_t *ret_n)
 {
     struct bucket *bucket = bucket_of(ch, VST_WRITE);
-    enum vst_io io;
-    size_t n;
+    enum vst_io io = allow(bucket, &max);
 
-    max = allowed(bucket, max);
-    if (!max)
-        return VST_IO_AGAIN;
-    io = vst_channel_write(ch->lower, from, max, &n);
-    if (io != VST_IO_OK)
-        return io;
-    bucket->tokens -= (double)n;
-    *ret_n = n;
-    return VST_IO_OK;
+    if (io == VST_IO_OK)
+        io = vst_channel_write(ch->lower, from, max, ret_n);
+    if (io == VST_IO_OK)
+        bucket->tokens -= (double)*ret_n;
+    return io;
 }
 
 /* The directions that wait for what is below, and not for tokens. */
