@@ -31,9 +31,10 @@ struct file_channel {
     struct vst_worker *worker;
     struct vst_file *file;               /* NULL once let go */
     void (*then)(struct file_channel *); /* a job is under way, and what to do when it is done */
-    struct evbuffer *ahead;              /* read and not asked for yet */
-    struct evbuffer *behind;             /* to be written and not begun yet */
-    size_t writing;                      /* bytes in the job that writes */
+    struct vst_block_list ahead;         /* read and not asked for yet */
+    size_t ahead_len;
+    struct evbuffer *behind; /* to be written and not begun yet */
+    size_t writing;          /* bytes in the job that writes */
 };
 
 static struct file_channel *file_of(struct vst_channel *ch)
@@ -70,8 +71,11 @@ static void after_open(struct file_channel *self)
 
 static void after_read(struct file_channel *self)
 {
-    if (vst_buffer_move(self->file->data, self->ahead, evbuffer_get_length(self->file->data)) < 0)
-        vst_error_no_memory(&self->file->error);
+    struct vst_block *block;
+
+    STAILQ_FOREACH(block, &self->file->filled, next)
+    self->ahead_len += block->end;
+    STAILQ_CONCAT(&self->ahead, &self->file->filled);
 }
 
 static void after_write(struct file_channel *self)
@@ -86,13 +90,15 @@ static void after_sync(struct file_channel *self)
         enter(self, FILE_FINISHED);
 }
 
+/* All that waits; new bytes gather in the buffer that the last job has emptied. */
 static void start_write(struct file_channel *self)
 {
-    self->writing = vst_least(evbuffer_get_length(self->behind), VST_FILE_JOB);
-    if (vst_buffer_move(self->behind, self->file->data, self->writing) < 0)
-        vst_error_no_memory(&self->file->error);
-    else
-        start(self, vst_file_write, after_write);
+    struct evbuffer *empty = self->file->data;
+
+    self->file->data = self->behind;
+    self->behind = empty;
+    self->writing = evbuffer_get_length(self->file->data);
+    start(self, vst_file_write, after_write);
 }
 
 /* Writes come first, then the sync that makes sure of them. */
@@ -104,8 +110,7 @@ static void proceed(struct file_channel *self)
         start_write(self);
     else if (self->state == FILE_FINISHING)
         start(self, vst_file_sync, after_sync);
-    else if (self->reads && !self->file->ended &&
-             evbuffer_get_length(self->ahead) + VST_FILE_JOB <= VST_FILE_BUFFER)
+    else if (self->reads && !self->file->ended && self->ahead_len + VST_FILE_JOB <= VST_FILE_BUFFER)
         start(self, vst_file_read, after_read);
 }
 
@@ -145,9 +150,12 @@ static void let_go(struct file_channel *self)
 
 /* ---- the channel ---- */
 
+/* Not less than a block: to split one for a remnant costs more than to wait. */
 static size_t room(const struct file_channel *self)
 {
-    return VST_FILE_BUFFER - self->writing - evbuffer_get_length(self->behind);
+    size_t left = VST_FILE_BUFFER - self->writing - evbuffer_get_length(self->behind);
+
+    return left < VST_BLOCK ? 0 : left;
 }
 
 static unsigned ready(const struct vst_leaf *leaf)
@@ -157,7 +165,7 @@ static unsigned ready(const struct vst_leaf *leaf)
 
     if (!self->file || !self->then)
         return VST_READ | VST_WRITE;
-    if (evbuffer_get_length(self->ahead))
+    if (self->ahead_len)
         dirs |= VST_READ;
     if (self->state == FILE_OPEN && room(self))
         dirs |= VST_WRITE;
@@ -209,15 +217,22 @@ static enum vst_io file_read(struct vst_channel *ch, struct evbuffer *into, size
                              size_t *ret_n)
 {
     struct file_channel *self = file_of(ch);
-    size_t n = vst_least(max, evbuffer_get_length(self->ahead));
+    struct vst_block *block = STAILQ_FIRST(&self->ahead);
+    size_t n;
 
     if (self->state != FILE_OPEN)
         return fail(self);
     self->reads = true;
-    if (n == 0)
+    if (!block)
         return read_nothing(self);
-    if (vst_buffer_move(self->ahead, into, n) < 0)
+    n = vst_block_take(block, max, into);
+    if (n == 0)
         return fail_no_memory(self);
+    if (block->begin == block->end) {
+        STAILQ_REMOVE_HEAD(&self->ahead, next);
+        vst_block_put(block);
+    }
+    self->ahead_len -= n;
     proceed(self);
     *ret_n = n;
     return VST_IO_OK;
@@ -272,7 +287,7 @@ static void file_destroy(struct vst_channel *ch)
     let_go(self);
     vst_worker_put(&self->worker);
     vst_leaf_fini(&self->leaf);
-    evbuffer_free(self->ahead);
+    vst_block_put_all(&self->ahead);
     evbuffer_free(self->behind);
     free(self);
 }
@@ -290,19 +305,15 @@ static const struct vst_channel_ops file_ops = {
 
 static bool fill(struct file_channel *self, struct event_base *base, struct vst_error *ret_err)
 {
-    self->ahead = evbuffer_new();
     self->behind = evbuffer_new();
-    if (self->ahead && self->behind) {
-        self->worker = vst_worker_get(base, ret_err);
-        if (self->worker)
-            return true;
+    if (!self->behind) {
+        vst_error_no_memory(ret_err);
+        return false;
     }
-    if (self->ahead)
-        evbuffer_free(self->ahead);
-    if (self->behind)
+    self->worker = vst_worker_get(base, ret_err);
+    if (!self->worker)
         evbuffer_free(self->behind);
-    vst_error_no_memory(ret_err);
-    return false;
+    return self->worker;
 }
 
 struct vst_channel *vst_file_channel(struct event_base *base, struct vst_file *file,
@@ -311,13 +322,15 @@ struct vst_channel *vst_file_channel(struct event_base *base, struct vst_file *f
     struct file_channel *self = calloc(1, sizeof(*self));
     const struct vst_file_calls *calls;
 
+    if (!self)
+        vst_error_no_memory(ret_err);
     if (!self || !fill(self, base, ret_err)) {
         free(self);
         vst_file_free(file);
-        vst_error_no_memory(ret_err);
         return NULL;
     }
     vst_leaf_init(&self->leaf, &file_ops, base, ready);
+    STAILQ_INIT(&self->ahead);
     self->state = file->kind->open ? FILE_CLOSED : FILE_OPEN;
     self->file = file;
     calls = vst_worker_file_calls(self->worker);

@@ -14,7 +14,7 @@
 #include "buffer.h"
 
 enum {
-    BLOCK = 64 * 1024 - 64, /* with libevent's header a power of two, and malloc() keeps it */
+    SPARE_BLOCKS = 64, /* not more than were in use at once, on all of their way */
     VECTORS = 64,
 };
 
@@ -37,6 +37,8 @@ void vst_file_free(struct vst_file *file)
 {
     if (file->data)
         evbuffer_free(file->data);
+    vst_block_put_all(&file->filled);
+    vst_blocks_free(&file->blocks);
     free(file->path);
     free(file);
 }
@@ -50,6 +52,7 @@ struct vst_file *vst_file_new(size_t size, const struct vst_file_kind *kind, con
         vst_error_no_memory(ret_err);
         return NULL;
     }
+    STAILQ_INIT(&file->filled);
     file->kind = kind;
     file->fd = -1;
     file->path = path ? strdup(path) : NULL;
@@ -74,30 +77,36 @@ int vst_file_open(struct vst_file *file)
 /* One block. Returns what was read; 0 is the end. */
 static ssize_t read_block(struct vst_file *file)
 {
-    struct evbuffer_iovec vec;
+    struct vst_block *block = vst_block_get(file->blocks);
+    struct iovec vec = {.iov_len = VST_BLOCK};
     ssize_t n;
 
-    if (evbuffer_reserve_space(file->data, BLOCK, &vec, 1) != 1)
+    if (!block)
         return vst_error_no_memory(&file->error);
-    vec.iov_len = vst_least(vec.iov_len, BLOCK);
+    vec.iov_base = block->bytes;
     do {
         n = file->calls->readv(file->fd, &vec, 1);
     } while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return vst_file_fail(file, "read");
-    vec.iov_len = (size_t)n;
-    evbuffer_commit_space(file->data, &vec, 1);
+    if (n <= 0) {
+        vst_block_put(block);
+        return n < 0 ? vst_file_fail(file, "read") : 0;
+    }
+    block->end = (size_t)n;
+    STAILQ_INSERT_TAIL(&file->filled, block, next);
     return n;
 }
 
 int vst_file_read(struct vst_file *file)
 {
-    ssize_t n;
+    ssize_t n = 1;
 
-    do {
+    if (!file->blocks && !(file->blocks = vst_blocks_new(SPARE_BLOCKS)))
+        return vst_error_no_memory(&file->error);
+    for (int count = 0; count < VST_FILE_JOB / VST_BLOCK && n > 0; count++)
         n = read_block(file);
-    } while (n > 0 && evbuffer_get_length(file->data) + BLOCK <= VST_FILE_JOB);
     file->ended = n == 0;
+    if (file->ended)
+        vst_blocks_free(&file->blocks);
     return n < 0 ? -1 : 0;
 }
 

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "blocks.h"
 #include "channel.h"
 #include "worker.h"
 
@@ -32,9 +33,8 @@ struct vst_file_calls {
 extern const struct vst_file_calls vst_file_calls_real;
 
 enum {
-    VST_FILE_JOB = 256 * 1024, /* the most that one job moves */
-    /* The most bytes read ahead, or written behind: those of a job and as many that wait. */
-    VST_FILE_BUFFER = 2 * VST_FILE_JOB,
+    VST_FILE_BUFFER = 512 * 1024,       /* the most that is read ahead, or written behind */
+    VST_FILE_JOB = VST_FILE_BUFFER / 2, /* the most that one job reads */
 };
 
 struct vst_file;
@@ -54,7 +54,9 @@ struct vst_file {
     int (*step)(struct vst_file *file); /* what the job does */
     int fd;                             /* -1: not open */
     char *path;                         /* NULL: only the descriptor is known */
-    struct evbuffer *data;              /* what a job has read, or is to write */
+    struct evbuffer *data;              /* what a job is to write */
+    struct vst_block_list filled;       /* what a job has read */
+    struct vst_blocks *blocks;          /* what it reads into; NULL: not begun, or ended */
     bool ended;                         /* read to the end */
     atomic_bool unwanted;               /* aborted or destroyed; set while a job may run */
     struct vst_error error;
@@ -72,7 +74,7 @@ void vst_file_free(struct vst_file *file);
 
 /* Steps. */
 int vst_file_open(struct vst_file *file);
-int vst_file_read(struct vst_file *file);  /* appends at most VST_FILE_JOB bytes to `data` */
+int vst_file_read(struct vst_file *file);  /* at most VST_FILE_JOB bytes, into `filled` */
 int vst_file_write(struct vst_file *file); /* all of `data`, which it leaves as it is */
 int vst_file_sync(struct vst_file *file);
 
