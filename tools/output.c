@@ -85,6 +85,9 @@ void output_error(struct tool *tool)
 }
 
 static void print_line(FILE *to, const char *prefix, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static void print_line(FILE *to, const char *prefix, const char *format, va_list args)
 {
     fputs(prefix, to);
     vfprintf(to, format, args);

@@ -12,15 +12,15 @@
 struct text text_size(uint64_t bytes)
 {
     static const char units[] = "KMGTPE";
-    double number = (double)bytes;
+    double number = (double)bytes / 1024;
     struct text text;
-    int unit = -1;
+    int unit = 0;
 
     if (bytes < 1024) {
         snprintf(text.s, sizeof(text.s), "%u B", (unsigned)bytes);
         return text;
     }
-    for (; number >= 1023.95 && unit < 5; unit++)
+    for (; number >= 1023.95 && units[unit + 1]; unit++)
         number /= 1024;
     snprintf(text.s, sizeof(text.s), "%.1f %ciB", number, units[unit]);
     return text;

@@ -15,6 +15,9 @@
 #include "tool.h"
 
 static void vfail(struct tool *tool, enum vst_code code, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+static void vfail(struct tool *tool, enum vst_code code, const char *format, va_list args)
 {
     if (tool->err.code != VST_ERR_OK)
         return;
