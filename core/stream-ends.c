@@ -135,20 +135,29 @@ static struct vst_channel *push_end(struct vst_stream *stream)
     return stream->up.mailbox;
 }
 
+/* What an end in memory says to the application. Its failure is the stream's: of memory, mostly. */
+static enum vst_io tell(struct vst_stream *stream, struct vst_channel *mailbox, enum vst_dir dir,
+                        enum vst_io io)
+{
+    if (io == VST_IO_AGAIN)
+        vst_channel_want(mailbox, dir, true);
+    if (io == VST_IO_FAIL)
+        vst_stream_fail(stream, vst_channel_error(mailbox));
+    return io;
+}
+
 enum vst_io vst_stream_write_buffer(struct vst_stream *stream, struct evbuffer *from, size_t *ret_n)
 {
     struct vst_channel *mailbox = push_end(stream);
     enum vst_io io;
 
     *ret_n = 0;
-    if (!mailbox)
+    if (!mailbox || stream->up.closed)
         return VST_IO_FAIL;
     if (!evbuffer_get_length(from))
         return VST_IO_OK;
     io = vst_channel_write(mailbox, from, evbuffer_get_length(from), ret_n);
-    if (io == VST_IO_AGAIN)
-        vst_channel_want(mailbox, VST_WRITE, true);
-    return io;
+    return tell(stream, mailbox, VST_WRITE, io);
 }
 
 enum vst_io vst_stream_write(struct vst_stream *stream, const void *data, size_t len, size_t *ret_n)
@@ -178,6 +187,7 @@ int vst_stream_finish(struct vst_stream *stream)
 
     if (!mailbox)
         return -1;
+    stream->up.closed = true;
     /* AGAIN until the far end has taken it all; the method's completion will tell that. */
     return vst_channel_finish(mailbox) == VST_IO_FAIL ? -1 : 0;
 }
@@ -198,9 +208,7 @@ enum vst_io vst_stream_read_buffer(struct vst_stream *stream, struct evbuffer *i
     if (!max)
         return VST_IO_OK;
     io = vst_channel_read(mailbox, into, max, ret_n);
-    if (io == VST_IO_AGAIN)
-        vst_channel_want(mailbox, VST_READ, true);
-    return io;
+    return tell(stream, mailbox, VST_READ, io);
 }
 
 enum vst_io vst_stream_read(struct vst_stream *stream, void *buf, size_t len, size_t *ret_n)

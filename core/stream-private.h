@@ -33,6 +33,7 @@ struct half {
     struct vst_channel *driver;  /* the driver's end */
     struct vst_pump *pump;
     bool finished;
+    bool closed;  /* the application will push no more */
     bool has_sum; /* the digest's, once the layer is gone */
     unsigned char sum[16];
 };

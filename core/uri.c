@@ -22,6 +22,14 @@ static int split_scheme(struct vst_uri *uri, const char *scheme)
     return uri->driver && (!plus || uri->transport) ? 0 : -1;
 }
 
+/* libevent says no more than that it failed; but running out of memory leaves its number. */
+static int complain(const char *text, const char *complaint, struct vst_error *ret_err)
+{
+    if (errno == ENOMEM)
+        return vst_error_no_memory(ret_err);
+    return vst_error_set(ret_err, VST_ERR_INVALID, "`%s`%s", text, complaint);
+}
+
 static int fill(struct vst_uri *uri, const char *text, struct vst_error *ret_err)
 {
     const char *query, *scheme;
@@ -29,17 +37,16 @@ static int fill(struct vst_uri *uri, const char *text, struct vst_error *ret_err
     uri->text = strdup(text);
     if (!uri->text)
         return vst_error_no_memory(ret_err);
+    errno = 0;
     uri->parts = evhttp_uri_parse(text);
     scheme = uri->parts ? evhttp_uri_get_scheme(uri->parts) : NULL;
     if (!scheme || !strstr(text, "://"))
-        return vst_error_set(ret_err, VST_ERR_INVALID,
-                             "`%s` is not a connection URI; one looks like qemu:///", text);
+        return complain(text, " is not a connection URI; one looks like qemu:///", ret_err);
     if (split_scheme(uri, scheme) < 0)
         return vst_error_no_memory(ret_err);
     query = evhttp_uri_get_query(uri->parts);
     if (query && *query && evhttp_parse_query_str(query, &uri->parameters) < 0)
-        return vst_error_set(ret_err, VST_ERR_INVALID, "`%s`: the part after `?` cannot be read",
-                             text);
+        return complain(text, ": the part after `?` cannot be read", ret_err);
     uri->user = evhttp_uri_get_userinfo(uri->parts);
     uri->host = evhttp_uri_get_host(uri->parts);
     if (uri->host && !*uri->host)

@@ -221,12 +221,13 @@ static enum vst_io end_write(const void *buf, size_t len, size_t *ret_n, struct 
     size_t n = 0;
     enum vst_io io = behave(end, len, &n);
 
-    (void)ret_err;
     assert_int_equal(end->finished, 0);
     if (io != VST_IO_OK)
         return io;
-    if (evbuffer_add(end->bytes, buf, n) < 0)
+    if (evbuffer_add(end->bytes, buf, n) < 0) {
+        ret_err->code = VST_ERR_NO_MEMORY;
         return VST_IO_FAIL;
+    }
     *ret_n = n;
     end->moved += n;
     return VST_IO_OK;
@@ -244,22 +245,22 @@ static enum vst_io end_finish(struct vst_error *ret_err, void *opaque)
     return io;
 }
 
-void end_feed(struct end *end, struct event_base *base, struct vst_stream *stream,
-              struct evbuffer *bytes, struct manner manner)
+int end_feed(struct end *end, struct event_base *base, struct vst_stream *stream,
+             struct evbuffer *bytes, struct manner manner)
 {
     struct vst_reader reader = {end_read, end, end_release};
 
     end_init(end, base, stream, bytes, manner);
-    vst_stream_set_source_reader(stream, &reader);
+    return vst_stream_set_source_reader(stream, &reader);
 }
 
-void end_drain(struct end *end, struct event_base *base, struct vst_stream *stream,
-               struct evbuffer *bytes, struct manner manner)
+int end_drain(struct end *end, struct event_base *base, struct vst_stream *stream,
+              struct evbuffer *bytes, struct manner manner)
 {
     struct vst_writer writer = {end_write, end_finish, end, end_release};
 
     end_init(end, base, stream, bytes, manner);
-    vst_stream_set_sink_writer(stream, &writer);
+    return vst_stream_set_sink_writer(stream, &writer);
 }
 
 /* ---- whole methods ---- */

@@ -77,11 +77,11 @@ struct end {
     struct event wake;
 };
 
-/* Makes the end the source, or the sink, of `stream`. `bytes` stays the caller's. */
-void end_feed(struct end *end, struct event_base *base, struct vst_stream *stream,
+/* Makes the end the source, or the sink, of `stream`: 0 or -1. `bytes` stays the caller's. */
+int end_feed(struct end *end, struct event_base *base, struct vst_stream *stream,
+             struct evbuffer *bytes, struct manner manner);
+int end_drain(struct end *end, struct event_base *base, struct vst_stream *stream,
               struct evbuffer *bytes, struct manner manner);
-void end_drain(struct end *end, struct event_base *base, struct vst_stream *stream,
-               struct evbuffer *bytes, struct manner manner);
 
 /* ---- whole methods ---- */
 

@@ -602,6 +602,14 @@ static void nothing_is_pushed_after_finish(void **state)
     assert_int_equal(vst_stream_finish(t.stream), 0);
     assert_int_equal(vst_stream_finish(t.stream), 0);
     assert_int_equal(push("more", &n), VST_IO_FAIL);
+    claim();
+    attach_up();
+    run();
+    assert_string_equal(t.order, "up");
+    assert_text(script_seen(t.sink)->written, "hello");
+    vst_op_done(t.op);
+    run();
+    forget_ends();
 }
 
 static void nothing_pushed_is_ok(void **state)
