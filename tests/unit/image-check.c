@@ -9,7 +9,7 @@
 #include "core/codec.h"
 #include "core/record.h"
 
-enum { HEADER_AND_MORE = 2000 }; /* bytes of an image with which its header has come */
+enum { HEADER_AND_MORE = 1000 }; /* bytes of an image with which its header has come */
 
 static struct app app;
 static struct evbuffer *image, *compressed;
@@ -85,7 +85,7 @@ static int make(void **state)
     struct vst_save_options keep = {.keep_running = true}, zstd = {.zstd_level = 1};
 
     (void)state;
-    app_start(&app, "test:///?memory=64K");
+    app_start(&app, "test:///?memory=8K");
     image = evbuffer_new();
     compressed = evbuffer_new();
     assert_int_equal(app_save(&app, NULL, &keep, image, plain), VST_ERR_OK);
@@ -148,7 +148,7 @@ static void header_alone_must_be_there(void **state)
 
 static void every_truncation_is_found(void **state)
 {
-    size_t length = evbuffer_get_length(image), step = vst_test_long() ? 1 : 499;
+    size_t length = evbuffer_get_length(image), step = vst_test_long() ? 1 : 61;
 
     (void)state;
     vst_test_seconds(vst_test_long() ? 600 : 20);
@@ -163,7 +163,7 @@ static void every_truncation_is_found(void **state)
 
 static void every_changed_bit_is_found(void **state)
 {
-    size_t length = evbuffer_get_length(image), step = vst_test_long() ? 1 : 499;
+    size_t length = evbuffer_get_length(image), step = vst_test_long() ? 1 : 61;
 
     (void)state;
     vst_test_seconds(vst_test_long() ? 600 : 20);
@@ -209,7 +209,7 @@ static void data_that_does_not_expand_is_damage(void **state)
 
 static void failing_source_is_its_error(void **state)
 {
-    struct manner fails = {.fails = true, .until = 30000};
+    struct manner fails = {.fails = true, .until = 5000};
     struct finding finding = check(image, NULL, fails);
 
     (void)state;
@@ -220,7 +220,7 @@ static void failing_source_is_its_error(void **state)
 static void stalled_source_is_told(void **state)
 {
     static const struct vst_image_options opt = {.stall_seconds = 1};
-    struct manner stuck = {.never = true, .until = 30000};
+    struct manner stuck = {.never = true, .until = 5000};
     struct finding finding = check(image, &opt, stuck);
 
     (void)state;
