@@ -73,6 +73,26 @@ int command_save(struct tool *tool)
     return 0;
 }
 
+static void keep_state(const struct vst_domain_info *infos, size_t count,
+                       const struct vst_error *err, void *opaque)
+{
+    if (!err && count)
+        *(const char **)opaque = vst_domain_state_name(infos->state);
+}
+
+/* It may have been paused when it was saved. Not to know is no reason to call it failed. */
+static void print_restored(struct tool *tool, const struct vst_progress *outcome)
+{
+    const char *state = NULL;
+    struct vst_info_cb cb = {keep_state, &state, NULL};
+
+    if (tool_wait(tool, vst_domain_get_info(tool->domain, &cb)) < 0)
+        tool->err = (struct vst_error){0};
+    output_done(tool, "%s is restored from %s: %s in %s%s%s", vst_domain_get_name(tool->domain),
+                name_of(tool->args[0], "standard input"), text_size(outcome->up_bytes).s,
+                text_seconds(outcome->elapsed_us).s, state ? "; it is " : "", state ? state : "");
+}
+
 int command_restore(struct tool *tool)
 {
     const struct options *said = &tool->opt;
@@ -96,9 +116,7 @@ int command_restore(struct tool *tool)
         return -1;
     if (said->json)
         return print_moved(tool, "restored", "source", &outcome, outcome.up_bytes);
-    output_done(tool, "%s is restored from %s: %s in %s", vst_domain_get_name(tool->domain),
-                name_of(tool->args[0], "standard input"), text_size(outcome.up_bytes).s,
-                text_seconds(outcome.elapsed_us).s);
+    print_restored(tool, &outcome);
     return 0;
 }
 

@@ -4,12 +4,36 @@
  */
 #include "output.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* What to do about it, where that is the same for every command. */
+/* For codes that mean different things in different places; NULL: nothing more to say. */
+static const char *hint_for_place(const struct tool *tool)
+{
+    switch (tool->err.code) {
+    case VST_ERR_SYSTEM:
+        return tool->err.system == ENOSPC || tool->err.system == EDQUOT
+                   ? "make room there, and try again"
+                   : NULL;
+    case VST_ERR_NOT_FOUND:
+        return tool->err.system ? NULL : "`virstream list` names the guests that there are";
+    case VST_ERR_INVALID:
+        return tool->command->run == command_start
+                   ? "docs/definition.md tells what belongs into a definition"
+                   : NULL;
+    case VST_ERR_TIMEOUT:
+        return tool->command->run == command_shutdown
+                   ? "perhaps it does not listen; `virstream destroy` ends it at once"
+                   : "a larger --timeout gives it more time";
+    default:
+        return NULL;
+    }
+}
+
+/* What to do about it. */
 static const char *hint_for(const struct tool *tool, char buf[static 80])
 {
     if (tool->bad_usage) {
@@ -22,14 +46,14 @@ static const char *hint_for(const struct tool *tool, char buf[static 80])
         return "try again when this host has more memory free";
     case VST_ERR_CONNECT:
         return "is the URI right, and what it names running? See --connect";
+    case VST_ERR_ACCESS:
+        return "is it yours? Perhaps another user may";
     case VST_ERR_EXISTS:
         return "choose another name, or end the guest that has it";
+    case VST_ERR_STATE:
+        return "`virstream info` tells its state";
     case VST_ERR_BUSY:
         return "try again when that has finished; `virstream list` shows who is at it";
-    case VST_ERR_TIMEOUT:
-        return tool->command->run == command_shutdown
-                   ? "perhaps it does not listen; `virstream destroy` ends it at once"
-                   : "a larger --timeout gives it more time";
     case VST_ERR_STALLED:
         return "a larger --stall allows for longer pauses";
     case VST_ERR_DAMAGED:
@@ -38,7 +62,7 @@ static const char *hint_for(const struct tool *tool, char buf[static 80])
     case VST_ERR_CLEANUP:
         return "it is done; look at what is left with `virstream info`";
     default:
-        return NULL;
+        return hint_for_place(tool);
     }
 }
 
@@ -79,6 +103,8 @@ void output_error(struct tool *tool)
     put_text(error, "side", vst_side_name(tool->err.side));
     put_text(error, "phase", tool->err.phase);
     put_text(error, "cause", tool->err.text);
+    if (tool->err.system)
+        put_number(error, "system", (uint64_t)tool->err.system);
     if (hint)
         put_text(error, "hint", hint);
     output_json(tool, "error", error);

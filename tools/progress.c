@@ -26,11 +26,14 @@ static uint64_t bytes_of(const struct vst_progress *now)
 /* Which side keeps us waiting, in the words of the command; or NULL. */
 static const char *waits_for(const struct tool *tool, const struct vst_progress *now)
 {
+    const char *file;
+
     if (now->idle_us < IDLE_US || now->waits_for == VST_STALLED_ON_NOTHING)
         return NULL;
     if (now->waits_for == VST_STALLED_ON_DRIVER)
         return "the guest";
-    return tool->args[tool->command->count - 1];
+    file = tool->args[tool->command->count - 1];
+    return strcmp(file, "-") == 0 ? "the other end" : file;
 }
 
 /* "[=====>    ]  45%", as wide as there is room; empty if there is none or the total is unknown. */

@@ -80,6 +80,25 @@ full_disk_is_told()
     virstream -c "$uri" list >/dev/full
 }
 
+# completes WORDS RESULT: in bash, with the last of the words unfinished
+completes()
+{
+    local COMP_WORDS COMP_CWORD COMPREPLY=()
+    read -ra COMP_WORDS <<<"$1"
+    [ "${1% }" = "$1" ] || COMP_WORDS+=('')
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    # shellcheck source=/dev/null
+    . "$top/tools/bash-completion/virstream"
+    _virstream
+    echo "completions of '$1': ${COMPREPLY[*]}"
+    [ "${COMPREPLY[*]}" = "$2" ]
+}
+
+completes_guests()
+{
+    VIRSTREAM_DEFAULT_URI=$uri completes "virstream info " "test1 test2 test3"
+}
+
 check every_command_has_help  every_command has_help
 check every_command_is_in_the_help  every_command is_in_the_help
 check every_option_is_in_the_manual  every_command is_in_the_manual
@@ -116,4 +135,9 @@ check quiet_list_is_names_only  names_only
 check environment_names_the_uri  environment_names_the_uri
 check trace_goes_to_standard_error  contains "CONN_OPENING -> CONN_OPEN" \
     virstream -c "$uri" list --trace state
+check bash_completes_commands  completes "virstream -q su" suspend
+check bash_completes_half_commands  completes "virstream image " "info check"
+check bash_completes_options  completes "virstream restore --pa" --paused
+check bash_completes_values  completes "virstream save --progress j" json
+check bash_completes_guests  completes_guests
 end_tests
