@@ -35,10 +35,10 @@ static void on_report(const struct vst_image_report *report, const struct vst_er
     finding->calls++;
     if (err)
         finding->err = *err;
-    else
+    if (report) {
         finding->report = *report;
-    if (report)
         strncpy(finding->header, report->header, sizeof(finding->header) - 1);
+    }
     if (finding->drop)
         vst_stream_free(finding->drop);
 }

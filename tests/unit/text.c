@@ -9,9 +9,9 @@
 
 static void assert_cleaned(const char *text, const char *expected)
 {
-    char copy[64];
+    char copy[64] = "";
 
-    strcpy(copy, text);
+    strncpy(copy, text, sizeof(copy) - 1);
     text_clean(copy);
     assert_string_equal(copy, expected);
 }
