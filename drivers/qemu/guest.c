@@ -186,7 +186,9 @@ static void note_event(struct vst_guest *guest, const char *name)
         guest->reason[0] = '\0';
         vst_driver_event(conn, VST_EVENT_RESUMED, def->name, def->uuid, "");
     } else if (strcmp(name, "SHUTDOWN") == 0) {
+        /* We may let go before QEMU has ended; whoever finds the place then is to know. */
         vst_guest_expect_exit(guest);
+        vst_place_set_job(guest->place, "end", false, NULL);
     } else if (strcmp(name, "GUEST_PANICKED") == 0) {
         snprintf(guest->reason, sizeof(guest->reason), "the guest panicked");
     }
@@ -295,7 +297,7 @@ static void judge_remains(struct vst_guest *guest, const char *name, struct vst_
     if (err->code != VST_ERR_NOT_FOUND)
         return;
     if (guest->left.kind[0] && strcmp(guest->left.kind, "save") != 0) {
-        /* Nobody's guest: whoever made it died before it was whole. */
+        /* It ended as it should; or whoever made it died before it was whole. */
         vst_place_remove(&guest->place);
         return;
     }

@@ -110,7 +110,9 @@ static void told_status(void *opaque, struct json_object *value, const struct vs
     }
     guest->running =
         json_object_object_get_ex(value, "running", &running) && json_object_get_boolean(running);
-    if (!guest->left.kind[0]) {
+    if (strcmp(guest->left.kind, "end") == 0)
+        vst_guest_expect_exit(guest); /* it is shutting down */
+    if (!guest->left.kind[0] || guest->fate == FATE_END) {
         vst_guest_become_ready(guest);
     } else if (strcmp(guest->left.kind, "save") == 0) {
         vst_guest_enter(guest, GUEST_MENDING);

@@ -100,3 +100,14 @@ contains()
     printf '%s\n' "$said"
     return 1
 }
+
+# refuses STATUS TEXT COMMAND...: it ends with this status, and what it prints has TEXT in it
+refuses()
+{
+    local wanted=$1 text=$2 status=0 said
+    shift 2
+    said=$("$@" 2>&1) || status=$?
+    [ "$status" = "$wanted" ] && case $said in *"$text"*) return 0 ;; esac
+    printf 'exit status %s\n%s\n' "$status" "$said"
+    return 1
+}

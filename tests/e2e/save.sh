@@ -1,0 +1,152 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# A real guest saved and restored, each way there is: it is gone in between, and its count, over all
+# of its console, has no gap and no repeat.
+. "$(dirname "$0")/lib.sh"
+need_guests
+
+image=$work/image
+
+# Saved, gone, restored, and counting on.
+round_trip()
+{
+    virstream save -q "$@" g1 "$image" && [ -z "$(guests)" ] &&
+        virstream restore -q "$image" && goes_on g1 && is_state g1 running &&
+        virstream destroy -q g1 && continued --min 3 "$work/g1.log"
+}
+
+saved_and_restored()
+{
+    start g1 && round_trip
+}
+
+compressed()
+{
+    fresh g1 && round_trip --compress zstd && contains zstd virstream image info "$image"
+}
+
+# A new guest with a new log.
+fresh()
+{
+    rm -f "$work/$1.log"
+    start "$@"
+}
+
+through_a_pipe()
+{
+    fresh g1 && (set -o pipefail && virstream save -q g1 - | virstream restore -q -) &&
+        goes_on g1 && virstream destroy -q g1 && continued --min 3 "$work/g1.log"
+}
+
+paused_stays_paused()
+{
+    fresh g1 && virstream suspend -q g1 && virstream save -q g1 "$image" &&
+        virstream restore -q "$image" && is_state g1 paused && stands_still g1 &&
+        virstream resume -q g1 && goes_on g1 && virstream destroy -q g1 &&
+        continued --min 3 "$work/g1.log"
+}
+
+restored_paused_on_request()
+{
+    fresh g1 && virstream save -q g1 "$image" && virstream restore -q --paused "$image" &&
+        is_state g1 paused && stands_still g1 && virstream resume -q g1 && goes_on g1 &&
+        virstream destroy -q g1 && continued --min 3 "$work/g1.log"
+}
+
+keeps_running()
+{
+    fresh g1 && virstream save -q --keep-running g1 "$image" && is_state g1 running &&
+        goes_on g1 && virstream image check -q "$image" && virstream destroy -q g1 &&
+        continued --min 3 "$work/g1.log"
+}
+
+# While a live save is held up by a slow rate the guest counts on; and the image is the state at its
+# start: what it counts after the restore continues an earlier line of the log.
+live()
+{
+    local before after
+    fresh g1 F 32 && before=$(count_of g1) || return
+    virstream save -q --live --rate 16M g1 "$image" || return
+    after=$(count_of g1)
+    [[ $after > $before ]] || { echo "no count during the save: $before, $after"; return 1; }
+    goes_on g1 && continued --min 3 "$work/g1.log" && virstream destroy -q g1 || return
+    cp "$work/g1.log" "$work/first.log" && : >"$work/g1.log"
+    virstream restore -q "$image" && wait_until 10 counts g1 && virstream destroy -q g1 || return
+    follows_up "$work/first.log" "$work/g1.log"
+}
+
+# follows_up FIRST SECOND: the second log begins right after some line of the first
+follows_up()
+{
+    local number
+    number=$(grep -m1 -xE '[0-9a-f]{8}' "$2") || return
+    grep -vxE "[0-9a-f]{8}" "$2" | grep '!' && return 1
+    { head -n "$((16#$number - 1))" "$1"; cat "$2"; } >"$work/joined"
+    continued "$work/joined"
+}
+
+live_can_be_saved_again()
+{
+    fresh g1 && virstream save -q --live g1 "$image" && virstream save -q g1 "$image" &&
+        virstream restore -q "$image" && virstream save -q --live g1 "$image" &&
+        goes_on g1 && virstream destroy -q g1 && continued "$work/g1.log"
+}
+
+# Both in one place: another name, and another UUID; the log goes on in one file, so count-check
+# would see both. Paused, to tell them apart.
+beside_itself()
+{
+    local uuid
+    fresh g1 && virstream save -q --keep-running g1 "$image" && virstream suspend -q g1 &&
+        virstream restore -q --paused --name g2 "$image" || return
+    uuid=$(virstream info g1 | grep uuid)
+    [ "$(guests)" = "g1 g2" ] && [ "$uuid" != "$(virstream info g2 | grep uuid)" ] &&
+        virstream destroy -q g1 && virstream destroy -q g2
+}
+
+name_taken()
+{
+    fresh g1 && virstream save -q --keep-running g1 "$image" &&
+        exits 6 virstream restore "$image" && [ "$(guests)" = g1 ] && goes_on g1 &&
+        virstream destroy -q g1 && continued "$work/g1.log"
+}
+
+# A gigabyte without a zero page; `v` makes the guest compare every page of it.
+gigabyte()
+{
+    fresh g1 F 1024 && wait_until 60 counts g1 && virstream save -q g1 "$image" &&
+        [ "$(stat -c %s "$image")" -gt 1000000000 ] && virstream restore -q "$image" &&
+        answers_v && virstream destroy -q g1 && continued "$work/g1.log"
+}
+
+answers_v()
+{
+    { printf v; sleep 4; } | virstream console g1 | grep -qx '< 76' && ! grep -q '!' "$work/g1.log"
+}
+
+another_machine()
+{
+    fresh g1 P 64 q35 && round_trip
+}
+
+nothing_left()
+{
+    [ -z "$(ls -A "$root")" ] && no_process_left
+}
+
+check saved_guest_is_gone_and_counts_on_when_restored  saved_and_restored
+check nothing_is_left_after_destroy  nothing_left
+check compressed_image_restores  compressed
+check guest_goes_through_a_pipe  through_a_pipe
+check paused_guest_stays_paused  paused_stays_paused
+check guest_is_restored_paused_on_request  restored_paused_on_request
+check guest_keeps_running_on_request  keeps_running
+check guest_counts_on_during_a_live_save  live
+check live_and_other_saves_follow_each_other  live_can_be_saved_again
+check guest_is_restored_beside_itself_with_another_name  beside_itself
+check taken_name_is_exit_6_and_the_guest_runs_on  name_taken
+check q35_guest_is_saved_and_restored  another_machine
+check gigabyte_of_random_memory_is_saved_and_restored  gigabyte
+check nothing_is_left_at_the_end  nothing_left
+end_tests
