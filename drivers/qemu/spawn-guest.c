@@ -134,7 +134,6 @@ static void files_opened(struct vst_job *job)
         return;
     if (guest->process)
         vst_process_kill(guest->process, SIGKILL, NULL);
-    vst_error_prefix(&err, "qemu %s cannot be started", guest->def->name);
     vst_guest_end(guest, &err);
 }
 

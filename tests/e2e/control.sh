@@ -105,7 +105,7 @@ confined()
 another_user()
 {
     local pid
-    VIRSTREAM_DEFAULT_URI="qemu:///?root=$work/nobody&user=nobody"
+    local -x VIRSTREAM_DEFAULT_URI="qemu:///?root=$work/nobody&user=nobody"
     chmod 755 "$work" && install -m 644 "$guest_elf" "$work/guest.elf" && define g6 &&
         sed -i "s|$guest_elf|$work/guest.elf|" "$work/g6.json" &&
         virstream start -q "$work/g6.json" && wait_until 20 counts g6 || return

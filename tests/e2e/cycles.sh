@@ -20,11 +20,11 @@ by_command()
     virstream destroy -q g1 && continued --min "$cycles" "$work/g1.log"
 }
 
-# By one process: it compares its own descriptors and memory, see tests/unit/cycles.c.
+# By one process: it compares its own descriptors and memory, see cycles.c.
 by_one_process()
 {
     rm -f "$work/g1.log"
-    define g1 && run tests/unit/cycles "$VIRSTREAM_DEFAULT_URI" "$work/g1.json" "$image" "$cycles" &&
+    define g1 && run tests/e2e/cycles "$VIRSTREAM_DEFAULT_URI" "$work/g1.json" "$image" "$cycles" &&
         continued --min "$cycles" "$work/g1.log"
 }
 
@@ -35,6 +35,7 @@ only_the_image_is_left()
 }
 
 check "guest_counts_on_through_${cycles}_cycles"  by_command
+check "one_process_does_not_grow_in_${cycles}_cycles"  by_one_process
 check no_file_is_left  only_the_image_is_left
 check no_process_left  no_process_left
 end_tests

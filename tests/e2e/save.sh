@@ -76,13 +76,14 @@ live()
     follows_up "$work/first.log" "$work/g1.log"
 }
 
-# follows_up FIRST SECOND: the second log begins right after some line of the first
+# follows_up FIRST SECOND: the second log continues the first after some line of it. The moment of
+# the image may lie within a line, of which the second log then has the end.
 follows_up()
 {
     local number
-    number=$(grep -m1 -xE '[0-9a-f]{8}' "$2") || return
-    grep -vxE "[0-9a-f]{8}" "$2" | grep '!' && return 1
-    { head -n "$((16#$number - 1))" "$1"; cat "$2"; } >"$work/joined"
+    sed '1{/^[0-9a-f]\{8\}$/!d}' "$2" >"$work/second"
+    number=$(head -n 1 "$work/second") && [ -n "$number" ] || return
+    { head -n "$((16#$number - 1))" "$1"; cat "$work/second"; } >"$work/joined"
     continued "$work/joined"
 }
 
