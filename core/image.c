@@ -137,8 +137,10 @@ static enum vst_io slot_finish(struct vst_channel *ch)
     return io == VST_IO_OK ? vst_channel_finish(ch->lower) : io;
 }
 
+/* A header that nobody has heard of yet is nobody's business any more. */
 static void slot_abort(struct vst_channel *ch, const struct vst_error *why)
 {
+    vst_turn_cancel(&slot_of(ch)->turn);
     if (ch->lower)
         vst_channel_abort(ch->lower, why);
 }

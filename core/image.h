@@ -49,7 +49,8 @@ struct vst_channel *vst_image_encode(struct vst_channel *raw, const struct vst_i
 /*
  * Restoring: a channel to which the image is written, for vst_stream_attach(). When the HEADER has
  * come, and is good, `header` is called, once, from the loop; it may do anything, freeing the
- * channel included. The header is the channel's and stays as long as that.
+ * channel included. It is not called after abort(). The header is the channel's and stays as long
+ * as that.
  *
  * Nothing passes before vst_image_plug(), so that it can take its time. finish() of this channel
  * is OK when the END record has been verified and `raw` has finished: to the user of a stream,

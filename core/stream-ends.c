@@ -109,7 +109,7 @@ int vst_half_use_mailbox(struct half *half, struct vst_error *ret_err)
     size_t limit = half->stream->limit / 2;
 
     /* Half of the stream's limit waits here, half in the pump. */
-    if (vst_channel_pair(half->stream->base, limit ? limit : 1, ends, ret_err) < 0)
+    if (vst_channel_pair(half->stream->base, limit, ends, ret_err) < 0)
         return -1;
     half->mailbox = ends[0];
     set_end(half, ends[1]);

@@ -12,6 +12,7 @@
 #include "turn.h"
 
 #define VST_STREAM_LIMIT (1024 * 1024)
+#define VST_STREAM_LEAST 2 /* one byte in the pump, one with the application */
 
 #define STREAM_STATES(X)                                                                \
     X(STREAM_IDLE, "a method", "the application says what its ends are")                \

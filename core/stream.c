@@ -105,6 +105,8 @@ struct vst_stream *vst_stream_new(struct event_base *base, const struct vst_stre
         return NULL;
     stream->base = base;
     stream->limit = opt && opt->limit ? opt->limit : VST_STREAM_LIMIT;
+    if (stream->limit < VST_STREAM_LEAST)
+        stream->limit = VST_STREAM_LEAST;
     stream->up = (struct half){.stream = stream, .dir = VST_UP};
     stream->down = (struct half){.stream = stream, .dir = VST_DOWN};
     vst_turn_init(&stream->turn, base, turn, stream);

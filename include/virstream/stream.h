@@ -38,7 +38,7 @@ struct vst_stream;
 enum vst_direction { VST_UP = 1 << 0, VST_DOWN = 1 << 1 };
 
 struct vst_stream_options {
-    size_t limit; /* bytes that each direction holds at most; 0 for 1 MiB */
+    size_t limit; /* bytes that each direction holds at most, 2 or more; 0 for 1 MiB */
 };
 
 /* `opt` may be NULL. Returns NULL when there is no memory. Free it with vst_stream_free(). */

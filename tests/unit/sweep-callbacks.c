@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Every callback does everything, at every call of it: frees the stream, aborts it, cancels the
+ * operation, closes the connection, and more. Whatever comes of it, each operation completes once,
+ * everything is released once, nothing is called after it was freed, and the guest is where the
+ * outcome says.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app.h"
+
+enum { STATE = 20000, LIMIT = 4096, CHUNK = 3000 };
+
+#define PLACES(X) \
+    X(READ)       \
+    X(WRITE)      \
+    X(FINISH)     \
+    X(WRITABLE)   \
+    X(READABLE)   \
+    X(ENDED)      \
+    X(DONE)       \
+    X(EVENT)
+
+#define DEEDS(X)       \
+    X(FREE_STREAM)     \
+    X(ABORT_STREAM)    \
+    X(FREE_AND_ABORT)  \
+    X(CANCEL)          \
+    X(DEADLINE)        \
+    X(CLOSE)           \
+    X(CLOSE_AND_FREE)  \
+    X(FREE_DOMAIN)     \
+    X(DESTROY)         \
+    X(WAKE)            \
+    X(DROP_AND_CANCEL) \
+    X(FINISH_PUSHING)  \
+    X(PUSH_AND_PULL)   \
+    X(SAVE_ONCE_MORE)
+
+#define ENUM(name) name,
+#define NAME(name) #name,
+enum place { PLACES(ENUM) PLACE_COUNT };
+enum deed { DEEDS(ENUM) DEED_COUNT };
+static const char *const place_names[] = {PLACES(NAME)};
+static const char *const deed_names[] = {DEEDS(NAME)};
+
+/* What is tried now: `deed` in call number `nth` of `place`. */
+static struct {
+    enum place place;
+    enum deed deed;
+    unsigned nth;
+    unsigned calls;
+    bool hit;
+} trial;
+
+static struct app app;
+static struct vst_stream *stream;
+static struct vst_op *op; /* until it has completed */
+static struct outcome outcome, again;
+static struct vst_stream *extra;
+static unsigned ended, released;
+static bool freed; /* the stream: none of its callbacks may come any more */
+static struct evbuffer *bytes;
+static struct end end;
+
+static void free_stream(void)
+{
+    vst_stream_free(&stream);
+    freed = true;
+}
+
+static void do_deed(enum deed deed)
+{
+    static const struct timeval now = {0, 0};
+    size_t n;
+
+    switch (deed) {
+    case FREE_STREAM:
+        free_stream();
+        break;
+    case ABORT_STREAM:
+        if (stream)
+            vst_stream_abort(stream, "because I can");
+        break;
+    case FREE_AND_ABORT:
+        if (stream)
+            vst_stream_abort(stream, NULL);
+        free_stream();
+        break;
+    case CANCEL:
+        vst_op_cancel(op);
+        break;
+    case DEADLINE:
+        if (op)
+            vst_op_set_timeout(op, &now);
+        break;
+    case CLOSE:
+        vst_conn_close(&app.conn);
+        break;
+    case CLOSE_AND_FREE:
+        vst_conn_close(&app.conn);
+        free_stream();
+        vst_domain_free(&app.domain);
+        break;
+    case FREE_DOMAIN:
+        vst_domain_free(&app.domain);
+        break;
+    case DESTROY:
+        if (app.domain)
+            vst_domain_destroy(app.domain, NULL);
+        break;
+    case WAKE:
+        if (stream)
+            vst_stream_wake(stream);
+        break;
+    case DROP_AND_CANCEL:
+        if (stream)
+            vst_stream_set_callbacks(stream, NULL, NULL);
+        vst_op_cancel(op);
+        break;
+    case FINISH_PUSHING:
+        if (stream)
+            vst_stream_finish(stream);
+        break;
+    case PUSH_AND_PULL:
+        if (stream) {
+            vst_stream_write(stream, "?", 1, &n);
+            vst_stream_read_buffer(stream, bytes, 10, &n);
+        }
+        break;
+    case SAVE_ONCE_MORE:
+        if (app.domain && !extra) {
+            extra = vst_stream_new(app.base, NULL);
+            vst_domain_save(app.domain, extra, NULL, outcome_done(&again));
+        }
+        break;
+    case DEED_COUNT:
+        break;
+    }
+}
+
+static void at(enum place place)
+{
+    if (place != trial.place || trial.calls++ != trial.nth)
+        return;
+    trial.hit = true;
+    do_deed(trial.deed);
+}
+
+/* ---- the callbacks ---- */
+
+static void in_read(void *opaque)
+{
+    (void)opaque;
+    assert_false(freed);
+    at(READ);
+}
+
+static void in_write(void *opaque)
+{
+    (void)opaque;
+    assert_false(freed);
+    at(evbuffer_get_length(bytes) >= STATE ? FINISH : WRITE);
+}
+
+static void push_all(void)
+{
+    while (stream && evbuffer_get_length(bytes)) {
+        char chunk[CHUNK];
+        ev_ssize_t length = evbuffer_copyout(bytes, chunk, sizeof(chunk));
+        size_t n;
+
+        if (vst_stream_write(stream, chunk, (size_t)length, &n) != VST_IO_OK)
+            return;
+        evbuffer_drain(bytes, n);
+    }
+    if (stream)
+        vst_stream_finish(stream);
+}
+
+static void in_writable(struct vst_stream *which, void *opaque)
+{
+    (void)opaque;
+    assert_false(freed);
+    assert_ptr_equal(which, stream);
+    at(WRITABLE);
+    push_all();
+}
+
+static void in_readable(struct vst_stream *which, void *opaque)
+{
+    size_t n;
+
+    (void)opaque;
+    assert_false(freed);
+    assert_ptr_equal(which, stream);
+    at(READABLE);
+    while (stream && vst_stream_read_buffer(stream, bytes, CHUNK, &n) == VST_IO_OK)
+        ;
+}
+
+static void in_ended(struct vst_stream *which, const struct vst_error *err, void *opaque)
+{
+    (void)opaque, (void)err;
+    assert_false(freed);
+    assert_ptr_equal(which, stream);
+    assert_int_equal(outcome.calls, 0);
+    ended++;
+    at(ENDED);
+}
+
+static void in_release(void *opaque)
+{
+    (void)opaque;
+    released++;
+}
+
+static void in_done(void *opaque)
+{
+    (void)opaque;
+    at(DONE);
+    op = NULL;
+}
+
+static void in_event(struct vst_conn *conn, const struct vst_event *event, void *opaque)
+{
+    (void)event, (void)opaque;
+    assert_ptr_equal(conn, app.conn);
+    at(EVENT);
+}
+
+/* ---- the methods under trial ---- */
+
+enum shape { CALLBACK, CALLBACK_AGAIN, BY_HAND };
+
+static struct manner manner_of(enum shape shape, void (*meanwhile)(void *))
+{
+    return (struct manner){
+        .chunk = CHUNK, .again = shape == CALLBACK_AGAIN, .meanwhile = meanwhile};
+}
+
+static void begin(void)
+{
+    struct vst_stream_options opt = {.limit = LIMIT};
+    struct vst_stream_callbacks cb = {in_writable, in_readable, in_ended, in_release};
+    struct vst_event_cb events = {in_event, NULL, NULL};
+
+    stream = vst_stream_new(app.base, &opt);
+    vst_stream_set_callbacks(stream, &cb, NULL);
+    vst_conn_set_event_callback(app.conn, &events);
+    outcome = (struct outcome){.then = in_done};
+    again = (struct outcome){0};
+    extra = NULL;
+    end = (struct end){0};
+    ended = released = 0;
+    freed = false;
+}
+
+/* Runs until all is over, and looks whether it was over in the right way. */
+static void await_end(void)
+{
+    bool has_end = end.manner.chunk;
+
+    while (!outcome.released)
+        assert_int_equal(event_base_loop(app.base, EVLOOP_ONCE), 0);
+    assert_int_equal(outcome.calls, 1);
+    free_stream();
+    vst_stream_free(&extra);
+    while (again.calls != again.released ||
+           (trial.deed == SAVE_ONCE_MORE && trial.hit && app.domain && !again.released))
+        if (event_base_loop(app.base, EVLOOP_ONCE) != 0)
+            break;
+    assert_int_equal(outcome.calls, 1);
+    assert_int_equal(outcome.released, 1);
+    assert_in_range(ended, 0, 1);
+    assert_int_equal(released, 1);
+    if (has_end)
+        assert_int_equal(end.released, 1);
+}
+
+static void check_guest(bool save)
+{
+    bool good = outcome.err.code == VST_ERR_OK;
+    int state;
+
+    /* The guest may have been destroyed, or saved once more. */
+    if (!app.conn || trial.deed == DESTROY || trial.deed == SAVE_ONCE_MORE)
+        return;
+    state = app_domain_state(&app, "test1");
+    if (state != (save == good ? -1 : VST_DOMAIN_RUNNING))
+        fail_msg("%s in call %u of %s: %s, and the guest is %d", deed_names[trial.deed], trial.nth,
+                 place_names[trial.place], vst_code_name(outcome.err.code), state);
+}
+
+static void run_save(enum shape shape)
+{
+    app_start(&app, "test:///?memory=20000");
+    bytes = evbuffer_new();
+    begin();
+    if (shape != BY_HAND)
+        end_drain(&end, app.base, stream, bytes, manner_of(shape, in_write));
+    op = vst_domain_save(app.domain, stream, NULL, outcome_done(&outcome));
+    await_end();
+    check_guest(true);
+    app_stop(&app);
+    evbuffer_free(bytes);
+}
+
+static void run_restore(enum shape shape, struct evbuffer *image)
+{
+    app_start(&app, "test:///?memory=20000&domains=1");
+    vst_domain_destroy(app.domain, NULL);
+    bytes = copy_of(image);
+    begin();
+    if (shape != BY_HAND)
+        end_feed(&end, app.base, stream, bytes, manner_of(shape, in_read));
+    op = vst_domain_restore(app.conn, stream, NULL, outcome_domain(&outcome));
+    if (shape == BY_HAND)
+        push_all();
+    await_end();
+    vst_domain_free(&outcome.domain);
+    check_guest(false);
+    app_stop(&app);
+    evbuffer_free(bytes);
+}
+
+/* Tries everything everywhere with one method; the number of trials that came to pass. */
+static unsigned sweep(enum shape shape, struct evbuffer *image)
+{
+    unsigned hits = 0;
+
+    vst_test_seconds(120);
+    for (int place = 0; place < PLACE_COUNT; place++)
+        for (int deed = 0; deed < DEED_COUNT; deed++)
+            for (unsigned nth = 0;; nth++) {
+                memset(&trial, 0, sizeof(trial));
+                trial.place = (enum place)place;
+                trial.deed = (enum deed)deed;
+                trial.nth = nth;
+                if (image)
+                    run_restore(shape, image);
+                else
+                    run_save(shape);
+                if (!trial.hit)
+                    break;
+                hits++;
+            }
+    return hits;
+}
+
+static struct evbuffer *make_image(void)
+{
+    static const struct manner plain;
+    struct evbuffer *image = evbuffer_new();
+
+    app_start(&app, "test:///?memory=20000");
+    assert_int_equal(app_save(&app, NULL, NULL, image, plain), VST_ERR_OK);
+    app_stop(&app);
+    return image;
+}
+
+static void sweep_save(enum shape shape, unsigned least)
+{
+    unsigned hits = sweep(shape, NULL);
+
+    print_message("# %u trials\n", hits);
+    assert_in_range(hits, least, 100000);
+}
+
+static void sweep_restore(enum shape shape, unsigned least)
+{
+    struct evbuffer *image = make_image();
+    unsigned hits = sweep(shape, image);
+
+    print_message("# %u trials\n", hits);
+    assert_in_range(hits, least, 100000);
+    evbuffer_free(image);
+}
+
+static void save_to_a_callback_survives_every_callback(void **state)
+{
+    (void)state;
+    sweep_save(CALLBACK, 100);
+}
+
+static void save_to_a_callback_that_says_again_survives_every_callback(void **state)
+{
+    (void)state;
+    sweep_save(CALLBACK_AGAIN, 150);
+}
+
+static void save_by_pulling_survives_every_callback(void **state)
+{
+    (void)state;
+    sweep_save(BY_HAND, 100);
+}
+
+static void restore_from_a_callback_survives_every_callback(void **state)
+{
+    (void)state;
+    sweep_restore(CALLBACK, 100);
+}
+
+static void restore_from_a_callback_that_says_again_survives_every_callback(void **state)
+{
+    (void)state;
+    sweep_restore(CALLBACK_AGAIN, 150);
+}
+
+static void restore_by_pushing_survives_every_callback(void **state)
+{
+    (void)state;
+    sweep_restore(BY_HAND, 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST(save_to_a_callback_survives_every_callback),
+        VST_TEST(save_to_a_callback_that_says_again_survives_every_callback),
+        VST_TEST(save_by_pulling_survives_every_callback),
+        VST_TEST(restore_from_a_callback_survives_every_callback),
+        VST_TEST(restore_from_a_callback_that_says_again_survives_every_callback),
+        VST_TEST(restore_by_pushing_survives_every_callback),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
