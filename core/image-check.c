@@ -42,8 +42,10 @@ static void check_free(void *opaque)
 static void failed(void *opaque, const struct vst_error *err)
 {
     struct check *check = opaque;
+    struct vst_error named = *err;
 
-    vst_op_fail(check->op, err);
+    vst_error_where(&named, VST_SIDE_CLIENT, "check");
+    vst_op_fail(check->op, &named);
 }
 
 static void succeed(struct check *check)

@@ -106,6 +106,12 @@ flipped()
     tail -c +$((at + 2)) "$image"
 }
 
+damage_is_placed()
+{
+    flipped 3000000 >"$work/bad"
+    contains "where: client, check" virstream image check "$work/bad"
+}
+
 prolonged()
 {
     cat "$image"
@@ -228,6 +234,7 @@ check link_as_a_target_stays_a_link  follows_links
 check compressed_image_is_smaller_and_restores  compresses
 check image_info_tells_the_guest  image_info_tells
 check flipped_bit_is_exit_9  refused flipped 3000000
+check damage_is_told_with_its_place  damage_is_placed
 check flipped_bit_in_the_header_is_exit_9  refused flipped 50
 check missing_byte_is_exit_9  refused head -c -1 "$image"
 check missing_half_is_exit_9  refused head -c 2000000 "$image"
