@@ -46,7 +46,7 @@ check shapes_2_and_3_wait_for_a_slow_source  continues from_a_slow_pipe restore-
 check shapes_4_and_5_continue_the_count  continues from_a_pipe restore-reader
 check shapes_4_and_5_wait_for_a_slow_source  continues from_a_slow_pipe restore-reader
 check blocking_program_continues_the_count  continues from_a_file restore-wait
-check application_keeps_its_pace_during_a_save  keeps_its_pace
+check application_keeps_its_pace_during_a_save  in_three_tries keeps_its_pace
 check destroys  virstream destroy g1
 check no_process_left  no_process_left
 end_tests

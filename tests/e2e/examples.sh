@@ -64,6 +64,6 @@ for example in restore-push restore-reader; do
 done
 check save_fd_saves  saves
 check save_fd_removes_what_is_not_complete  removes_its_file
-check in_your_loop_keeps_its_pace  keeps_its_pace
+check in_your_loop_keeps_its_pace  in_three_tries keeps_its_pace
 check no_process_left  no_process_left
 end_tests

@@ -111,3 +111,9 @@ refuses()
     printf 'exit status %s\n%s\n' "$status" "$said"
     return 1
 }
+
+# in_three_tries COMMAND...: for what a busy machine may spoil once
+in_three_tries()
+{
+    "$@" || "$@" || "$@"
+}
