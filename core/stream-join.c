@@ -119,8 +119,9 @@ int vst_stream_join(struct vst_stream *from, struct vst_stream *to)
     size_t limit = from->limit < to->limit ? from->limit : to->limit;
     struct vst_channel *ends[2], *relay;
 
-    if (!vst_half_may_set(&from->down) || !vst_half_may_set(&to->up) || from->base != to->base ||
-        vst_channel_pair(from->base, limit, ends, NULL) < 0)
+    /* A stream that waited for its own outcome would wait for ever. */
+    if (from == to || from->base != to->base || !vst_half_may_set(&from->down) ||
+        !vst_half_may_set(&to->up) || vst_channel_pair(from->base, limit, ends, NULL) < 0)
         return -1;
     relay = relay_new(ends[0], to);
     if (!relay) {

@@ -943,6 +943,7 @@ static void joined_stream_carries_and_waits_for_the_far_outcome(void **state)
     t.done = true;
     assert_int_equal(vst_stream_join(t.stream, to), 0);
     assert_int_equal(vst_stream_join(t.stream, to), -1);
+    assert_int_equal(vst_stream_join(to, to), -1);
     claim();
     give_and_end("hello");
     attach_down();
