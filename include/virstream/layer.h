@@ -30,10 +30,10 @@ enum vst_fault_kind {
 
 struct vst_fault {
     enum vst_fault_kind kind;
-    uint64_t offset;
     int number;
     unsigned bit;
     unsigned delay_us;
+    uint64_t offset;
 };
 
 struct vst_layer_spec {

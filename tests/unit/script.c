@@ -34,9 +34,9 @@ struct script {
     struct script_seen seen;
 };
 
-static struct script *script_of(const struct vst_channel *ch)
+static struct script *script_of(struct vst_channel *ch)
 {
-    return (struct script *)(uintptr_t)ch;
+    return (struct script *)ch;
 }
 
 static void append(struct part *part, enum vst_io io, const void *bytes, size_t n)
@@ -271,5 +271,5 @@ void script_finish(struct vst_channel *ch, enum vst_io io)
 
 const struct script_seen *script_seen(const struct vst_channel *ch)
 {
-    return &script_of(ch)->seen;
+    return &((const struct script *)ch)->seen;
 }
