@@ -4,11 +4,13 @@
  */
 #include "buffer.h"
 
+#include <stdlib.h>
+
 /*
  * Below this a copy is cheaper than a block that changes hands, and it keeps memory in proportion:
  * a block takes a kilobyte, so a flood of one-byte pieces would take a thousand times its size.
  */
-enum { SHORT = 1024, PIECES = 16 };
+enum { SHORT = 1024, PIECES = 16, LARGE = 4 * 1024 * 1024 };
 
 int vst_buffer_move(struct evbuffer *from, struct evbuffer *into, size_t n)
 {
@@ -26,6 +28,27 @@ int vst_buffer_move(struct evbuffer *from, struct evbuffer *into, size_t n)
     if (evbuffer_remove_buffer(from, into, n) < 0 || evbuffer_get_length(into) - before != n)
         return -1;
     return 0;
+}
+
+void vst_buffer_prepare(void)
+{
+    /* Volatile, or the compiler sees that nothing is done with it. See M_MMAP_THRESHOLD in
+     * mallopt(3): the threshold, and that of giving back, follow what is freed. */
+    void *volatile block = malloc(LARGE);
+
+    free(block);
+}
+
+size_t vst_buffer_whole(struct evbuffer *buf, size_t max)
+{
+    struct evbuffer_iovec piece[PIECES];
+    size_t all = vst_least(evbuffer_get_length(buf), max);
+    int count = evbuffer_peek(buf, (ev_ssize_t)all, NULL, piece, PIECES);
+    size_t whole = 0;
+
+    for (int i = 0; i < count && i < PIECES && piece[i].iov_len <= all - whole; i++)
+        whole += piece[i].iov_len;
+    return whole ? whole : all;
 }
 
 void vst_buffer_walk(struct evbuffer *buf, size_t offset, size_t n,

@@ -21,6 +21,20 @@ static inline size_t vst_least(size_t a, size_t b)
  */
 int vst_buffer_move(struct evbuffer *from, struct evbuffer *into, size_t n);
 
+/*
+ * To be called before many large blocks come and go. glibc gives memory at the end of the heap back
+ * to the kernel as soon as 128 KiB of it are free, and takes fresh pages for the next block: that
+ * costs more than all else that happens to the bytes. It learns better when it sees a block of a
+ * few megabytes freed. Costs a few microseconds and no memory.
+ */
+void vst_buffer_prepare(void);
+
+/*
+ * How much of the first `max` bytes vst_buffer_move() can move without a copy; if nothing, all of
+ * them. At least 1 unless the buffer is empty. For whoever may move less than it could.
+ */
+size_t vst_buffer_whole(struct evbuffer *buf, size_t max);
+
 /* Calls `fn` with each piece of the `n` bytes that begin at `offset`; the buffer has them. */
 void vst_buffer_walk(struct evbuffer *buf, size_t offset, size_t n,
                      void (*fn)(void *opaque, const void *bytes, size_t n), void *opaque);

@@ -102,18 +102,22 @@ static bool step(struct layer *layer, struct way *way)
 
 /* ---- reading ---- */
 
-/* Takes from below what there is, up to the limit. OK: enough to go on with. */
+/*
+ * Takes from below what there is, up to the limit, in reads of half of it: then what a layer below
+ * has in blocks of that size passes whole, also after a head of a few bytes. OK: enough to go on
+ * with.
+ */
 static enum vst_io fill(struct layer *layer)
 {
     struct way *way = &layer->reading;
     enum vst_io io = VST_IO_OK;
+    size_t half = layer->limit / 2;
     size_t n;
 
     if (way->state != WAY_OPEN)
         return VST_IO_OK;
-    while (io == VST_IO_OK && evbuffer_get_length(way->in) < layer->limit)
-        io = vst_channel_read(layer->base.lower, way->in,
-                              layer->limit - evbuffer_get_length(way->in), &n);
+    while (io == VST_IO_OK && evbuffer_get_length(way->in) <= half)
+        io = vst_channel_read(layer->base.lower, way->in, half ? half : 1, &n);
     if (io == VST_IO_EOF)
         enter(way, WAY_LAST);
     return io == VST_IO_EOF ? VST_IO_OK : io;
@@ -122,7 +126,7 @@ static enum vst_io fill(struct layer *layer)
 static enum vst_io hand_out(struct layer *layer, struct evbuffer *into, size_t max, size_t *ret_n)
 {
     struct way *way = &layer->reading;
-    size_t n = vst_least(evbuffer_get_length(way->out), max);
+    size_t n = vst_buffer_whole(way->out, max);
 
     if (vst_buffer_move(way->out, into, n) < 0)
         return out_of_memory(layer, way);
@@ -229,7 +233,7 @@ static enum vst_io codec_write(struct vst_channel *ch, struct evbuffer *from, si
     held = evbuffer_get_length(way->in);
     if (held >= layer->limit)
         return VST_IO_AGAIN;
-    n = vst_least(vst_least(evbuffer_get_length(from), max), layer->limit - held);
+    n = vst_buffer_whole(from, vst_least(max, layer->limit - held));
     if (vst_buffer_move(from, way->in, n) < 0)
         return out_of_memory(layer, way);
     if (push(layer) == VST_IO_FAIL)

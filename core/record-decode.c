@@ -207,12 +207,10 @@ static int on_payload(struct decoder *decoder, struct evbuffer *in, struct evbuf
 
 static int on_giving(struct decoder *decoder, struct evbuffer *in, struct evbuffer *out, size_t max)
 {
-    size_t n = evbuffer_get_length(decoder->payload);
-
     (void)in;
-    if (vst_buffer_move(decoder->payload, out, vst_least(n, max)) < 0)
+    if (vst_buffer_move(decoder->payload, out, vst_buffer_whole(decoder->payload, max)) < 0)
         return vst_error_no_memory(&decoder->failed);
-    if (n <= max)
+    if (!evbuffer_get_length(decoder->payload))
         enter(decoder, DECODE_HEAD);
     return 1;
 }
