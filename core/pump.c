@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "buffer.h"
 #include "fsm.h"
 #include "turn.h"
 
@@ -216,6 +217,7 @@ struct vst_pump *vst_pump_new(struct event_base *base, size_t limit,
     pump->limit = limit;
     pump->done = done;
     pump->opaque = opaque;
+    vst_buffer_prepare();
     vst_turn_init(&pump->turn, base, turn, pump);
     return pump;
 }
