@@ -225,6 +225,16 @@ int vst_name_check(const char *name, struct vst_error *ret_err)
     return complaint ? vst_error_set(ret_err, VST_ERR_INVALID, "name: %s", complaint) : 0;
 }
 
+struct vst_definition *vst_definition_copy(const struct vst_definition *def,
+                                           struct vst_error *ret_err)
+{
+    struct json_object *json = vst_definition_encode(def, ret_err);
+    struct vst_definition *copy = json ? vst_definition_decode(json, ret_err) : NULL;
+
+    json_object_put(json);
+    return copy;
+}
+
 int vst_definition_rename(struct vst_definition *def, const char *name, struct vst_error *ret_err)
 {
     char *copy, *uuid = NULL;

@@ -79,6 +79,10 @@ char *vst_definition_to_json(const struct vst_definition *def, struct vst_error 
 struct json_object *vst_definition_encode(const struct vst_definition *def,
                                           struct vst_error *ret_err);
 
+/* Another one like it. */
+struct vst_definition *vst_definition_copy(const struct vst_definition *def,
+                                           struct vst_error *ret_err);
+
 /* Gives it another name, checked, and another UUID: it is another guest then. */
 int vst_definition_rename(struct vst_definition *def, const char *name, struct vst_error *ret_err);
 

@@ -10,10 +10,10 @@
 
 #include "core/fsm.h"
 
-#define CONTROL_STATES(X)                                             \
-    X(CONTROL_WAITING, "the guest", "its monitor is being connected") \
-    X(CONTROL_TELLING, "the reply", "QEMU has been told")             \
-    X(CONTROL_ENDING, "the end of QEMU", "it shuts down, or quits")   \
+#define CONTROL_STATES(X)                                                      \
+    X(CONTROL_WAITING, "the guest", "its monitor is being connected")          \
+    X(CONTROL_TELLING, "the reply", "QEMU has been told")                      \
+    X(CONTROL_ENDING, "the end of QEMU", "it shuts down, quits, or is killed") \
     X(CONTROL_OVER, "nothing", "the operation has been completed")
 VST_FSM(control, CONTROL_STATES)
 
@@ -64,7 +64,10 @@ static void gone(void *opaque, const struct vst_error *err)
 {
     struct control *control = opaque;
 
-    over(control, control->state == CONTROL_ENDING ? NULL : err);
+    if (control->state == CONTROL_ENDING && vst_guest_expects_exit(control->guest))
+        over(control, NULL);
+    else
+        over(control, err);
 }
 
 static void replied(void *opaque, struct json_object *value, const struct vst_error *err)
@@ -72,7 +75,7 @@ static void replied(void *opaque, struct json_object *value, const struct vst_er
     struct control *control = opaque;
 
     (void)value;
-    if (control->state == CONTROL_ENDING)
+    if (control->state == CONTROL_ENDING && (!err || control->what == VST_DESTROY))
         return; /* its end is what counts, and a monitor may close before it has answered */
     over(control, err);
 }
@@ -80,22 +83,22 @@ static void replied(void *opaque, struct json_object *value, const struct vst_er
 static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
 {
     struct control *control = opaque;
+    struct vst_guest *guest = vst_guest_find(control->qemu, control->name);
 
     (void)fd, (void)what;
-    vst_guest_kill(control->guest);
+    enter(control, CONTROL_ENDING);
+    if (guest)
+        vst_guest_kill(guest); /* deaf since it was asked to quit, or since before that */
 }
 
 static void tell(struct control *control)
 {
-    static const struct timeval patience = {QUIT_SECONDS, 0};
     bool ends = control->what == VST_SHUTDOWN || control->what == VST_DESTROY;
     struct vst_error err = {0};
 
     enter(control, ends ? CONTROL_ENDING : CONTROL_TELLING);
-    if (ends)
-        vst_guest_expect_exit(control->guest);
     if (control->what == VST_DESTROY)
-        event_add(&control->patience, &patience);
+        vst_guest_expect_exit(control->guest);
     if (vst_qmp_execute(vst_guest_qmp(control->guest), commands[control->what],
                         (struct vst_qmp_reply){replied, control}, &err, NULL) == 0)
         return;
@@ -126,7 +129,7 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
         return;
     }
     if (wait_err) {
-        over(control, wait_err);
+        over(control, control->state == CONTROL_ENDING ? NULL : wait_err);
         return;
     }
     if (control->what != VST_DESTROY && vst_guest_check_idle(guest, &err) < 0) {
@@ -146,6 +149,7 @@ static void cancelled(void *opaque, const struct vst_error *why)
 void vst_qemu_control(struct vst_conn *conn, const char *name, enum vst_control what,
                       struct vst_op *op)
 {
+    static const struct timeval patience = {QUIT_SECONDS, 0};
     struct control *control = calloc(1, sizeof(*control));
     struct vst_error err = {0};
 
@@ -163,5 +167,7 @@ void vst_qemu_control(struct vst_conn *conn, const char *name, enum vst_control 
     event_assign(&control->patience, conn->base, -1, 0, out_of_patience, control);
     control->watch = (struct vst_guest_watch){.gone = gone, .opaque = control};
     control->wait = (struct vst_guest_wait){.fn = guest_ready, .opaque = control};
+    if (what == VST_DESTROY)
+        event_add(&control->patience, &patience);
     vst_guest_get(conn->impl, name, &control->wait);
 }

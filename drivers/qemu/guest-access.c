@@ -72,6 +72,11 @@ bool vst_guest_is_running(const struct vst_guest *guest)
     return guest->running;
 }
 
+bool vst_guest_expects_exit(const struct vst_guest *guest)
+{
+    return guest->fate != FATE_STAY;
+}
+
 static enum vst_domain_state domain_state(const struct vst_guest *guest)
 {
     if (guest->fate == FATE_REMOVE || guest->state != GUEST_READY)

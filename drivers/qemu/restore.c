@@ -327,16 +327,6 @@ static void checked(void *opaque, const struct vst_probe *probe, const struct vs
         spawn(restore);
 }
 
-static struct vst_definition *copy_definition(const struct vst_definition *from,
-                                              struct vst_error *ret_err)
-{
-    struct json_object *json = vst_definition_encode(from, ret_err);
-    struct vst_definition *def = json ? vst_definition_decode(json, ret_err) : NULL;
-
-    json_object_put(json);
-    return def;
-}
-
 static struct vst_definition *definition_of(const struct restore *restore,
                                             const struct vst_image_header *header,
                                             struct vst_error *ret_err)
@@ -349,7 +339,7 @@ static struct vst_definition *definition_of(const struct restore *restore,
                       "the image is of a guest of the %s driver, not of QEMU", header->driver);
         return NULL;
     }
-    def = copy_definition(header->definition, ret_err);
+    def = vst_definition_copy(header->definition, ret_err);
     machine = def && header->machine ? strdup(header->machine) : NULL;
     if (machine) {
         /* "pc" means another machine in another version of QEMU. */

@@ -5,7 +5,6 @@
  */
 #include "guest-private.h"
 
-#include <json-c/json.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,15 +136,6 @@ static void files_opened(struct vst_job *job)
     vst_guest_end(guest, &err);
 }
 
-static struct vst_definition *copy_of(const struct vst_definition *def, struct vst_error *ret_err)
-{
-    struct json_object *json = vst_definition_encode(def, ret_err);
-    struct vst_definition *copy = json ? vst_definition_decode(json, ret_err) : NULL;
-
-    json_object_put(json);
-    return copy;
-}
-
 static int open_files(struct vst_guest *guest, struct vst_error *ret_err)
 {
     struct guest_files *files = calloc(1, sizeof(*files));
@@ -155,7 +145,7 @@ static int open_files(struct vst_guest *guest, struct vst_error *ret_err)
     files->job =
         (struct vst_job){.work = files_open, .done = files_opened, .dispose = files_dispose};
     files->guest = guest;
-    files->def = copy_of(guest->def, ret_err);
+    files->def = vst_definition_copy(guest->def, ret_err);
     files->worker = files->def ? vst_worker_get(guest->qemu->conn->base, ret_err) : NULL;
     if (!files->worker) {
         files_dispose(&files->job);

@@ -79,6 +79,14 @@ name_is_free_after_a_crash()
         virstream destroy -q g4
 }
 
+# Its QEMU is alive, but answers nothing.
+deaf_is_destroyed()
+{
+    start g4 || return
+    kill -STOP "$(virstream info g4 | sed -n 's/^pid: *//p')" && virstream destroy -q g4 &&
+        exits 5 virstream info g4
+}
+
 last_words()
 {
     define g5 && sed -i 's/"append": "mode=P"/"append": "mode=P", "args": ["-device", "nonsense"]/' \
@@ -132,6 +140,7 @@ check guest_shuts_down_when_asked  shuts_down
 check guest_that_powers_off_is_gone  ends_by_itself
 check killed_qemu_is_shown_and_cleaned_up  killed_is_told
 check name_of_a_crashed_guest_is_free  name_is_free_after_a_crash
+check deaf_qemu_is_destroyed  deaf_is_destroyed
 check refused_start_has_qemus_words_and_leaves_nothing  last_words
 check missing_disk_is_named_and_leaves_nothing  missing_disk
 if [ "$(id -u)" = 0 ]; then
