@@ -289,18 +289,13 @@ static int adopt_process(struct vst_guest *guest, struct vst_error *ret_err)
     return guest->process ? 0 : -1;
 }
 
-/* Its QEMU is gone, or it never came to be: what that means for the place. */
-static void judge_remains(struct vst_guest *guest, const char *name, struct vst_error *err)
+/* That its process is not found does not mean that there is no such domain. */
+static void tell_crash(const char *name, struct vst_error *err)
 {
     char words[sizeof(err->text)];
 
     if (err->code != VST_ERR_NOT_FOUND)
         return;
-    if (guest->left.kind[0] && strcmp(guest->left.kind, "save") != 0) {
-        /* It ended as it should; or whoever made it died before it was whole. */
-        vst_place_remove(&guest->place);
-        return;
-    }
     memcpy(words, err->text, sizeof(words));
     *err = (struct vst_error){0};
     vst_error_set(err, VST_ERR_STATE, "domain %s has ended by itself: %s", name, words);
@@ -315,7 +310,7 @@ static int adopt(struct vst_guest *guest, const char *name, struct vst_error *re
     if (!guest->def || vst_place_get_job(guest->place, &guest->left, ret_err) < 0)
         return -1;
     if (adopt_process(guest, ret_err) < 0) {
-        judge_remains(guest, name, ret_err);
+        tell_crash(name, ret_err);
         return -1;
     }
     return vst_guest_connect(guest, ret_err);

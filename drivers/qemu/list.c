@@ -59,7 +59,7 @@ static void describe(const struct vst_glance *glance, const struct vst_error *er
         .since = glance->since,
         .busy_pid = glance->holder,
     };
-    if (glance->job.kind[0] && strcmp(glance->job.kind, "save") != 0)
+    if (vst_place_job_makes(&glance->job))
         ret_info->state = VST_DOMAIN_STARTING;
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", def->name);
     snprintf(ret_info->uuid, sizeof(ret_info->uuid), "%s", def->uuid);

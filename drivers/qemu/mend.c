@@ -2,12 +2,11 @@
 /*
  * Between a monitor that has greeted and a guest that is ready: does it run, and did whoever had
  * hold of it last die in the middle of a save? Then QEMU is made to end that, and the guest runs on
- * if it ran before. A guest whose start or restore was never finished is nobody's, and is ended.
+ * if it ran before.
  */
 #include "guest-private.h"
 
 #include <json-c/json.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,19 +85,6 @@ void vst_guest_mend_again(struct vst_guest *guest)
         failed(guest, &err);
 }
 
-static void remove_unfinished(struct vst_guest *guest)
-{
-    struct vst_error why = {0};
-
-    vst_error_set(&why, VST_ERR_NOT_FOUND,
-                  "no domain %s: the process that made it died before it was whole, and what was "
-                  "left has been removed",
-                  guest->def->name);
-    guest->fate = FATE_REMOVE;
-    vst_process_kill(guest->process, SIGKILL, NULL);
-    vst_guest_end(guest, &why);
-}
-
 static void told_status(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_guest *guest = opaque;
@@ -114,11 +100,9 @@ static void told_status(void *opaque, struct json_object *value, const struct vs
         vst_guest_expect_exit(guest); /* it is shutting down */
     if (!guest->left.kind[0] || guest->fate == FATE_END) {
         vst_guest_become_ready(guest);
-    } else if (strcmp(guest->left.kind, "save") == 0) {
+    } else {
         vst_guest_enter(guest, GUEST_MENDING);
         vst_guest_mend_again(guest);
-    } else {
-        remove_unfinished(guest);
     }
 }
 

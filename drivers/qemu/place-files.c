@@ -212,6 +212,11 @@ int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
     return 0;
 }
 
+bool vst_place_job_makes(const struct vst_place_job *job)
+{
+    return job->kind[0] && strcmp(job->kind, "save") != 0;
+}
+
 void vst_place_clear_job(struct vst_place *place)
 {
     unlinkat(place->fd, "job", 0);
@@ -230,9 +235,21 @@ static void read_last_words(int fd, char *ret_text, size_t room)
     close(log_fd);
 }
 
-bool vst_root_has(struct vst_root *root, const char *name)
+/* Somebody has hold of it; or nobody has, and it runs and is more than what a dead maker left. */
+static bool is_guest(int fd)
 {
     struct vst_process_id id;
+    struct vst_place_job job;
+
+    if (vst_place_holder(fd))
+        return true;
+    if (read_job(fd, &job, NULL) == 0 && vst_place_job_makes(&job))
+        return false;
+    return read_id(fd, &id, NULL, NULL) == 0 && vst_process_id_exists(&id);
+}
+
+bool vst_root_has(struct vst_root *root, const char *name)
+{
     bool has;
     int fd;
 
@@ -241,7 +258,7 @@ bool vst_root_has(struct vst_root *root, const char *name)
     fd = openat(root->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return false;
-    has = vst_place_holder(fd) || (read_id(fd, &id, NULL, NULL) == 0 && vst_process_id_exists(&id));
+    has = is_guest(fd);
     close(fd);
     return has;
 }

@@ -192,6 +192,24 @@ static int check_still_there(const struct vst_place *place, struct vst_error *re
     return vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s", place->name);
 }
 
+/* What was to be a guest, and has lost whoever was making it. */
+static int take_unfinished_away(struct vst_place **place, struct vst_error *ret_err)
+{
+    struct vst_process_id id;
+    struct vst_place_job job;
+
+    if (vst_place_get_job(*place, &job, NULL) < 0 || !vst_place_job_makes(&job))
+        return 0;
+    if (vst_place_read_id(*place, &id, NULL) == 0)
+        vst_process_id_kill(&id);
+    vst_error_set(ret_err, VST_ERR_NOT_FOUND,
+                  "no domain %s: whoever made it died before it was whole, and what was left has "
+                  "been removed",
+                  (*place)->name);
+    vst_place_remove(place);
+    return -1;
+}
+
 int vst_place_open(struct vst_root *root, const char *name, struct vst_place **ret_place,
                    struct vst_error *ret_err)
 {
@@ -202,7 +220,8 @@ int vst_place_open(struct vst_root *root, const char *name, struct vst_place **r
     place = new_place(root, name, name, ret_err);
     if (!place)
         return -1;
-    if (take_lock(place, 0, ret_err) < 0 || check_still_there(place, ret_err) < 0) {
+    if (take_lock(place, 0, ret_err) < 0 || check_still_there(place, ret_err) < 0 ||
+        take_unfinished_away(&place, ret_err) < 0) {
         vst_place_close(&place);
         return -1;
     }
@@ -290,7 +309,8 @@ int vst_place_create(struct vst_root *root, const struct vst_definition *def,
         return -1;
     }
     if (take_lock(place, O_CREAT | O_EXCL, ret_err) < 0 ||
-        write_definition(place, def, ret_err) < 0 || name_it(place, ret_err) < 0) {
+        write_definition(place, def, ret_err) < 0 ||
+        vst_place_set_job(place, "start", false, ret_err) < 0 || name_it(place, ret_err) < 0) {
         vst_place_remove(&place);
         return -1;
     }

@@ -38,12 +38,16 @@ char **vst_root_list(struct vst_root *root, struct vst_error *ret_err);
 /* ---- a place ---- */
 
 /*
- * A new one for `def`, locked. What is left of a guest that has ended is replaced. EXISTS; BUSY,
- * with the holder's pid and program in the text.
+ * A new one for `def`, locked, with "start" for its job: it is not a guest before that is cleared.
+ * What is left of a guest that has ended is replaced. EXISTS; BUSY, with the holder's pid and
+ * program in the text.
  */
 int vst_place_create(struct vst_root *root, const struct vst_definition *def,
                      struct vst_place **ret_place, struct vst_error *ret_err);
-/* An existing one, locked. NOT_FOUND, BUSY. */
+/*
+ * An existing one, locked. NOT_FOUND, BUSY. One that whoever made it did not live to finish is
+ * nobody's: it is removed here, QEMU is ended, and it is NOT_FOUND.
+ */
 int vst_place_open(struct vst_root *root, const char *name, struct vst_place **ret_place,
                    struct vst_error *ret_err);
 /* Lets go; the guest goes on. Sets *place to NULL. Accepts NULL, as does the next. */
@@ -77,6 +81,8 @@ int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
 int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
                       struct vst_error *ret_err);
 void vst_place_clear_job(struct vst_place *place);
+/* A start or a restore: what is in the place is not a guest yet. */
+bool vst_place_job_makes(const struct vst_place_job *job);
 
 /* ---- looking without the lock ---- */
 

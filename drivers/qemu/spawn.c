@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -153,6 +154,18 @@ bool vst_process_id_exists(const struct vst_process_id *id)
     read_boot(boot);
     return strcmp(boot, id->boot) == 0 && read_stat(id->pid, &state, &start) == 0 &&
            start == id->start && state != 'Z' && state != 'X';
+}
+
+/* The descriptor comes first: from then on the number stands for one process, and we look which. */
+void vst_process_id_kill(const struct vst_process_id *id)
+{
+    int pidfd = pidfd_open(id->pid, 0);
+
+    if (pidfd < 0)
+        return;
+    if (vst_process_id_exists(id))
+        pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+    close(pidfd);
 }
 
 /* ---- users and programs ---- */

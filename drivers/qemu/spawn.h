@@ -32,6 +32,8 @@ struct vst_process_id {
 int vst_process_id_read(int fd, struct vst_process_id *ret_id, struct vst_error *ret_err);
 /* Whether that very process exists; a zombie does not. */
 bool vst_process_id_exists(const struct vst_process_id *id);
+/* kill -9 of that very process, and of no other. Having ended already is no error. */
+void vst_process_id_kill(const struct vst_process_id *id);
 
 /* Somebody else to be. */
 struct vst_user {

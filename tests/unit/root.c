@@ -63,6 +63,7 @@ static int end(void **state)
     return result;
 }
 
+/* The place of a guest that is whole. */
 static struct vst_place *create(struct here *here)
 {
     struct vst_place *place = NULL;
@@ -71,6 +72,7 @@ static struct vst_place *create(struct here *here)
     if (vst_place_create(here->root, here->def, &place, &err) < 0)
         print_error("%s\n", err.text);
     assert_non_null(place);
+    vst_place_clear_job(place);
     return place;
 }
 
@@ -387,6 +389,60 @@ static void a_guest_that_runs_is_not_replaced(void **state)
     assert_string_equal(err.text, "there is a domain g1 already");
 }
 
+/* A place that was never finished, with a process in it. */
+static struct vst_process_id make_half(struct here *here)
+{
+    struct vst_place *place = create(here);
+    struct vst_process_id id = start_in(place);
+
+    assert_int_equal(vst_place_set_job(place, "restore", false, NULL), 0);
+    vst_place_close(&place);
+    assert_true(vst_process_id_exists(&id));
+    assert_true(glance(here).exists);
+    return id;
+}
+
+static void expect_killed(const struct vst_process_id *id)
+{
+    int status;
+
+    assert_int_equal(waitpid(id->pid, &status, 0), id->pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void what_was_never_finished_is_removed_by_whoever_opens_it(void **state)
+{
+    struct here *here = *state;
+    struct vst_process_id id = make_half(here);
+
+    assert_false(vst_root_has(here->root, "g1"));
+    expect_open(here, "g1", VST_ERR_NOT_FOUND, "died before it was whole");
+    expect_killed(&id);
+    expect_open(here, "g1", VST_ERR_NOT_FOUND, "no domain g1");
+}
+
+static void what_was_never_finished_makes_way_for_a_new_one(void **state)
+{
+    struct here *here = *state;
+    struct vst_process_id id = make_half(here);
+    struct vst_place *place = create(here);
+
+    expect_killed(&id);
+    vst_place_remove(&place);
+}
+
+static void a_new_place_is_not_finished(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place;
+
+    assert_int_equal(vst_place_create(here->root, here->def, &place, NULL), 0);
+    assert_true(vst_root_has(here->root, "g1"));
+    vst_place_close(&place);
+    assert_false(vst_root_has(here->root, "g1"));
+    expect_open(here, "g1", VST_ERR_NOT_FOUND, "died before it was whole");
+}
+
 static void what_is_left_of_a_guest_is_replaced(void **state)
 {
     struct here *here = *state;
@@ -629,6 +685,9 @@ int main(void)
         TEST(names_from_outside_are_checked),
         TEST(what_was_defined_comes_back),
         TEST(a_guest_that_runs_is_not_replaced),
+        TEST(what_was_never_finished_is_removed_by_whoever_opens_it),
+        TEST(what_was_never_finished_makes_way_for_a_new_one),
+        TEST(a_new_place_is_not_finished),
         TEST(what_is_left_of_a_guest_is_replaced),
         TEST(only_known_files_are_removed),
         TEST(half_places_are_scrapped_when_they_are_old),
