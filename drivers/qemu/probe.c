@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 
 #include "core/fsm.h"
 #include "migration.h"
@@ -29,6 +28,7 @@ struct vst_probe {
     enum probe_state state;
     struct vst_process *process;
     struct vst_qmp *qmp;
+    int leash; /* while it is open the process waits for a migration; else it ends */
     char version[32];
     struct json_object *machines; /* as QEMU listed them */
     struct vst_error error;
@@ -66,6 +66,7 @@ static void tell(evutil_socket_t fd, short what, void *opaque)
 static void stop_qemu(struct vst_probe *probe)
 {
     vst_qmp_free(&probe->qmp);
+    vst_close(&probe->leash);
     if (probe->process)
         vst_process_kill(probe->process, SIGKILL, NULL);
     vst_process_free(&probe->process);
@@ -119,8 +120,9 @@ static void gone(void *opaque, const struct vst_error *err)
     finish(opaque, err);
 }
 
-/* QEMU's words and its identity go into memory: nobody adopts a probe. */
-static int spawn(struct vst_probe *probe, int monitor, struct vst_error *ret_err)
+/* QEMU's words and its identity go into memory: nobody adopts a probe. If we are killed it ends,
+ * as an incoming migration does that breaks off before its first byte. */
+static int spawn(struct vst_probe *probe, const int fds[2], struct vst_error *ret_err)
 {
     static const char *const words[] = {
         "qemu-probe",
@@ -137,14 +139,16 @@ static int spawn(struct vst_probe *probe, int monitor, struct vst_error *ret_err
         "socket,id=monitor,fd=3",
         "-mon",
         "chardev=monitor,mode=control",
+        "-incoming",
+        "fd:4",
         NULL,
     };
     struct vst_process_cb cb = {gone, probe};
     struct vst_spawn how = {
         .program = probe->qemu->program,
         .words = (char **)words,
-        .fds = &monitor,
-        .fd_count = 1,
+        .fds = fds,
+        .fd_count = 2,
         .log_fd = memfd_create("probe-log", MFD_CLOEXEC),
         .id_fd = memfd_create("probe-id", MFD_CLOEXEC),
         .user = probe->qemu->user,
@@ -162,17 +166,18 @@ static int spawn(struct vst_probe *probe, int monitor, struct vst_error *ret_err
 static int start_qemu(struct vst_probe *probe, struct vst_error *ret_err)
 {
     static const struct vst_qmp_cb cb = {.ready = ready, .closed = closed};
-    int ends[2], status;
+    int ours = -1, theirs[2] = {-1, -1}, status = -1;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
-        return vst_error_system(ret_err, errno, "a socket pair for QEMU");
-    status = spawn(probe, ends[1], ret_err);
-    vst_close(&ends[1]);
+    if (vst_migration_sockets(&ours, &theirs[0], ret_err) == 0 &&
+        vst_migration_sockets(&probe->leash, &theirs[1], ret_err) == 0)
+        status = spawn(probe, theirs, ret_err);
+    vst_close(&theirs[0]);
+    vst_close(&theirs[1]);
     if (status == 0) {
-        probe->qmp = vst_qmp_new(probe->qemu->conn->base, &ends[0], &cb, probe, ret_err);
+        probe->qmp = vst_qmp_new(probe->qemu->conn->base, &ours, &cb, probe, ret_err);
         status = probe->qmp ? 0 : -1;
     }
-    vst_close(&ends[0]);
+    vst_close(&ours);
     return status;
 }
 
@@ -183,6 +188,7 @@ static struct vst_probe *probe_new(struct vst_qemu *qemu)
     if (!probe)
         return NULL;
     probe->qemu = qemu;
+    probe->leash = -1;
     probe->state = PROBE_FAILED; /* until it asks */
     vst_turn_init(&probe->turn, qemu->conn->base, tell, probe);
     return probe;
