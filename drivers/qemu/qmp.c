@@ -167,6 +167,8 @@ static int take_greeting(struct vst_qmp *qmp, const struct vst_qmp_message *mess
     static const char *const parts[] = {"major", "minor", "micro"};
     int numbers[3];
 
+    if (qmp->state == QMP_NEGOTIATING)
+        return 0; /* QEMU may see a client that comes early come twice */
     if (qmp->state != QMP_GREETING)
         return vst_error_set(ret_err, VST_ERR_PROTOCOL, "a second greeting");
     for (size_t i = 0; i < 3; i++) {

@@ -21,10 +21,10 @@
  *    while QEMU has not greeted yet. One whose deadline passes before its first byte has left
  *    never leaves. At most VST_QMP_PENDING_MAX are unanswered at a time.
  *  - Replies come in the order of the commands (out-of-band execution is not enabled). A reply to
- *    anything but the oldest command on its way, a second greeting, a line that is not QMP, and an
- *    error that belongs to no command end the conversation with PROTOCOL. But what comes before
- *    the greeting, and replies to others' commands before that to qmp_capabilities, are dropped:
- *    QEMU gives a new client what it still had for one that died.
+ *    anything but the oldest command on its way, a greeting once it is ready, a line that is not
+ *    QMP, and an error that belongs to no command end the conversation with PROTOCOL. But what
+ *    comes before the greeting, and replies to others' commands before that to qmp_capabilities,
+ *    are dropped: QEMU gives a new client what it still had for one that died.
  *  - Events are given on as they come, in order with the replies; they may come before ready().
  *  - When the monitor is gone, first every pending command completes (LOST), then closed() comes,
  *    exactly once, and nothing after it. Its error is DRIVER when QEMU closed, whether it quit,

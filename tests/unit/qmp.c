@@ -31,6 +31,19 @@ static void greeting_and_capabilities_make_it_ready(void **state)
     vst_talk_end(&talk);
 }
 
+/* Seen of QEMU when the client was there before the monitor. */
+static void a_greeting_that_comes_twice_is_one(void **state)
+{
+    struct vst_talk talk;
+
+    (void)state;
+    vst_talk_begin(&talk, VST_FAKE_GREETING VST_FAKE_GREETING);
+    vst_talk_ask(&talk, "stop");
+    vst_talk_until(&talk, "stop={}");
+    assert_string_equal(talk.log, "ready(7.2.22) stop={}");
+    vst_talk_end(&talk);
+}
+
 static void commands_wait_for_the_negotiation(void **state)
 {
     struct vst_talk talk;
@@ -462,6 +475,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST(greeting_and_capabilities_make_it_ready),
+        VST_TEST(a_greeting_that_comes_twice_is_one),
         VST_TEST(commands_wait_for_the_negotiation),
         VST_TEST(nothing_else_is_sent_before_the_negotiation_is_over),
         VST_TEST(a_reply_brings_its_value),
