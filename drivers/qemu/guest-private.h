@@ -14,8 +14,8 @@
     X(GUEST_FILES, "the worker", "new: its disks and its log are being opened")          \
     X(GUEST_GREETING, "the monitor", "QEMU is there and its monitor is being connected") \
     X(GUEST_ASKING, "reply to query-status", "does it run?")                             \
-    X(GUEST_MENDING, "QEMU's migration to end", "adopted: a manager died during a save") \
-    X(GUEST_RESUMING, "reply to cont", "adopted: it ran before that save")               \
+    X(GUEST_MENDING, "QEMU's migration to end", "a save is over that left the guest")    \
+    X(GUEST_RESUMING, "reply to cont", "it ran before that save")                        \
     X(GUEST_READY, "methods, events", "as it should be")                                 \
     X(GUEST_GONE, "nobody", "QEMU has ended, or we have let go")
 VST_FSM(guest, GUEST_STATES)
@@ -44,7 +44,7 @@ struct vst_guest {
     char version[32];
     char reason[256];
     int64_t since;
-    struct vst_place_job left; /* what a dead manager left undone */
+    struct vst_place_job left; /* what is to be mended; `kind` if it was found in the place */
     unsigned polls;            /* in GUEST_MENDING */
     struct vst_error lost;     /* why the monitor is gone */
     struct vst_guest_job job;

@@ -200,7 +200,7 @@ static void monitor_event(void *opaque, const char *name, struct json_object *da
 
     (void)seconds;
     guest->held++;
-    if (guest->state == GUEST_READY)
+    if (guest->state >= GUEST_MENDING && guest->state <= GUEST_READY)
         note_event(guest, name);
     if (guest->state == GUEST_READY && guest->job.event)
         guest->job.event(guest->job.opaque, name, data);

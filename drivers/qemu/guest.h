@@ -86,6 +86,14 @@ int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job
 /* Also forgets the job in the place: the guest is in order. */
 void vst_guest_end_job(struct vst_guest *guest);
 
+/*
+ * For a job that ends, well or not, and leaves the guest where it is: whatever migrates is
+ * cancelled, and the guest runs if it `ran` before the job. `wait->fn` is called as by
+ * vst_guest_get(). What cannot be mended is let go of, to be mended by whoever gets hold of it
+ * next.
+ */
+void vst_guest_mend(struct vst_guest *guest, bool ran, struct vst_guest_wait *wait);
+
 /* ---- what methods may do ---- */
 
 struct vst_qmp *vst_guest_qmp(struct vst_guest *guest);

@@ -2,7 +2,7 @@
 /*
  * Between a monitor that has greeted and a guest that is ready: does it run, and did whoever had
  * hold of it last die in the middle of a save? Then QEMU is made to end that, and the guest runs on
- * if it ran before.
+ * if it ran before. A save that fails leaves its guest here, too: there is one way back.
  */
 #include "guest-private.h"
 
@@ -20,15 +20,17 @@ static void failed(struct vst_guest *guest, const struct vst_error *err)
 
     if (err->code == VST_ERR_LOST)
         return; /* the end of the process comes, and says more */
-    vst_error_prefix(&why, "qemu %s cannot be adopted", guest->def->name);
+    vst_error_prefix(&why, "qemu %s cannot be talked to", guest->def->name);
     vst_guest_end(guest, &why);
 }
 
 static void mended(struct vst_guest *guest)
 {
     vst_place_clear_job(guest->place);
-    snprintf(guest->reason, sizeof(guest->reason), "the process that was saving it died; %s",
-             guest->running ? "it was resumed" : "it was paused before, too");
+    if (guest->left.kind[0])
+        snprintf(guest->reason, sizeof(guest->reason), "the process that was saving it died; %s",
+                 guest->running ? "it was resumed" : "it was paused before, too");
+    guest->left = (struct vst_place_job){0};
     vst_guest_become_ready(guest);
 }
 
@@ -47,7 +49,7 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
 
 static void unwind(struct vst_guest *guest)
 {
-    static const char *const off[] = {"background-snapshot", NULL};
+    static const char *const off[] = {"background-snapshot", "late-block-activate", NULL};
     struct vst_error err = {0};
 
     vst_qmp_execute(guest->qmp, "migrate-set-capabilities", (struct vst_qmp_reply){0}, NULL,
@@ -85,25 +87,43 @@ void vst_guest_mend_again(struct vst_guest *guest)
         failed(guest, &err);
 }
 
+static void begin(struct vst_guest *guest)
+{
+    guest->polls = 0;
+    vst_guest_enter(guest, GUEST_MENDING);
+    vst_guest_mend_again(guest);
+}
+
+void vst_guest_mend(struct vst_guest *guest, bool ran, struct vst_guest_wait *wait)
+{
+    LIST_INSERT_HEAD(&guest->waits, wait, link);
+    wait->waiting = true;
+    guest->left = (struct vst_place_job){.running = ran};
+    begin(guest);
+}
+
 static void told_status(void *opaque, struct json_object *value, const struct vst_error *err)
 {
+    const char *status = vst_json_string(value, "status");
     struct vst_guest *guest = opaque;
-    struct json_object *running;
+    struct vst_error bad = {0};
 
+    if (!err && !status) {
+        vst_error_set(&bad, VST_ERR_PROTOCOL, "no answer to query-status");
+        err = &bad;
+    }
     if (err) {
         failed(guest, err);
         return;
     }
-    guest->running =
-        json_object_object_get_ex(value, "running", &running) && json_object_get_boolean(running);
+    guest->running = strcmp(status, "running") == 0;
     if (strcmp(guest->left.kind, "end") == 0)
         vst_guest_expect_exit(guest); /* it is shutting down */
-    if (!guest->left.kind[0] || guest->fate == FATE_END) {
-        vst_guest_become_ready(guest);
-    } else {
-        vst_guest_enter(guest, GUEST_MENDING);
-        vst_guest_mend_again(guest);
+    else if (guest->left.kind[0]) {
+        begin(guest);
+        return;
     }
+    vst_guest_become_ready(guest);
 }
 
 void vst_guest_ask_status(struct vst_guest *guest)

@@ -22,7 +22,7 @@ static const struct {
     {"failed", VST_MIGRATION_FAILED},
 };
 
-static const char *string_of(struct json_object *from, const char *name)
+const char *vst_json_string(struct json_object *from, const char *name)
 {
     struct json_object *value;
 
@@ -33,7 +33,7 @@ static const char *string_of(struct json_object *from, const char *name)
 
 enum vst_migration_status vst_migration_status(struct json_object *from)
 {
-    const char *name = string_of(from, "status");
+    const char *name = vst_json_string(from, "status");
 
     if (!name)
         return VST_MIGRATION_NONE; /* query-migrate of a QEMU that never migrated: {} */
@@ -45,7 +45,7 @@ enum vst_migration_status vst_migration_status(struct json_object *from)
 
 const char *vst_migration_reason(struct json_object *from)
 {
-    return string_of(from, "error-desc");
+    return vst_json_string(from, "error-desc");
 }
 
 /* Takes `value`, also on failure; NULL is what json-c gives when memory has run out. */

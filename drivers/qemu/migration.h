@@ -37,6 +37,9 @@ struct json_object *vst_migration_unlimited(void);
  * cancel a migration into a pipe whose reader stands still. */
 int vst_migration_sockets(int *ret_ours, int *ret_qemus, struct vst_error *ret_err);
 
+/* The string `name` of an object, valid as long as that; NULL if there is none. */
+const char *vst_json_string(struct json_object *from, const char *name);
+
 /* {name: value}; takes `value`, also on failure. NULL without memory. */
 struct json_object *vst_json_object(const char *name, struct json_object *value);
 

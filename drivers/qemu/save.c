@@ -18,23 +18,22 @@
 #include "core/image.h"
 #include "migration.h"
 
-#define SAVE_STATES(X)                                                                      \
-    X(SAVE_WAITING, "the guest", "its monitor is being connected")                          \
-    X(SAVE_MACHINE, "reply to qom-get", "the exact machine type, for the image's header")   \
-    X(SAVE_CAPABILITIES, "reply to migrate-set-capabilities", "events; snapshot when live") \
-    X(SAVE_PARAMETERS, "reply to migrate-set-parameters", "no limit of bandwidth")          \
-    X(SAVE_STOPPING, "reply to stop", "the guest is being paused")                          \
-    X(SAVE_PASSING, "reply to getfd", "QEMU gets its end of the socket pair")               \
-    X(SAVE_MOVING, "completed, then the stream", "the state goes down the stream")          \
-    X(SAVE_QUITTING, "the end of QEMU", "the image is safe, the guest ends")                \
-    X(SAVE_CANCELLING, "cancelled or failed", "the save failed, and QEMU is told")          \
-    X(SAVE_SETTLING, "reply to migrate-set-capabilities", "the guest stays: snapshot off")  \
-    X(SAVE_RESTARTING, "reply to cont", "the guest stays, and ran before")                  \
-    X(SAVE_MOURNING, "the end of QEMU", "the monitor is gone, the process will tell why")   \
+#define SAVE_STATES(X)                                                                       \
+    X(SAVE_WAITING, "the guest", "its monitor is being connected")                           \
+    X(SAVE_ASKING, "reply to query-status", "does it run, and can it be saved?")             \
+    X(SAVE_MACHINE, "reply to qom-get", "the exact machine type, for the image's header")    \
+    X(SAVE_CAPABILITIES, "reply to migrate-set-capabilities", "events; snapshot when live")  \
+    X(SAVE_PARAMETERS, "reply to migrate-set-parameters", "no limit of bandwidth")           \
+    X(SAVE_STOPPING, "reply to stop", "the guest is being paused")                           \
+    X(SAVE_PASSING, "reply to getfd", "QEMU gets its end of the socket pair")                \
+    X(SAVE_MOVING, "completed, then the stream", "the state goes down the stream")           \
+    X(SAVE_STORING, "the stream", "QEMU has ended by itself, after it had given everything") \
+    X(SAVE_QUITTING, "the end of QEMU", "the image is safe, the guest ends")                 \
+    X(SAVE_MENDING, "the guest", "the guest stays, and is made again what it was")           \
     X(SAVE_OVER, "nothing", "the operation has been completed")
 VST_FSM(save, SAVE_STATES)
 
-enum { CANCEL_SECONDS = 10, QUIT_SECONDS = 20, MOURN_SECONDS = 5, STALL_SECONDS = 60 };
+enum { QUIT_SECONDS = 20, STALL_SECONDS = 60 };
 
 struct save {
     struct vst_conn *conn;
@@ -47,11 +46,11 @@ struct save {
     enum save_state state;
     enum vst_migration_status status; /* by QEMU's last word */
     bool was_running;
-    bool job; /* begun on the guest */
     char machine[128];
-    struct vst_channel *gate; /* inside the stream, for as long as nothing has failed */
+    struct vst_channel *gate; /* inside the stream */
     struct vst_error why;     /* of the failure */
-    struct event patience;
+    struct vst_error lost;    /* what QEMU ended of, in STORING */
+    struct event patience;    /* in QUITTING */
     char label[72];
 };
 
@@ -61,15 +60,11 @@ static const char *const all_else[] = {"background-snapshot", "late-block-activa
 static const char *const events_and_snapshot[] = {"events", "background-snapshot", NULL};
 static const char *const all_but_snapshot[] = {"late-block-activate", NULL};
 
-static void enter(struct save *save, enum save_state state, int patience_seconds)
+static void enter(struct save *save, enum save_state state)
 {
-    struct timeval tv = {patience_seconds, 0};
-
     vst_fsm_trace(save, save->label, save->state, state);
     save->state = state;
     event_del(&save->patience);
-    if (patience_seconds)
-        event_add(&save->patience, &tv);
 }
 
 /* ---- the end ---- */
@@ -81,14 +76,13 @@ static void let_go(struct save *save)
     if (!save->guest)
         return;
     vst_guest_forget(save->guest, save);
-    if (save->job)
-        vst_guest_end_job(save->guest);
+    vst_guest_end_job(save->guest);
     save->guest = NULL;
 }
 
 static void over(struct save *save)
 {
-    enter(save, SAVE_OVER, 0);
+    enter(save, SAVE_OVER);
     let_go(save);
     if (vst_error_is_set(&save->why)) {
         vst_error_where(&save->why, VST_SIDE_NONE, "save");
@@ -98,54 +92,75 @@ static void over(struct save *save)
     }
 }
 
-/* The monitor is gone; why, the end of the process will tell, and it is near. */
-static void mourn(struct save *save)
+static bool keeps(const struct save *save)
 {
-    enter(save, SAVE_MOURNING, MOURN_SECONDS);
+    return save->opt.keep_running || save->opt.live;
+}
+
+/* Only what was asked of a guest that has ended since can still be wrong. */
+static void blame_end(struct save *save, const struct vst_error *err)
+{
+    vst_error_set(&save->why, VST_ERR_CLEANUP, "the image is complete, but the guest has ended: %s",
+                  err->text);
+}
+
+/* ---- leaving the guest as it was ---- */
+
+static void mended(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    (void)err;
+    if (guest)
+        over(opaque);
+    /* else gone() comes with the same */
+}
+
+/* What is still to be answered is of no interest any more. */
+static void mend(struct save *save)
+{
+    enter(save, SAVE_MENDING);
+    vst_guest_forget(save->guest, save);
+    save->wait = (struct vst_guest_wait){.fn = mended, .opaque = save};
+    vst_guest_mend(save->guest, save->was_running, &save->wait);
+}
+
+static void fail(struct save *save, const struct vst_error *err)
+{
+    if (save->state >= SAVE_QUITTING)
+        return; /* decided before */
+    vst_error_copy(&save->why, &save->lost);
+    vst_error_copy(&save->why, err);
+    vst_stream_fail(save->stream, &save->why);
+    if (!save->guest || save->state < SAVE_CAPABILITIES)
+        over(save);
+    else
+        mend(save);
+}
+
+static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
+{
+    struct save *save = opaque;
+
+    (void)fd, (void)what;
+    vst_guest_kill(save->guest); /* its state is safe */
 }
 
 /* ---- talking to QEMU ---- */
 
-static void step(struct save *save);
-static void fail(struct save *save, const struct vst_error *err);
+static void step(struct save *save, struct json_object *value);
 
+/* A monitor that is lost is followed by the end of the guest, which knows more. */
 static void refused(struct save *save, const struct vst_error *err)
 {
-    if (err->code == VST_ERR_LOST)
-        mourn(save);
-    else if (save->state != SAVE_SETTLING && save->state != SAVE_RESTARTING)
+    if (err->code != VST_ERR_LOST)
         fail(save, err);
-    else if (vst_error_is_set(&save->why))
-        over(save);
-    else {
-        vst_error_set(&save->why, VST_ERR_CLEANUP,
-                      "the image is complete, but the guest could not be resumed: %s", err->text);
-        over(save);
-    }
-}
-
-/* "pc-i440fx-7.2-machine" is what QOM calls machine type pc-i440fx-7.2. */
-static void note_machine(struct save *save, const char *type)
-{
-    size_t len = type ? strlen(type) : 0;
-    static const char suffix[] = "-machine";
-
-    if (len > strlen(suffix) && strcmp(type + len - strlen(suffix), suffix) == 0)
-        len -= strlen(suffix);
-    snprintf(save->machine, sizeof(save->machine), "%.*s", (int)len, type ? type : "");
 }
 
 static void replied(void *opaque, struct json_object *value, const struct vst_error *err)
 {
-    struct save *save = opaque;
-
-    if (err) {
-        refused(save, err);
-        return;
-    }
-    if (save->state == SAVE_MACHINE)
-        note_machine(save, json_object_get_string(value));
-    step(save);
+    if (err)
+        refused(opaque, err);
+    else
+        step(opaque, value);
 }
 
 /* For commands whose reply is not the next step, but may be a refusal. */
@@ -173,78 +188,12 @@ static void sent(struct save *save, int status, const struct vst_error *err)
         refused(save, err);
 }
 
-static void set_capabilities(struct save *save, enum save_state state, const char *const *on,
-                             const char *const *off)
-{
-    struct vst_error err = {0};
-
-    enter(save, state, 0);
-    sent(save,
-         vst_qmp_execute(qmp_of(save), "migrate-set-capabilities", then_step(save), &err,
-                         "capabilities", vst_migration_capabilities(on, off), NULL),
-         &err);
-}
-
 static void command(struct save *save, enum save_state state, const char *name)
 {
     struct vst_error err = {0};
 
-    enter(save, state, 0);
+    enter(save, state);
     sent(save, vst_qmp_execute(qmp_of(save), name, then_step(save), &err, NULL), &err);
-}
-
-/* ---- undoing, and leaving the guest as it was ---- */
-
-static void settle(struct save *save)
-{
-    set_capabilities(save, SAVE_SETTLING, NULL, all_else);
-}
-
-static void cancel(struct save *save)
-{
-    struct vst_error err = {0};
-
-    enter(save, SAVE_CANCELLING, CANCEL_SECONDS);
-    sent(save,
-         vst_qmp_execute(qmp_of(save), "migrate_cancel", (struct vst_qmp_reply){acknowledged, save},
-                         &err, NULL),
-         &err);
-}
-
-static void fail(struct save *save, const struct vst_error *err)
-{
-    enum save_state state = save->state;
-
-    if (state >= SAVE_QUITTING)
-        return; /* decided before */
-    vst_error_copy(&save->why, err);
-    save->gate = NULL;
-    vst_stream_fail(save->stream, &save->why);
-    if (state <= SAVE_MACHINE)
-        over(save);
-    else if (state == SAVE_MOVING && save->status == VST_MIGRATION_ACTIVE)
-        cancel(save);
-    else
-        settle(save);
-}
-
-static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
-{
-    struct save *save = opaque;
-
-    (void)fd, (void)what;
-    switch (save->state) {
-    case SAVE_QUITTING:
-        vst_guest_kill(save->guest); /* its state is safe */
-        break;
-    case SAVE_CANCELLING:
-        settle(save);
-        break;
-    default:
-        vst_error_set(&save->why, VST_ERR_LOST, "qemu %s: its monitor is gone, QEMU is not",
-                      save->label);
-        over(save);
-    }
 }
 
 /* ---- the stream ---- */
@@ -285,7 +234,7 @@ static void pass_socket(struct save *save)
     struct vst_error err = {0};
     int ours = -1, qemus = -1;
 
-    enter(save, SAVE_PASSING, 0);
+    enter(save, SAVE_PASSING);
     if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
         attach(save, &ours, &err) < 0) {
         json_object_put(arguments);
@@ -305,7 +254,7 @@ static void start(struct save *save)
 {
     struct vst_error err = {0};
 
-    enter(save, SAVE_MOVING, 0);
+    enter(save, SAVE_MOVING);
     save->status = VST_MIGRATION_ACTIVE;
     sent(save,
          vst_qmp_execute(qmp_of(save), "migrate", (struct vst_qmp_reply){acknowledged, save}, &err,
@@ -313,21 +262,32 @@ static void start(struct save *save)
          &err);
 }
 
+static void quit(struct save *save)
+{
+    static const struct timeval patience = {QUIT_SECONDS, 0};
+
+    vst_guest_expect_exit(save->guest);
+    enter(save, SAVE_QUITTING);
+    event_add(&save->patience, &patience);
+    vst_qmp_execute(qmp_of(save), "quit", (struct vst_qmp_reply){0}, NULL, NULL);
+}
+
 /* QEMU had completed (the gate was open), and the image is where it shall be. */
 static void stream_finished(void *opaque, enum vst_direction dir)
 {
     struct save *save = opaque;
 
-    if (dir != VST_DOWN || save->state != SAVE_MOVING)
+    if (dir != VST_DOWN || (save->state != SAVE_MOVING && save->state != SAVE_STORING))
         return;
-    save->gate = NULL;
-    if (save->opt.keep_running || save->opt.live) {
-        settle(save);
-        return;
+    if (save->state == SAVE_STORING) {
+        if (keeps(save))
+            blame_end(save, &save->lost);
+        over(save);
+    } else if (keeps(save)) {
+        mend(save);
+    } else {
+        quit(save);
     }
-    vst_guest_expect_exit(save->guest);
-    enter(save, SAVE_QUITTING, QUIT_SECONDS);
-    vst_qmp_execute(qmp_of(save), "quit", (struct vst_qmp_reply){0}, NULL, NULL);
 }
 
 static void stream_failed(void *opaque, const struct vst_error *err)
@@ -354,14 +314,10 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
     struct save *save = opaque;
     struct vst_error err = {0};
 
-    if (strcmp(name, "MIGRATION") != 0 || save->state < SAVE_MOVING)
+    if (strcmp(name, "MIGRATION") != 0 || save->state != SAVE_MOVING)
         return;
     save->status = vst_migration_status(data);
-    if (save->state == SAVE_CANCELLING && save->status != VST_MIGRATION_ACTIVE)
-        settle(save);
-    else if (save->state != SAVE_MOVING)
-        return;
-    else if (save->status == VST_MIGRATION_COMPLETED)
+    if (save->status == VST_MIGRATION_COMPLETED)
         vst_gate_open(save->gate);
     else if (save->status != VST_MIGRATION_ACTIVE)
         sent(save,
@@ -370,52 +326,129 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
              &err);
 }
 
+/* One that has ended after it had completed leaves its image as all there is of the guest. */
 static void guest_gone(void *opaque, const struct vst_error *err)
 {
     struct save *save = opaque;
 
-    if (save->state != SAVE_QUITTING)
+    if (save->state == SAVE_MOVING && save->status == VST_MIGRATION_COMPLETED) {
+        save->lost = *err;
+        let_go(save);
+        enter(save, SAVE_STORING);
+        return;
+    }
+    if (save->state == SAVE_MENDING)
+        blame_end(save, err);
+    else if (save->state != SAVE_QUITTING)
         vst_error_copy(&save->why, err);
     over(save);
 }
 
 /* ---- going forward, a reply at a time ---- */
 
-static void pause_guest(struct save *save)
+static void disagree(struct save *save, const char *what)
+{
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    vst_error_set(&err, VST_ERR_PROTOCOL, "qemu %s: no answer to %s", save->label, what);
+    fail(save, &err);
+}
+
+/* From here on a manager that comes after us knows what to put right. */
+static void take_status(struct save *save, struct json_object *value)
+{
+    const char *status = vst_json_string(value, "status");
+    struct vst_error err = {0};
+
+    if (!status) {
+        disagree(save, "query-status");
+        return;
+    }
+    if (strcmp(status, "postmigrate") == 0)
+        vst_error_set(&err, VST_ERR_STATE,
+                      "%s has been paused since it was saved last, and QEMU does not save it again "
+                      "before it has run: resume it, if only for a moment",
+                      save->label);
+    save->was_running = strcmp(status, "running") == 0;
+    if (vst_error_is_set(&err) ||
+        vst_place_set_job(vst_guest_place(save->guest), "save", save->was_running, &err) < 0) {
+        fail(save, &err);
+        return;
+    }
+    enter(save, SAVE_MACHINE);
+    sent(save,
+         vst_qmp_execute(qmp_of(save), "qom-get", then_step(save), &err, "path",
+                         json_object_new_string("/machine"), "property",
+                         json_object_new_string("type"), NULL),
+         &err);
+}
+
+/* A paused guest has nothing to go on with; and after a snapshot QEMU would start it. */
+static bool is_live(const struct save *save)
+{
+    return save->opt.live && save->was_running;
+}
+
+static void set_capabilities(struct save *save)
 {
     struct vst_error err = {0};
 
-    if (save->opt.live || !save->was_running)
-        pass_socket(save);
-    else if (vst_place_set_job(vst_guest_place(save->guest), "save", true, &err) < 0)
-        fail(save, &err);
-    else
-        command(save, SAVE_STOPPING, "stop");
+    enter(save, SAVE_CAPABILITIES);
+    sent(save,
+         vst_qmp_execute(qmp_of(save), "migrate-set-capabilities", then_step(save), &err,
+                         "capabilities",
+                         vst_migration_capabilities(is_live(save) ? events_and_snapshot : events,
+                                                    is_live(save) ? all_but_snapshot : all_else),
+                         NULL),
+         &err);
+}
+
+/* "pc-i440fx-7.2-machine" is what QOM calls machine type pc-i440fx-7.2. */
+static void take_machine(struct save *save, struct json_object *value)
+{
+    static const char suffix[] = "-machine";
+    const char *type =
+        json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "";
+    size_t len = strlen(type);
+
+    if (len > strlen(suffix) && strcmp(type + len - strlen(suffix), suffix) == 0)
+        len -= strlen(suffix);
+    if (len < 1 || len >= sizeof(save->machine)) {
+        disagree(save, "qom-get");
+        return;
+    }
+    snprintf(save->machine, sizeof(save->machine), "%.*s", (int)len, type);
+    set_capabilities(save);
 }
 
 static void set_parameters(struct save *save)
 {
     struct vst_error err = {0};
 
-    enter(save, SAVE_PARAMETERS, 0);
+    enter(save, SAVE_PARAMETERS);
     sent(save,
          vst_qmp_execute(qmp_of(save), "migrate-set-parameters", then_step(save), &err,
                          "max-bandwidth", vst_migration_unlimited(), NULL),
          &err);
 }
 
-static void step(struct save *save)
+static void step(struct save *save, struct json_object *value)
 {
     switch (save->state) {
+    case SAVE_ASKING:
+        take_status(save, value);
+        break;
     case SAVE_MACHINE:
-        set_capabilities(save, SAVE_CAPABILITIES, save->opt.live ? events_and_snapshot : events,
-                         save->opt.live ? all_but_snapshot : all_else);
+        take_machine(save, value);
         break;
     case SAVE_CAPABILITIES:
         set_parameters(save);
         break;
     case SAVE_PARAMETERS:
-        pause_guest(save);
+        if (save->was_running && !is_live(save))
+            command(save, SAVE_STOPPING, "stop");
+        else
+            pass_socket(save);
         break;
     case SAVE_STOPPING:
         pass_socket(save);
@@ -423,20 +456,11 @@ static void step(struct save *save)
     case SAVE_PASSING:
         start(save);
         break;
-    case SAVE_SETTLING:
-        if (save->was_running && !save->opt.live)
-            command(save, SAVE_RESTARTING, "cont");
-        else
-            over(save);
-        break;
-    case SAVE_RESTARTING:
-        over(save);
-        break;
     case SAVE_WAITING:
     case SAVE_MOVING:
+    case SAVE_STORING:
     case SAVE_QUITTING:
-    case SAVE_CANCELLING:
-    case SAVE_MOURNING:
+    case SAVE_MENDING:
     case SAVE_OVER:
         break; /* waits for something else than a reply */
     }
@@ -453,15 +477,8 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
         return;
     }
     save->guest = guest;
-    save->job = true;
     vst_guest_watch(guest, &save->watch);
-    save->was_running = vst_guest_is_running(guest);
-    enter(save, SAVE_MACHINE, 0);
-    sent(save,
-         vst_qmp_execute(qmp_of(save), "qom-get", then_step(save), &err, "path",
-                         json_object_new_string("/machine"), "property",
-                         json_object_new_string("type"), NULL),
-         &err);
+    command(save, SAVE_ASKING, "query-status");
 }
 
 void vst_qemu_save(struct vst_conn *conn, const char *name, struct vst_stream *stream,
