@@ -119,11 +119,10 @@ static void told_status(void *opaque, struct json_object *value, const struct vs
     guest->running = strcmp(status, "running") == 0;
     if (strcmp(guest->left.kind, "end") == 0)
         vst_guest_expect_exit(guest); /* it is shutting down */
-    else if (guest->left.kind[0]) {
+    if (guest->left.kind[0] && guest->fate != FATE_END)
         begin(guest);
-        return;
-    }
-    vst_guest_become_ready(guest);
+    else
+        vst_guest_become_ready(guest);
 }
 
 void vst_guest_ask_status(struct vst_guest *guest)

@@ -214,7 +214,7 @@ int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
 
 bool vst_place_job_makes(const struct vst_place_job *job)
 {
-    return job->kind[0] && strcmp(job->kind, "save") != 0;
+    return strcmp(job->kind, "start") == 0 || strcmp(job->kind, "restore") == 0;
 }
 
 void vst_place_clear_job(struct vst_place *place)

@@ -192,20 +192,28 @@ static int check_still_there(const struct vst_place *place, struct vst_error *re
     return vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s", place->name);
 }
 
-/* What was to be a guest, and has lost whoever was making it. */
-static int take_unfinished_away(struct vst_place **place, struct vst_error *ret_err)
+/* What was to be a guest and has lost whoever was making it; or what ended while nobody looked. */
+static int remove_nobodys(struct vst_place **place, struct vst_error *ret_err)
 {
     struct vst_process_id id;
     struct vst_place_job job;
+    bool exists;
 
-    if (vst_place_get_job(*place, &job, NULL) < 0 || !vst_place_job_makes(&job))
+    if (vst_place_get_job(*place, &job, NULL) < 0)
         return 0;
-    if (vst_place_read_id(*place, &id, NULL) == 0)
-        vst_process_id_kill(&id);
-    vst_error_set(ret_err, VST_ERR_NOT_FOUND,
-                  "no domain %s: whoever made it died before it was whole, and what was left has "
-                  "been removed",
-                  (*place)->name);
+    exists = vst_place_read_id(*place, &id, NULL) == 0 && vst_process_id_exists(&id);
+    if (vst_place_job_makes(&job)) {
+        if (exists)
+            vst_process_id_kill(&id);
+        vst_error_set(ret_err, VST_ERR_NOT_FOUND,
+                      "no domain %s: whoever made it died before it was whole, and what was left "
+                      "has been removed",
+                      (*place)->name);
+    } else if (strcmp(job.kind, "end") == 0 && !exists) {
+        vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s: it has shut down", (*place)->name);
+    } else {
+        return 0;
+    }
     vst_place_remove(place);
     return -1;
 }
@@ -221,7 +229,7 @@ int vst_place_open(struct vst_root *root, const char *name, struct vst_place **r
     if (!place)
         return -1;
     if (take_lock(place, 0, ret_err) < 0 || check_still_there(place, ret_err) < 0 ||
-        take_unfinished_away(&place, ret_err) < 0) {
+        remove_nobodys(&place, ret_err) < 0) {
         vst_place_close(&place);
         return -1;
     }

@@ -45,8 +45,9 @@ char **vst_root_list(struct vst_root *root, struct vst_error *ret_err);
 int vst_place_create(struct vst_root *root, const struct vst_definition *def,
                      struct vst_place **ret_place, struct vst_error *ret_err);
 /*
- * An existing one, locked. NOT_FOUND, BUSY. One that whoever made it did not live to finish is
- * nobody's: it is removed here, QEMU is ended, and it is NOT_FOUND.
+ * An existing one, locked. NOT_FOUND, BUSY. What whoever made it did not live to finish, and what
+ * has shut down while nobody looked, is no guest: it is removed here, its QEMU ended, and is
+ * NOT_FOUND.
  */
 int vst_place_open(struct vst_root *root, const char *name, struct vst_place **ret_place,
                    struct vst_error *ret_err);
