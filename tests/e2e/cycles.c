@@ -141,6 +141,7 @@ int main(int argc, char **argv)
     printf("%d cycles: descriptors %d to %d, in use %zu to %zu bytes, resident %ld to %ld KiB\n",
            cycles, before.fds, after.fds, before.in_use, after.in_use, before.resident,
            after.resident);
-    return after.fds != before.fds || after.in_use > before.in_use + GROWTH_MAX ||
+    /* A thread may have closed a file a moment late for the first look. */
+    return after.fds > before.fds || after.in_use > before.in_use + GROWTH_MAX ||
            after.resident > before.resident + 8 * GROWTH_MAX / 1024;
 }
