@@ -155,7 +155,7 @@ static int new_publish(struct vst_file *file)
     if (file->calls->renameat2(self->dir, self->temp, self->dir, self->name, flags) < 0)
         return vst_file_fail(file, "rename");
     self->temp[0] = '\0';
-    return file->calls->fsync(self->dir) < 0 ? vst_file_fail(file, "sync of its directory") : 0;
+    return vst_file_sync_fd(file, self->dir, "sync of its directory");
 }
 
 static void new_discard(struct vst_file *file)

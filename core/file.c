@@ -138,11 +138,18 @@ int vst_file_write(struct vst_file *file)
     return 0;
 }
 
+int vst_file_sync_fd(struct vst_file *file, int fd, const char *what)
+{
+    /* EINVAL, EROFS: a device, or a file system's directory, that has nothing to sync. */
+    if (file->calls->fsync(fd) < 0 && errno != EINVAL && errno != EROFS)
+        return vst_file_fail(file, what);
+    return 0;
+}
+
 int vst_file_sync(struct vst_file *file)
 {
-    /* EINVAL, EROFS: a device that has nothing to sync. */
-    if (file->calls->fsync(file->fd) < 0 && errno != EINVAL && errno != EROFS)
-        return vst_file_fail(file, "sync");
+    if (vst_file_sync_fd(file, file->fd, "sync") < 0)
+        return -1;
     return file->kind->publish ? file->kind->publish(file) : 0;
 }
 

@@ -81,6 +81,9 @@ int vst_file_sync(struct vst_file *file);
 /* The last job: closes, discards, frees. */
 void vst_file_dispose(struct vst_job *job);
 
+/* fsync() where there is something to sync; `what` for the error. */
+int vst_file_sync_fd(struct vst_file *file, int fd, const char *what);
+
 /* Fills the error from errno: "PATH: WHAT: reason". Returns -1. */
 int vst_file_fail(struct vst_file *file, const char *what);
 
