@@ -404,6 +404,31 @@ static void one_descriptor_serves_two_users(void **state)
     vst_channel_free(&b);
 }
 
+static void no_word(int severity, const char *text)
+{
+    (void)severity, (void)text;
+}
+
+/* Somebody closes a descriptor that was given away: the user must hear of it, not wait for ever. */
+static void what_the_loop_cannot_watch_fails(void **state)
+{
+    struct vst_channel *b;
+    int fds[2];
+    char text[16];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    b = take(fds[1]);
+    close(fds[1]);
+    event_set_log_callback(no_word);
+    vst_test_wait(b, VST_READ);
+    event_set_log_callback(NULL);
+    assert_int_equal(vst_test_read_text(b, text, sizeof(text)), VST_IO_FAIL);
+    assert_int_equal(vst_test_send(b, "x", 1), VST_IO_FAIL);
+    vst_channel_free(&b);
+    close(fds[0]);
+}
+
 static void an_idle_read_leaves_no_memory_in_the_buffer(void **state)
 {
     struct evbuffer *into = evbuffer_new();
@@ -437,6 +462,7 @@ int main(void)
         VST_TEST_WITH(descriptors_are_closed_on_exec, make, drop),
         VST_TEST_WITH(what_cannot_be_polled_is_refused, make, drop),
         VST_TEST_WITH(one_descriptor_serves_two_users, make, drop),
+        VST_TEST_WITH(what_the_loop_cannot_watch_fails, make, drop),
         VST_TEST_WITH(an_idle_read_leaves_no_memory_in_the_buffer, make, drop),
     };
 

@@ -40,6 +40,9 @@ static struct disk {
     atomic_size_t shortest; /* no write moves more, if set, and every second one is interrupted */
     atomic_bool unnamed_refused;
     atomic_bool gate_at_sync;
+    atomic_int links_left;
+    atomic_int renames_left;
+    atomic_int creates_left;
     atomic_uint calls;
 } disk;
 
@@ -66,6 +69,8 @@ static int disk_openat(int at, const char *name, int flags, mode_t mode)
         errno = EOPNOTSUPP;
         return -1;
     }
+    if ((flags & O_CREAT) && fails(&disk.creates_left) < 0)
+        return -1;
     return openat(at, name, flags, mode);
 }
 
@@ -99,13 +104,23 @@ static int disk_fsync(int fd)
     return fails(&disk.syncs_left) < 0 ? -1 : fsync(fd);
 }
 
+static int disk_linkat(int from, const char *old, int to, const char *name, int flags)
+{
+    return fails(&disk.links_left) < 0 ? -1 : linkat(from, old, to, name, flags);
+}
+
+static int disk_renameat2(int from, const char *old, int to, const char *name, unsigned flags)
+{
+    return fails(&disk.renames_left) < 0 ? -1 : renameat2(from, old, to, name, flags);
+}
+
 static const struct vst_file_calls disk_calls = {
     .openat = disk_openat,
     .readv = disk_readv,
     .writev = disk_writev,
     .fsync = disk_fsync,
-    .linkat = linkat,
-    .renameat2 = renameat2,
+    .linkat = disk_linkat,
+    .renameat2 = disk_renameat2,
     .unlinkat = unlinkat,
 };
 
@@ -138,6 +153,7 @@ static int make(void **state)
     bytes = malloc(SIZE);
     vst_test_fill(bytes, SIZE, 3);
     disk.fail_with = disk.reads_left = disk.writes_left = disk.syncs_left = 0;
+    disk.links_left = disk.renames_left = disk.creates_left = 0;
     disk.gated = disk.gate_at_sync = disk.unnamed_refused = false;
     disk.shortest = 0;
     sem_init(&disk.gate, 0, 0);
@@ -555,6 +571,7 @@ static void new_file_aborted_while_it_syncs_does_not_appear(void **state)
 
     (void)state;
     assert_int_equal(vst_test_open(ch), VST_IO_OK);
+    disk.links_left = disk.renames_left = disk.creates_left = 0;
     disk.gated = disk.gate_at_sync = true;
     assert_int_equal(vst_channel_finish(ch), VST_IO_AGAIN);
     wait_until_stuck();
@@ -617,6 +634,65 @@ static void every_write_and_sync_that_fails_leaves_the_old_file(void **state)
         assert_file_is(bytes, SIZE);
         assert_false(fails_at(&disk.syncs_left, 3, numbers[i]));
     }
+}
+
+static void failed_naming_leaves_the_old_file(void **state)
+{
+    (void)state;
+    put_file("old", 3);
+    assert_true(fails_at(&disk.links_left, 1, EMLINK));
+    assert_true(fails_at(&disk.renames_left, 1, EIO));
+    assert_file_is("old", 3);
+    assert_int_equal(entries(NULL), 1);
+}
+
+static void name_that_is_taken_is_no_failure_as_there_are_others(void **state)
+{
+    (void)state;
+    for (int unnamed = 0; unnamed < 2; unnamed++) {
+        atomic_int *left = unnamed ? &disk.links_left : &disk.creates_left;
+        struct vst_channel *ch = new_file(0);
+
+        disk.unnamed_refused = !unnamed;
+        disk.fail_with = EEXIST;
+        *left = 1;
+        assert_int_equal(vst_test_open(ch), VST_IO_OK);
+        assert_int_equal(vst_test_send(ch, bytes, SIZE), VST_IO_OK);
+        assert_int_equal(vst_test_finish(ch), VST_IO_OK);
+        assert_int_equal(*left, 0);
+        vst_channel_free(&ch);
+        assert_file_is(bytes, SIZE);
+        assert_int_equal(entries(NULL), 1);
+    }
+}
+
+static void file_that_cannot_be_created_is_an_error_at_opening(void **state)
+{
+    struct vst_channel *ch = new_file(0);
+
+    (void)state;
+    disk.unnamed_refused = true;
+    disk.fail_with = EACCES;
+    disk.creates_left = 1;
+    assert_int_equal(vst_test_open(ch), VST_IO_FAIL);
+    assert_int_equal(vst_channel_error(ch)->code, VST_ERR_ACCESS);
+    vst_channel_free(&ch);
+}
+
+static void path_without_a_slash_is_in_this_directory(void **state)
+{
+    struct vst_channel *ch = vst_channel_new_file(base, "image", 0, NULL);
+    int before = open(".", O_PATH | O_CLOEXEC);
+
+    (void)state;
+    assert_int_equal(chdir(dir), 0);
+    assert_int_equal(vst_test_open(ch), VST_IO_OK);
+    assert_int_equal(vst_test_send(ch, "here", 4), VST_IO_OK);
+    assert_int_equal(vst_test_finish(ch), VST_IO_OK);
+    vst_channel_free(&ch);
+    assert_int_equal(fchdir(before), 0);
+    close(before);
+    assert_file_is("here", 4);
 }
 
 static void failed_write_is_announced_to_who_waits(void **state)
@@ -742,6 +818,10 @@ int main(void)
         VST_TEST_WITH(unfinished_new_file_leaves_nothing_behind, make, drop),
         VST_TEST_WITH(new_file_aborted_while_it_syncs_does_not_appear, make, drop),
         VST_TEST_WITH(every_write_and_sync_that_fails_leaves_the_old_file, make, drop),
+        VST_TEST_WITH(failed_naming_leaves_the_old_file, make, drop),
+        VST_TEST_WITH(name_that_is_taken_is_no_failure_as_there_are_others, make, drop),
+        VST_TEST_WITH(file_that_cannot_be_created_is_an_error_at_opening, make, drop),
+        VST_TEST_WITH(path_without_a_slash_is_in_this_directory, make, drop),
         VST_TEST_WITH(failed_write_is_announced_to_who_waits, make, drop),
         VST_TEST_WITH(existing_file_is_kept_when_told_so, make, drop),
         VST_TEST_WITH(only_regular_files_are_replaced, make, drop),

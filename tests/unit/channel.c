@@ -282,6 +282,33 @@ static void only_what_is_wanted_is_announced(void **state)
     assert_int_equal(announced[1], 1);
 }
 
+/* A layer of which nothing is asked: it has the three methods that it must have. */
+static const struct vst_channel_ops plain_ops = {
+    .name = "plain",
+    .read = thin_read,
+    .write = thin_write,
+    .destroy = thin_destroy,
+};
+
+static void layer_without_a_say_passes_wants_and_announcements(void **state)
+{
+    struct vst_channel *plain = calloc(1, sizeof(*plain));
+    unsigned times = 0;
+
+    (void)state;
+    vst_channel_init(plain, &plain_ops, NULL, top);
+    top = plain;
+    vst_channel_listen(top, VST_READ, count, &times);
+    vst_channel_want(top, VST_READ, true);
+    assert_int_equal(leaf->armed, VST_READ);
+    vst_channel_announce(&leaf->ch, VST_READ);
+    assert_int_equal(times, 1);
+    /* Nothing changes below it, so nothing is armed anew. */
+    leaf->armed = 0;
+    vst_channel_rearm(top);
+    assert_int_equal(leaf->armed, 0);
+}
+
 static void free_top(void *opaque)
 {
     (void)opaque;
@@ -342,6 +369,7 @@ int main(void)
         VST_TEST_WITH(abort_keeps_the_reason_and_stops_writes, make, drop),
         VST_TEST_WITH(wants_go_down_and_follow_the_layer, make, drop),
         VST_TEST_WITH(only_what_is_wanted_is_announced, make, drop),
+        VST_TEST_WITH(layer_without_a_say_passes_wants_and_announcements, make, drop),
         VST_TEST_WITH(stack_freed_by_a_listener_goes_when_the_announcement_returns, make, drop),
         VST_TEST(free_accepts_nothing),
         VST_TEST(null_takes_everything_and_ends_at_once),

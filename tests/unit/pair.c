@@ -45,6 +45,14 @@ static void what_is_written_is_read_and_ends(void **state)
     assert_int_equal(vst_test_read_text(pair.ends[1], text, sizeof(text)), VST_IO_EOF);
 }
 
+static void writing_after_finish_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(vst_channel_finish(pair.ends[0]), VST_IO_AGAIN);
+    assert_int_equal(vst_test_send(pair.ends[0], "x", 1), VST_IO_FAIL);
+    assert_int_equal(vst_channel_error(pair.ends[0])->code, VST_ERR_STATE);
+}
+
 static void full_pair_says_again_until_read(void **state)
 {
     struct evbuffer *from = evbuffer_new();
@@ -184,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(what_is_written_is_read_and_ends, make, drop),
+        VST_TEST_WITH(writing_after_finish_is_refused, make, drop),
         VST_TEST_WITH(full_pair_says_again_until_read, make, drop),
         VST_TEST_WITH(finish_waits_for_the_reader, make, drop),
         VST_TEST_WITH(end_destroyed_after_reading_all_has_taken_it, make, drop),
