@@ -16,6 +16,7 @@
 enum {
     SPARE_BLOCKS = 64, /* not more than were in use at once, on all of their way */
     VECTORS = 64,
+    WRITEBACK = 16 * 1024 * 1024,
 };
 
 static int real_openat(int dir, const char *path, int flags, mode_t mode)
@@ -111,6 +112,19 @@ int vst_file_read(struct vst_file *file)
 }
 
 /*
+ * Otherwise the kernel may gather gigabytes, and the sync at the end takes minutes in which no byte
+ * moves. A hint: what goes wrong here, the sync will tell.
+ */
+static void begin_writeback(struct vst_file *file)
+{
+    file->written += evbuffer_get_length(file->data);
+    if (file->written < WRITEBACK)
+        return;
+    file->written = 0;
+    (void)sync_file_range(file->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+/*
  * The loop empties `data` afterwards: blocks that came from the application may have a clean-up
  * function, which is not for other threads to call.
  */
@@ -135,6 +149,7 @@ int vst_file_write(struct vst_file *file)
         if (left)
             evbuffer_ptr_set(file->data, &at, (size_t)n, EVBUFFER_PTR_ADD);
     }
+    begin_writeback(file);
     return 0;
 }
 

@@ -55,6 +55,7 @@ struct vst_file {
     int fd;                             /* -1: not open */
     char *path;                         /* NULL: only the descriptor is known */
     struct evbuffer *data;              /* what a job is to write */
+    size_t written;                     /* since the disk was last asked to begin */
     struct vst_block_list filled;       /* what a job has read */
     struct vst_blocks *blocks;          /* what it reads into; NULL: not begun, or ended */
     bool ended;                         /* read to the end */
