@@ -71,6 +71,7 @@ void vst_guest_destroy(struct vst_guest *guest)
 {
     if (guest->held)
         return;
+    vst_guest_forget(guest, guest); /* what mend.c asked */
     vst_qmp_free(&guest->qmp);
     vst_process_free(&guest->process);
     vst_console_free(&guest->console);

@@ -65,6 +65,8 @@ static void tell(evutil_socket_t fd, short what, void *opaque)
 
 static void stop_qemu(struct vst_probe *probe)
 {
+    if (probe->qmp)
+        vst_qmp_forget(probe->qmp, probe);
     vst_qmp_free(&probe->qmp);
     vst_close(&probe->leash);
     if (probe->process)
