@@ -105,10 +105,7 @@ static void done(struct restore *restore)
     over(restore);
 }
 
-/*
- * A QEMU that refuses what it is given ends by itself, and says why; so it is given a moment. What
- * it says goes before what its end did to our socket.
- */
+/* Not for a QEMU that refuses what it is given: it ends by itself, and guest_gone() says why. */
 static void fail(struct restore *restore, const struct vst_error *err)
 {
     if (restore->state >= RESTORE_UNDOING)
@@ -120,6 +117,9 @@ static void fail(struct restore *restore, const struct vst_error *err)
         over(restore);
         return;
     }
+    /* A guest that became ready a moment ago is as dead. */
+    vst_guest_unwait(&restore->wait);
+    vst_guest_forget(restore->guest, restore);
     enter(restore, RESTORE_UNDOING, UNDO_SECONDS);
     vst_guest_kill(restore->guest);
 }

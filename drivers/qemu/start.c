@@ -62,6 +62,9 @@ static void fail(struct start *start, const struct vst_error *err)
     if (start->state >= START_UNDOING)
         return;
     vst_error_copy(&start->why, err);
+    /* A guest that became ready a moment ago is as dead. */
+    vst_guest_unwait(&start->wait);
+    vst_guest_forget(start->guest, start);
     enter(start, START_UNDOING);
     vst_guest_kill(start->guest);
 }
