@@ -29,11 +29,13 @@ int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job
 void vst_guest_end_job(struct vst_guest *guest)
 {
     guest->job = (struct vst_guest_job){0};
-    if (guest->state != GUEST_READY)
-        return;
-    if (guest->fate == FATE_REMOVE)
-        guest->fate = FATE_STAY;
-    vst_place_clear_job(guest->place);
+    if (guest->state == GUEST_READY && guest->fate != FATE_REMOVE)
+        vst_place_clear_job(guest->place);
+}
+
+void vst_guest_keep(struct vst_guest *guest)
+{
+    guest->fate = FATE_STAY;
 }
 
 struct vst_qmp *vst_guest_qmp(struct vst_guest *guest)

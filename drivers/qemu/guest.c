@@ -93,14 +93,19 @@ static void tell_end(struct vst_guest *guest, const struct vst_error *why)
     }
 }
 
-/* A guest that was never whole was nobody's, and its end is told by whoever made it. */
+/* A guest that is not whole yet is nobody's: what becomes of it is told by whoever makes it. */
+static void announce(struct vst_guest *guest, enum vst_event_kind kind, const char *reason)
+{
+    if (guest->fate != FATE_REMOVE)
+        vst_driver_event(guest->qemu->conn, kind, guest->def->name, guest->def->uuid, reason);
+}
+
 static void announce_end(struct vst_guest *guest, const struct vst_error *why)
 {
-    if (guest->fate == FATE_REMOVE)
-        return;
-    vst_driver_event(guest->qemu->conn,
-                     guest->fate == FATE_END ? VST_EVENT_STOPPED : VST_EVENT_CRASHED,
-                     guest->def->name, guest->def->uuid, guest->fate == FATE_END ? "" : why->text);
+    if (guest->fate == FATE_END)
+        announce(guest, VST_EVENT_STOPPED, "");
+    else
+        announce(guest, VST_EVENT_CRASHED, why->text);
 }
 
 void vst_guest_end(struct vst_guest *guest, const struct vst_error *why)
@@ -176,16 +181,13 @@ void vst_guest_kill(struct vst_guest *guest)
 
 static void note_event(struct vst_guest *guest, const char *name)
 {
-    const struct vst_definition *def = guest->def;
-    struct vst_conn *conn = guest->qemu->conn;
-
     if (strcmp(name, "STOP") == 0) {
         guest->running = false;
-        vst_driver_event(conn, VST_EVENT_SUSPENDED, def->name, def->uuid, "");
+        announce(guest, VST_EVENT_SUSPENDED, "");
     } else if (strcmp(name, "RESUME") == 0) {
         guest->running = true;
         guest->reason[0] = '\0';
-        vst_driver_event(conn, VST_EVENT_RESUMED, def->name, def->uuid, "");
+        announce(guest, VST_EVENT_RESUMED, "");
     } else if (strcmp(name, "SHUTDOWN") == 0) {
         /* We may let go before QEMU has ended; whoever finds the place then is to know. */
         vst_guest_expect_exit(guest);

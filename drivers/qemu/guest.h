@@ -83,7 +83,7 @@ struct vst_guest_job {
 int vst_guest_check_idle(const struct vst_guest *guest, struct vst_error *ret_err);
 int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job,
                         struct vst_error *ret_err);
-/* Also forgets the job in the place: the guest is in order. */
+/* Also forgets the job in the place: the guest is in order. But not of one that is not whole. */
 void vst_guest_end_job(struct vst_guest *guest);
 
 /*
@@ -116,13 +116,15 @@ void vst_guest_kill(struct vst_guest *guest);
 
 /*
  * A new guest for `def`, which it takes, in a place of its own: QEMU is spawned, held, and its
- * monitor connected. `job` is begun with it, and until that ends any end of QEMU removes the
+ * monitor connected. `job` is begun with it, and until vst_guest_keep() any end of QEMU removes the
  * place. *ret_guest is valid at once, for watching and killing; `wait->fn` says when it is ready.
  * Fails at once, leaving nothing, or later through wait or watches.
  */
 int vst_guest_spawn(struct vst_qemu *qemu, struct vst_definition **def, bool incoming,
                     const struct vst_guest_job *job, struct vst_guest_wait *wait,
                     struct vst_guest **ret_guest, struct vst_error *ret_err);
+/* It is whole, and ready. The job is still to be ended. */
+void vst_guest_keep(struct vst_guest *guest);
 
 /* ---- the methods ---- */
 

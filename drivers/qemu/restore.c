@@ -99,10 +99,15 @@ static void restore_free(void *opaque)
 static void done(struct restore *restore)
 {
     const struct vst_definition *def = vst_guest_definition(restore->guest);
+    bool told = vst_driver_domain(restore->conn, restore->op, def->name, def->uuid) == 0;
 
-    vst_driver_domain(restore->conn, restore->op, def->name, def->uuid);
-    vst_driver_event(restore->conn, VST_EVENT_STARTED, def->name, def->uuid, "restored");
+    if (told)
+        vst_guest_keep(restore->guest);
     over(restore);
+    if (told)
+        vst_driver_event(restore->conn, VST_EVENT_STARTED, def->name, def->uuid, "restored");
+    else
+        vst_guest_kill(restore->guest);
 }
 
 /* Not for a QEMU that refuses what it is given: it ends by itself, and guest_gone() says why. */

@@ -51,10 +51,15 @@ static void over(struct start *start)
 static void done(struct start *start)
 {
     const struct vst_definition *def = vst_guest_definition(start->guest);
+    bool told = vst_driver_domain(start->conn, start->op, def->name, def->uuid) == 0;
 
-    vst_driver_domain(start->conn, start->op, def->name, def->uuid);
-    vst_driver_event(start->conn, VST_EVENT_STARTED, def->name, def->uuid, "");
+    if (told)
+        vst_guest_keep(start->guest);
     over(start);
+    if (told)
+        vst_driver_event(start->conn, VST_EVENT_STARTED, def->name, def->uuid, "");
+    else
+        vst_guest_kill(start->guest);
 }
 
 static void fail(struct start *start, const struct vst_error *err)
