@@ -28,6 +28,7 @@ struct vst_qemu {
     struct vst_probe *probe; /* NULL until somebody asks */
     char *program;           /* where QEMU is */
     struct vst_user *user;   /* who it runs as; NULL: as we do */
+    unsigned shots;          /* screenshots asked for, to number QEMU's sets of descriptors */
     LIST_HEAD(, vst_guest) guests;
 };
 

@@ -24,7 +24,7 @@
     X(SHOT_OVER, "nothing", "the operation has been completed")
 VST_FSM(shot, SHOT_STATES)
 
-enum { FDSET = 1000 }; /* the command line's sets are numbered from 0 */
+enum { FDSET_FIRST = 1000 }; /* the command line's sets are numbered from 0 */
 
 struct shot {
     struct vst_conn *conn;
@@ -35,6 +35,7 @@ struct shot {
     struct vst_stream *stream;
     enum shot_state state;
     int memory; /* the file, or -1 */
+    int fdset;  /* of its own: there may be others under way */
     char label[VST_NAME_MAX + 1];
 };
 
@@ -44,12 +45,21 @@ static void enter(struct shot *shot, enum shot_state state)
     shot->state = state;
 }
 
+/* Commands are carried out in order: what is in the set is closed by QEMU when it has written. */
+static void remove_set(struct shot *shot)
+{
+    vst_qmp_execute(vst_guest_qmp(shot->guest), "remove-fd", (struct vst_qmp_reply){0}, NULL,
+                    "fdset-id", json_object_new_int(shot->fdset), NULL);
+}
+
 static void let_go(struct shot *shot)
 {
     vst_guest_unwait(&shot->wait);
     vst_guest_unwatch(&shot->watch);
-    if (shot->guest)
-        vst_guest_forget(shot->guest, shot);
+    if (!shot->guest)
+        return;
+    vst_guest_forget(shot->guest, shot);
+    remove_set(shot);
     shot->guest = NULL;
 }
 
@@ -78,13 +88,6 @@ static void shot_free(void *opaque)
     free(shot);
 }
 
-/* Late replies go nowhere: what is in the set is closed by QEMU with the set. */
-static void remove_set(struct shot *shot)
-{
-    vst_qmp_execute(vst_guest_qmp(shot->guest), "remove-fd", (struct vst_qmp_reply){0}, NULL,
-                    "fdset-id", json_object_new_int(FDSET), NULL);
-}
-
 static void send_file(struct shot *shot)
 {
     struct vst_error err = {0};
@@ -104,8 +107,6 @@ static void replied(void *opaque, struct json_object *value, const struct vst_er
     struct shot *shot = opaque;
 
     (void)value;
-    if (shot->state == SHOT_DUMPING)
-        remove_set(shot);
     if (err)
         over(shot, err);
     else if (shot->state == SHOT_PASSING)
@@ -120,7 +121,7 @@ static void dump(struct shot *shot)
     char name[32];
 
     enter(shot, SHOT_DUMPING);
-    snprintf(name, sizeof(name), "/dev/fdset/%d", FDSET);
+    snprintf(name, sizeof(name), "/dev/fdset/%d", shot->fdset);
     if (vst_qmp_execute(vst_guest_qmp(shot->guest), "screendump",
                         (struct vst_qmp_reply){replied, shot}, &err, "filename",
                         json_object_new_string(name), "format", json_object_new_string("png"),
@@ -144,7 +145,7 @@ static int open_memory(struct shot *shot, int *ret_writing, struct vst_error *re
 
 static void pass_file(struct shot *shot)
 {
-    struct json_object *arguments = vst_json_object("fdset-id", json_object_new_int(FDSET));
+    struct json_object *arguments = vst_json_object("fdset-id", json_object_new_int(shot->fdset));
     struct vst_error err = {0};
     int writing = -1;
 
@@ -163,12 +164,14 @@ static void pass_file(struct shot *shot)
 static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *err)
 {
     struct shot *shot = opaque;
+    struct vst_qemu *qemu = shot->conn->impl;
 
     if (err) {
         over(shot, err);
         return;
     }
     shot->guest = guest;
+    shot->fdset = FDSET_FIRST + (int)(qemu->shots++ % FDSET_FIRST);
     vst_guest_watch(guest, &shot->watch);
     pass_file(shot);
 }
