@@ -92,6 +92,8 @@ static void answered(void *opaque, struct json_object *value, const struct vst_e
     struct vst_probe *probe = opaque;
     struct vst_error bad = {0};
 
+    if (err && err->code == VST_ERR_LOST)
+        return; /* closed() comes */
     if (!err && !json_object_is_type(value, json_type_array)) {
         vst_error_set(&bad, VST_ERR_PROTOCOL, "query-machines gave no list");
         err = &bad;
@@ -112,9 +114,15 @@ static void ready(void *opaque, const char *version)
         finish(probe, &err);
 }
 
+/* A QEMU that closes its monitor is about to end, and its end says why. */
 static void closed(void *opaque, const struct vst_error *err)
 {
-    finish(opaque, err);
+    struct vst_probe *probe = opaque;
+
+    if (err->code == VST_ERR_DRIVER)
+        vst_process_kill(probe->process, SIGKILL, NULL);
+    else
+        finish(probe, err);
 }
 
 static void gone(void *opaque, const struct vst_error *err)
