@@ -7,7 +7,6 @@
 #include "guest.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/fsm.h"
 
@@ -19,7 +18,6 @@
 VST_FSM(view, VIEW_STATES)
 
 struct view {
-    struct vst_conn *conn;
     struct vst_guest_wait wait;
     struct vst_op *op;
     struct vst_stream *stream;
@@ -104,7 +102,6 @@ void vst_qemu_open_console(struct vst_conn *conn, const char *name, struct vst_s
         return;
     }
     vst_op_own(op, view, free);
-    view->conn = conn;
     view->op = op;
     view->stream = stream;
     view->wait = (struct vst_guest_wait){.fn = guest_ready, .opaque = view};
