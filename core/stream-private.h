@@ -44,7 +44,7 @@ struct vst_stream {
     size_t limit;
     enum stream_state state;
     struct vst_op *op; /* decides the outcome; NULL before a method */
-    bool held;         /* the application's `ended` is running */
+    bool held;         /* it is being concluded: the application's callbacks may run */
     bool freed;        /* the application has let go */
     struct half up;
     struct half down;

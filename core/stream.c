@@ -68,6 +68,7 @@ static void destroy(struct vst_stream *stream)
 
 void vst_stream_conclude(struct vst_stream *stream, const struct vst_error *err)
 {
+    stream->held = true; /* the ends' releases, and `ended`, may free it */
     stream->outcome = err ? *err : (struct vst_error){0};
     vst_relay_conclude(stream, err);
     vst_progress_freeze(stream);
@@ -76,7 +77,6 @@ void vst_stream_conclude(struct vst_stream *stream, const struct vst_error *err)
         vst_channel_abort(stream->down.app, err);
     free_halves(stream);
     enter(stream, STREAM_ENDED);
-    stream->held = true;
     if (stream->cb.ended && !stream->freed)
         stream->cb.ended(stream, err ? &stream->outcome : NULL, stream->opaque);
     stream->held = false;

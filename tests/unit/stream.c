@@ -885,6 +885,25 @@ static void stream_may_be_freed_in_ended(void **state)
     assert_string_equal(t.order, "ended release completed");
 }
 
+static void free_released(void *opaque)
+{
+    (void)opaque;
+    note("reader released");
+    free_it();
+}
+
+static void stream_may_be_freed_when_its_end_is_released(void **state)
+{
+    struct vst_reader reader = {.release = free_released};
+
+    (void)state;
+    vst_stream_set_source_reader(t.stream, &reader);
+    vst_stream_abort(t.stream, NULL);
+    run();
+    assert_null(t.stream);
+    assert_string_equal(t.order, "reader released release");
+}
+
 static void stream_may_be_freed_between_outcome_and_completion(void **state)
 {
     (void)state;
@@ -1213,6 +1232,7 @@ int main(void)
         STREAM_TEST(reader_may_say_why_it_failed),
         STREAM_TEST(freed_stream_aborts_its_method_and_calls_nobody),
         STREAM_TEST(stream_may_be_freed_in_ended),
+        STREAM_TEST(stream_may_be_freed_when_its_end_is_released),
         STREAM_TEST(stream_may_be_freed_between_outcome_and_completion),
         STREAM_TEST(stream_may_be_freed_in_writable),
         STREAM_TEST(stream_may_be_freed_in_readable),
