@@ -70,6 +70,17 @@ static void arm(struct vst_pump *pump)
         vst_channel_want(pump->sink, VST_WRITE, wants_sink(pump));
 }
 
+/* The channels are their owner's to free from now on. */
+static void let_go(struct vst_pump *pump)
+{
+    arm(pump);
+    if (pump->source)
+        vst_channel_listen(pump->source, VST_READ, NULL, NULL);
+    if (pump->sink)
+        vst_channel_listen(pump->sink, VST_WRITE, NULL, NULL);
+    pump->source = pump->sink = NULL;
+}
+
 static void conclude(struct vst_pump *pump, const struct vst_error *err)
 {
     struct vst_error copy = {0};
@@ -81,7 +92,7 @@ static void conclude(struct vst_pump *pump, const struct vst_error *err)
         evbuffer_drain(pump->buffer, evbuffer_get_length(pump->buffer));
     }
     enter(pump, PUMP_DONE);
-    arm(pump);
+    let_go(pump);
     pump->done(pump->opaque, err ? &copy : NULL);
 }
 
@@ -284,12 +295,7 @@ void vst_pump_free(struct vst_pump **slot)
     if (pump->state != PUMP_DONE && pump->sink)
         vst_channel_abort(pump->sink, &why);
     pump->state = PUMP_DONE;
-    arm(pump);
-    if (pump->source)
-        vst_channel_listen(pump->source, VST_READ, NULL, NULL);
-    if (pump->sink)
-        vst_channel_listen(pump->sink, VST_WRITE, NULL, NULL);
-    pump->source = pump->sink = NULL;
+    let_go(pump);
     if (pump->held)
         pump->freed = true;
     else

@@ -22,6 +22,7 @@ static struct {
     unsigned done;
     struct vst_error err; /* what done() was given */
     bool free_in_done;
+    bool free_ends_in_done;
 } t;
 
 static void done(void *opaque, const struct vst_error *err)
@@ -31,6 +32,10 @@ static void done(void *opaque, const struct vst_error *err)
     t.err = err ? *err : (struct vst_error){0};
     if (t.free_in_done)
         vst_pump_free(&t.pump);
+    if (t.free_ends_in_done) {
+        vst_channel_free(&t.source);
+        vst_channel_free(&t.sink);
+    }
 }
 
 static int make(void **state)
@@ -359,6 +364,19 @@ static void done_may_free_the_pump_that_failed(void **state)
     settle();
     assert_null(t.pump);
     assert_ended_badly(SCRIPT_ERROR);
+}
+
+static void done_may_free_the_channels(void **state)
+{
+    (void)state;
+    t.free_ends_in_done = true;
+    script_give(t.source, "abc", 3);
+    script_read(t.source, VST_IO_EOF);
+    join_ends();
+    settle();
+    assert_null(t.sink);
+    assert_int_equal(t.done, 1);
+    assert_int_equal(stats().delivered, 3);
 }
 
 /* ---- back-pressure ---- */
@@ -697,6 +715,7 @@ int main(void)
         PUMP_TEST(free_after_the_end_leaves_the_sink_finished),
         PUMP_TEST(done_may_free_the_pump),
         PUMP_TEST(done_may_free_the_pump_that_failed),
+        PUMP_TEST(done_may_free_the_channels),
         PUMP_TEST(sink_full_pauses_source),
         PUMP_TEST(reading_begins_again_when_half_is_empty),
         PUMP_TEST(limit_of_one_byte_moves_everything),
