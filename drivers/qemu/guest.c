@@ -100,11 +100,12 @@ static void announce(struct vst_guest *guest, enum vst_event_kind kind, const ch
         vst_driver_event(guest->qemu->conn, kind, guest->def->name, guest->def->uuid, reason);
 }
 
+/* A QEMU that cannot be talked to, but runs, is out of our hands and no more than that. */
 static void announce_end(struct vst_guest *guest, const struct vst_error *why)
 {
     if (guest->fate == FATE_END)
         announce(guest, VST_EVENT_STOPPED, "");
-    else
+    else if (guest->process && !vst_process_id_exists(vst_process_get_id(guest->process)))
         announce(guest, VST_EVENT_CRASHED, why->text);
 }
 
