@@ -350,6 +350,9 @@ static struct vst_definition *definition_of(const struct restore *restore,
         /* "pc" means another machine in another version of QEMU. */
         free(def->machine);
         def->machine = machine;
+    } else if (def && header->machine) {
+        vst_error_no_memory(ret_err);
+        vst_definition_free(&def);
     }
     if (def && restore->name && vst_definition_rename(def, restore->name, ret_err) < 0)
         vst_definition_free(&def);

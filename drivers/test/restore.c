@@ -88,12 +88,8 @@ static struct vst_definition *make_definition(const struct restore *restore,
                                               const struct vst_image_header *header,
                                               struct vst_error *ret_err)
 {
-    char *text = vst_definition_to_json(header->definition, ret_err);
-    struct vst_definition *def = NULL;
+    struct vst_definition *def = vst_definition_copy(header->definition, ret_err);
 
-    if (text)
-        def = vst_definition_parse(text, strlen(text), ret_err);
-    free(text);
     if (def && restore->name[0] && vst_definition_rename(def, restore->name, ret_err) < 0)
         vst_definition_free(&def);
     return def;

@@ -30,7 +30,6 @@ static void release(struct save *save)
         guest->stream = NULL;
         vst_test_guest_set_state(guest, save->before);
     }
-    free(save);
 }
 
 static void fail(struct save *save, const struct vst_error *err)
@@ -47,16 +46,14 @@ static void finished(void *opaque, enum vst_direction dir)
     struct save *save = opaque;
     struct vst_test_host *host = save->host;
     struct vst_test_guest *guest = save->guest;
-    struct vst_op *op = save->op;
-    bool keep = save->keep;
 
     (void)dir;
     release(save);
-    if (!keep) {
+    if (!save->keep) {
         vst_test_guest_tell(host, guest, VST_EVENT_STOPPED, "saved");
         vst_test_guest_free(host, guest);
     }
-    vst_op_done(op);
+    vst_op_done(save->op);
 }
 
 static void failed(void *opaque, const struct vst_error *err)
@@ -145,5 +142,6 @@ void vst_test_save(struct vst_conn *conn, const char *name, struct vst_stream *s
         free(save);
         return;
     }
+    vst_op_own(op, save, free);
     begin(save, stream, opt);
 }
