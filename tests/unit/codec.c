@@ -331,6 +331,7 @@ static void abort_writes_nothing_more(void **state)
     write_some(data, LEN, &io);
     vst_channel_abort(top, &why);
     run();
+    assert_int_equal(script_seen(below)->announced, 0);
     assert_int_equal(evbuffer_get_length(script_seen(below)->written), 50);
     assert_int_equal(script_seen(below)->aborted, 1);
     assert_int_equal(script_seen(below)->why, VST_ERR_CANCELLED);
@@ -462,6 +463,18 @@ static void slow_codec_leaves_the_loop_its_turns(void **state)
     }
 }
 
+static void what_a_slow_codec_has_accepted_flows_by_itself(void **state)
+{
+    enum vst_io io;
+
+    (void)state;
+    put(NULL, slow_codec(false), 1000);
+    assert_int_equal(write_some(data, SLOW_STEPS, &io), SLOW_STEPS);
+    assert_in_range(evbuffer_get_length(script_seen(below)->written), 0, SLOW_STEPS / 2);
+    run();
+    assert_int_equal(evbuffer_get_length(script_seen(below)->written), SLOW_STEPS);
+}
+
 static void free_top(void *opaque)
 {
     (void)opaque;
@@ -515,6 +528,7 @@ int main(void)
         VST_TEST_WITH(writing_after_finish_is_refused, make, drop),
         VST_TEST_WITH(direction_without_codec_is_unchanged, make, drop),
         VST_TEST_WITH(slow_codec_leaves_the_loop_its_turns, make, drop),
+        VST_TEST_WITH(what_a_slow_codec_has_accepted_flows_by_itself, make, drop),
         VST_TEST_WITH(channel_may_be_freed_when_it_announces, make, drop),
     };
 

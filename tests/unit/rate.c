@@ -93,7 +93,7 @@ static void what_is_below_is_not_watched_meanwhile(void **state)
     size_t n;
 
     (void)state;
-    limit(10, 1);
+    limit(3, 1);
     give(100);
     assert_int_equal(vst_channel_read(top, into, 100, &n), VST_IO_OK);
     assert_int_equal(n, 1);
@@ -101,7 +101,7 @@ static void what_is_below_is_not_watched_meanwhile(void **state)
     assert_int_equal(vst_channel_buffered(top), 0);
     vst_channel_want(top, VST_READ, true);
     assert_int_equal(below->wanted, 0);
-    assert_true(vst_test_announced(top, VST_READ, 1000));
+    assert_true(vst_test_announced(top, VST_READ, 5000));
     assert_in_range(script_seen(below)->announced, 0, 1);
     assert_int_equal(vst_channel_read(top, into, 100, &n), VST_IO_OK);
     assert_int_equal(n, 1);
@@ -130,7 +130,7 @@ static void directions_have_a_bucket_each(void **state)
     size_t n;
 
     (void)state;
-    limit(10, 10);
+    limit(1, 10);
     give(100);
     assert_int_equal(vst_channel_read(top, into, 100, &n), VST_IO_OK);
     assert_int_equal(vst_channel_read(top, into, 100, &n), VST_IO_AGAIN);
@@ -181,7 +181,7 @@ static void channel_may_be_freed_by_its_timer(void **state)
     size_t n;
 
     (void)state;
-    limit(100, 1);
+    limit(3, 1);
     give(100);
     assert_int_equal(vst_channel_read(top, into, 1, &n), VST_IO_OK);
     assert_int_equal(vst_channel_read(top, into, 1, &n), VST_IO_AGAIN);

@@ -424,9 +424,18 @@ static void craft_end(struct craft *craft, uint32_t type, uint32_t len)
     craft_record(craft, type, end, len);
 }
 
+/* Ends the image well, and expects that it is called damaged all the same. */
 static void craft_refused(struct craft *craft, bool header)
 {
-    refuses(evbuffer_pullup(craft->out, -1), evbuffer_get_length(craft->out), header);
+    struct decoded decoded = {0};
+
+    craft_end(craft, VST_RECORD_END, VST_RECORD_END_LEN);
+    assert_int_equal(decode(&decoded, header, (struct feed){0}, evbuffer_pullup(craft->out, -1),
+                            evbuffer_get_length(craft->out)),
+                     -1);
+    assert_int_equal(decoded.err.code, VST_ERR_DAMAGED);
+    assert_true(gave(&decoded, "", 0));
+    done(&decoded);
     evbuffer_free(craft->out);
     vst_records_clear(&craft->records);
 }
@@ -437,7 +446,6 @@ static void header_comes_first_once_and_only_where_asked_for(void **state)
 
     (void)state;
     craft_begin(&craft); /* none */
-    craft_end(&craft, VST_RECORD_END, VST_RECORD_END_LEN);
     craft_refused(&craft, true);
     craft_begin(&craft); /* late */
     craft_record(&craft, VST_RECORD_MAY_SKIP | 9, "x", 1);
@@ -475,7 +483,7 @@ static void end_must_agree_with_the_data(void **state)
 
 static void empty_data_and_overlong_records_are_refused(void **state)
 {
-    unsigned char head[VST_RECORD_HEAD] = {0};
+    static char payload[VST_RECORD_DATA_MAX + 1];
     struct craft craft;
 
     (void)state;
@@ -483,9 +491,7 @@ static void empty_data_and_overlong_records_are_refused(void **state)
     craft_record(&craft, VST_RECORD_DATA, "", 0);
     craft_refused(&craft, false);
     craft_begin(&craft);
-    vst_put_be32(head, VST_RECORD_MAY_SKIP);
-    vst_put_be32(head + 4, VST_RECORD_DATA_MAX + 1);
-    evbuffer_add(craft.out, head, sizeof(head));
+    craft_record(&craft, VST_RECORD_MAY_SKIP, payload, sizeof(payload));
     craft_refused(&craft, false);
 }
 
