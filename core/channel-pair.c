@@ -18,8 +18,8 @@ enum verdict {
 
 struct end {
     struct vst_leaf leaf;
-    struct end *peer; /* NULL once destroyed */
-    struct evbuffer *held;
+    struct end *peer;      /* NULL once destroyed */
+    struct evbuffer *held; /* NULL when empty, so that an idle pair is small */
     size_t limit;
     enum verdict verdict;
     struct vst_error *why; /* it was aborted, if INCOMPLETE; may be missing */
@@ -32,9 +32,22 @@ static struct end *end_of(struct vst_channel *ch)
     return (struct end *)ch;
 }
 
+static size_t length_of(const struct end *end)
+{
+    return end->held ? evbuffer_get_length(end->held) : 0;
+}
+
+static void drop_empty(struct end *end)
+{
+    if (length_of(end) || !end->held)
+        return;
+    evbuffer_free(end->held);
+    end->held = NULL;
+}
+
 static size_t room(const struct end *end)
 {
-    size_t held = evbuffer_get_length(end->peer->held);
+    size_t held = length_of(end->peer);
 
     return held < end->limit ? end->limit - held : 0;
 }
@@ -49,7 +62,7 @@ static unsigned ready(const struct vst_leaf *leaf)
     const struct end *end = (const struct end *)leaf;
     unsigned dirs = 0;
 
-    if (evbuffer_get_length(end->held) || end->verdict != MORE_MAY_COME)
+    if (length_of(end) || end->verdict != MORE_MAY_COME)
         dirs |= VST_READ;
     if (!end->peer)
         return dirs | VST_WRITE;
@@ -96,9 +109,10 @@ static enum vst_io pair_read(struct vst_channel *ch, struct evbuffer *into, size
     struct end *end = end_of(ch);
     enum vst_io io;
 
-    if (!evbuffer_get_length(end->held))
+    if (!length_of(end))
         return at_end(end);
     io = move(ch, end->held, into, max, ret_n);
+    drop_empty(end);
     if (end->peer)
         vst_leaf_wake(&end->peer->leaf);
     return io;
@@ -126,6 +140,12 @@ static enum vst_io pair_write(struct vst_channel *ch, struct evbuffer *from, siz
     free_bytes = room(end);
     if (!free_bytes)
         return VST_IO_AGAIN;
+    if (!end->peer->held)
+        end->peer->held = evbuffer_new();
+    if (!end->peer->held) {
+        vst_error_no_memory(vst_channel_fail(ch));
+        return VST_IO_FAIL;
+    }
     io = move(ch, from, end->peer->held, vst_least(max, free_bytes), ret_n);
     vst_leaf_wake(&end->peer->leaf);
     return io;
@@ -177,7 +197,8 @@ static void pair_destroy(struct vst_channel *ch)
 
     leave(end);
     vst_leaf_fini(&end->leaf);
-    evbuffer_free(end->held);
+    if (end->held)
+        evbuffer_free(end->held);
     free(end->why);
     free(end);
 }
@@ -192,37 +213,26 @@ static const struct vst_channel_ops pair_ops = {
     .arm = vst_leaf_arm,
 };
 
-static struct end *end_new(struct event_base *base, size_t limit)
+static void end_init(struct end *end, struct end *peer, struct event_base *base, size_t limit)
 {
-    struct end *end = calloc(1, sizeof(*end));
-
-    if (!end)
-        return NULL;
-    end->held = evbuffer_new();
-    if (!end->held) {
-        free(end);
-        return NULL;
-    }
     vst_leaf_init(&end->leaf, &pair_ops, base, ready);
+    end->peer = peer;
     end->limit = limit;
-    return end;
 }
 
 int vst_channel_pair(struct event_base *base, size_t limit, struct vst_channel *ret_ends[2],
                      struct vst_error *ret_err)
 {
-    struct end *a = end_new(base, limit);
-    struct end *b = end_new(base, limit);
+    struct end *a = calloc(1, sizeof(*a));
+    struct end *b = calloc(1, sizeof(*b));
 
     if (!a || !b) {
-        if (a)
-            pair_destroy(&a->leaf.ch);
-        if (b)
-            pair_destroy(&b->leaf.ch);
+        free(a);
+        free(b);
         return vst_error_no_memory(ret_err);
     }
-    a->peer = b;
-    b->peer = a;
+    end_init(a, b, base, limit);
+    end_init(b, a, base, limit);
     ret_ends[0] = &a->leaf.ch;
     ret_ends[1] = &b->leaf.ch;
     return 0;

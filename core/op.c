@@ -27,8 +27,7 @@ struct vst_op {
     vst_deliver_fn *deliver;
     struct vst_callback cb;
     struct vst_result result;
-    struct vst_error error; /* the outcome */
-    struct vst_error why;   /* why it is to end */
+    struct vst_error error; /* why it is to end, and then the outcome */
     void (*cancel)(void *opaque, const struct vst_error *why);
     void *cancel_opaque;
     bool cancel_told;
@@ -39,7 +38,7 @@ struct vst_op {
     void (*idle)(void *opaque);
     void *idle_opaque;
     struct vst_turn turn;
-    struct event deadline;
+    struct event *deadline; /* NULL: none was ever set */
 };
 
 static void enter(struct vst_op *op, enum op_state state)
@@ -62,7 +61,8 @@ static void op_free(struct vst_op *op)
     if (op->free_owned)
         op->free_owned(op->owned);
     vst_turn_cancel(&op->turn);
-    event_del(&op->deadline);
+    if (op->deadline)
+        event_free(op->deadline);
     free(op);
 }
 
@@ -98,9 +98,9 @@ static void turn(evutil_socket_t fd, short what, void *opaque)
     } else if (op->state == OP_ENDING && !op->cancel_told) {
         op->cancel_told = true;
         if (op->stream)
-            vst_stream_fail(op->stream, &op->why);
+            vst_stream_fail(op->stream, &op->error);
         else if (op->cancel)
-            op->cancel(op->cancel_opaque, &op->why);
+            op->cancel(op->cancel_opaque, &op->error);
     }
 }
 
@@ -131,7 +131,6 @@ struct vst_op *vst_op_new(struct event_base *base, struct vst_op_list *list,
     if (list)
         TAILQ_INSERT_TAIL(list, op, link);
     vst_turn_init(&op->turn, base, turn, op);
-    event_assign(&op->deadline, base, -1, 0, deadline, op);
     return op;
 }
 
@@ -148,7 +147,7 @@ void vst_op_set_cancel(struct vst_op *op, void (*cancel)(void *opaque, const str
 
 const struct vst_error *vst_op_cancelled(const struct vst_op *op)
 {
-    return vst_error_is_set(&op->why) ? &op->why : NULL;
+    return op->state == OP_ENDING ? &op->error : NULL;
 }
 
 void vst_op_own(struct vst_op *op, void *state, void (*free_state)(void *state))
@@ -173,12 +172,16 @@ void vst_op_on_idle(struct vst_op *op, void (*idle)(void *opaque), void *opaque)
     op->idle_opaque = opaque;
 }
 
+static bool is_decided(const struct vst_op *op)
+{
+    return op->state == OP_DECIDED || op->state == OP_DELIVERED;
+}
+
 static void decide(struct vst_op *op)
 {
-    if (op->state == OP_DECIDED || op->state == OP_DELIVERED)
-        return;
     enter(op, OP_DECIDED);
-    event_del(&op->deadline);
+    if (op->deadline)
+        event_del(op->deadline);
     if (op->stream)
         vst_stream_settle(op->stream);
     vst_turn_schedule(&op->turn);
@@ -186,13 +189,18 @@ static void decide(struct vst_op *op)
 
 void vst_op_fail(struct vst_op *op, const struct vst_error *err)
 {
-    if (op->state == OP_PENDING || op->state == OP_ENDING)
-        vst_error_copy(&op->error, err);
+    if (is_decided(op))
+        return;
+    if (err != &op->error)
+        op->error = *err;
     decide(op);
 }
 
 void vst_op_succeed(struct vst_op *op, struct vst_result result)
 {
+    if (is_decided(op))
+        return;
+    op->error = (struct vst_error){0};
     op->result = result;
     decide(op);
 }
@@ -201,7 +209,7 @@ void vst_op_end(struct vst_op *op, const struct vst_error *why)
 {
     if (op->state != OP_PENDING)
         return;
-    vst_error_copy(&op->why, why);
+    op->error = *why;
     enter(op, OP_ENDING);
     vst_turn_schedule(&op->turn);
 }
@@ -220,8 +228,11 @@ int vst_op_set_timeout(struct vst_op *op, const struct timeval *timeout)
 {
     if (op->state != OP_PENDING)
         return 0;
-    event_del(&op->deadline);
-    return timeout ? event_add(&op->deadline, timeout) : 0;
+    if (!op->deadline && timeout)
+        op->deadline = event_new(op->base, -1, 0, deadline, op);
+    if (!timeout)
+        return op->deadline ? event_del(op->deadline) : 0;
+    return op->deadline ? event_add(op->deadline, timeout) : -1;
 }
 
 int vst_op_wait(struct vst_op *op, struct vst_error *ret_err)

@@ -22,7 +22,7 @@
 VST_FSM(pump, PUMP_STATES)
 
 enum {
-    TURN_BYTES = 512 * 1024, /* the most that one turn moves before the loop gets its chance */
+    TURN_BYTES = 256 * 1024, /* the most that one turn moves before the loop gets its chance */
 };
 
 struct vst_pump {

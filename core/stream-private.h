@@ -55,7 +55,7 @@ struct vst_stream {
     struct vst_error outcome;
     struct vst_turn turn;
     /* stream-watch.c */
-    struct event tick;
+    struct event *tick; /* NULL: a stall is no failure, or nothing is watched yet or any more */
     uint64_t total;
     int64_t started_us;
     int64_t moved_us;    /* when a byte was last seen to have moved */
@@ -74,7 +74,7 @@ bool vst_half_may_set(const struct half *half);
 int vst_half_use_mailbox(struct half *half, struct vst_error *ret_err);
 
 /* stream-watch.c */
-void vst_stream_watch(struct vst_stream *stream);
+int vst_stream_watch(struct vst_stream *stream, struct vst_error *ret_err);
 void vst_stream_unwatch(struct vst_stream *stream);
 void vst_progress_freeze(struct vst_stream *stream);
 

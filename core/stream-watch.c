@@ -75,20 +75,24 @@ static void tick(evutil_socket_t fd, short what, void *opaque)
     }
 }
 
-void vst_stream_watch(struct vst_stream *stream)
+int vst_stream_watch(struct vst_stream *stream, struct vst_error *ret_err)
 {
     static const struct timeval second = {1, 0};
 
     stream->started_us = stream->moved_us = now_us();
-    event_assign(&stream->tick, stream->base, -1, EV_PERSIST, tick, stream);
-    if (stream->user.stall_seconds)
-        event_add(&stream->tick, &second);
+    if (!stream->user.stall_seconds)
+        return 0;
+    stream->tick = event_new(stream->base, -1, EV_PERSIST, tick, stream);
+    if (!stream->tick || event_add(stream->tick, &second) < 0)
+        return vst_error_no_memory(ret_err);
+    return 0;
 }
 
 void vst_stream_unwatch(struct vst_stream *stream)
 {
-    if (event_initialized(&stream->tick))
-        event_del(&stream->tick);
+    if (stream->tick)
+        event_free(stream->tick);
+    stream->tick = NULL;
 }
 
 /* What the pumps counted, and what follows from it, outlives them. */

@@ -189,8 +189,7 @@ int vst_stream_claim(struct vst_stream *stream, struct vst_op *op,
     if (stream->state != STREAM_CLAIMED)
         return vst_error_copy(ret_err, &stream->outcome);
     stream->user = *user;
-    vst_stream_watch(stream);
-    return 0;
+    return vst_stream_watch(stream, ret_err);
 }
 
 void vst_stream_settle(struct vst_stream *stream)

@@ -35,8 +35,8 @@ int vst_stream_bind(struct vst_stream *stream, struct vst_op *op, struct vst_err
 
 /*
  * The method is going to use the stream, which is bound to `op`, or will be. First thing in a
- * method: a failure before this is not told. Fails as vst_stream_bind(), or when the stream has
- * failed since; the method then fails its operation with *ret_err.
+ * method: a failure before this is not told. Fails as vst_stream_bind(), when the stream has failed
+ * since, or without memory; the method then fails its operation with *ret_err.
  */
 int vst_stream_claim(struct vst_stream *stream, struct vst_op *op,
                      const struct vst_stream_user *user, struct vst_error *ret_err);

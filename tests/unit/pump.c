@@ -12,7 +12,7 @@
 #include "script.h"
 #include "test.h"
 
-enum { LIMIT = 8, TURN = 512 * 1024, CALL = 4096 };
+enum { LIMIT = 8, TURN = 256 * 1024, CALL = 4096 };
 
 static struct {
     struct event_base *base;
