@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The qemu driver and a guest that it finds: the process is asleep and knows nothing, and its
+ * monitor is this test, which answers when it likes.
+ */
+#include "app.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "drivers/qemu/root.h"
+
+static struct {
+    char path[64];
+    struct app app;
+    int pidfd;
+    int listening;
+    int monitor;
+    char heard[8192]; /* from the driver, all of it */
+    size_t heard_length;
+} t;
+
+static struct vst_definition *define(void)
+{
+    static const char text[] = "{\"name\":\"g1\",\"machine\":\"none\",\"accel\":\"tcg\","
+                               "\"memory-mib\":16,\"vcpus\":1}";
+
+    return vst_definition_parse(text, strlen(text), NULL);
+}
+
+/* Somebody's guest: whoever started it is gone, and has left everything in order. */
+static void make_guest(void)
+{
+    char *words[] = {(char[]){"sleep"}, (char[]){"60"}, NULL};
+    struct vst_spawn how = {.program = "/bin/sleep", .words = words};
+    struct vst_definition *def = define();
+    struct vst_root *root = NULL;
+    struct vst_place *place = NULL;
+    struct vst_process_id id;
+
+    assert_int_equal(vst_root_open(t.path, &root, NULL), 0);
+    assert_int_equal(vst_place_create(root, def, &place, NULL), 0);
+    t.listening = vst_place_listen(place, "monitor", NULL);
+    how.log_fd = vst_place_new_log(place, NULL);
+    how.id_fd = vst_place_new_id(place, NULL);
+    assert_int_equal(vst_spawn(&how, &id, &t.pidfd, NULL), 0);
+    close(how.log_fd);
+    close(how.id_fd);
+    vst_place_clear_job(place);
+    vst_place_close(&place);
+    vst_root_free(&root);
+    vst_definition_free(&def);
+}
+
+static int make(void **state)
+{
+    char uri[96];
+
+    (void)state;
+    memset(&t, 0, sizeof(t));
+    t.monitor = -1;
+    strcpy(t.path, "/tmp/vst-adopt-XXXXXX");
+    assert_non_null(mkdtemp(t.path));
+    make_guest();
+    snprintf(uri, sizeof(uri), "qemu:///?root=%s", t.path);
+    app_start(&t.app, uri);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    struct vst_root *root = NULL;
+    struct vst_place *place = NULL;
+
+    (void)state;
+    app_stop(&t.app);
+    pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
+    close(t.pidfd);
+    close(t.listening);
+    if (t.monitor >= 0)
+        close(t.monitor);
+    vst_root_open(t.path, &root, NULL);
+    assert_int_equal(vst_place_open(root, "g1", &place, NULL), 0);
+    vst_place_remove(&place);
+    vst_root_free(&root);
+    return rmdir(t.path);
+}
+
+/* Runs the loop until the driver has said `text`. */
+static void hear(const char *text)
+{
+    while (!strstr(t.heard, text)) {
+        ssize_t n = -1;
+
+        event_base_loop(t.app.base, EVLOOP_NONBLOCK);
+        usleep(1000);
+        if (t.monitor < 0)
+            t.monitor = accept4(t.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        else
+            n = read(t.monitor, t.heard + t.heard_length, sizeof(t.heard) - t.heard_length - 1);
+        if (n > 0)
+            t.heard_length += (size_t)n;
+    }
+}
+
+static void say(const char *text)
+{
+    assert_int_equal(write(t.monitor, text, strlen(text)), strlen(text));
+}
+
+/* The reply to the command whose text was heard last. */
+static void answer(const char *command, const char *value)
+{
+    const char *at = t.heard, *last = NULL, *id;
+    char text[512];
+
+    while ((at = strstr(at, command)))
+        last = at++;
+    assert_non_null(last);
+    id = strstr(last, "\"id\":");
+    assert_non_null(id);
+    snprintf(text, sizeof(text), "{\"return\": %s, \"id\": %lld}\r\n", value, atoll(id + 5));
+    say(text);
+}
+
+static void greet(void)
+{
+    while (t.monitor < 0) {
+        event_base_loop(t.app.base, EVLOOP_NONBLOCK);
+        t.monitor = accept4(t.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    }
+    say("{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, "
+        "\"package\": \"\"}, \"capabilities\": []}}\r\n");
+    hear("qmp_capabilities");
+    answer("qmp_capabilities", "{}");
+    hear("query-status");
+}
+
+static struct vst_domain *look_up(void)
+{
+    struct outcome outcome = {0};
+
+    vst_conn_lookup(t.app.conn, "g1", outcome_domain(&outcome));
+    outcome_await(t.app.base, &outcome);
+    assert_non_null(outcome.domain);
+    return outcome.domain;
+}
+
+static void connection_closes_while_the_monitor_is_asked(void **state)
+{
+    struct vst_domain *domain = look_up();
+    struct outcome outcome = {0};
+
+    (void)state;
+    vst_domain_get_info(domain, outcome_infos(&outcome));
+    greet();
+    vst_conn_close(&t.app.conn);
+    event_base_dispatch(t.app.base);
+    assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
+    vst_domain_free(&domain);
+}
+
+static void two_screenshots_have_two_sets(void **state)
+{
+    struct vst_domain *domain = look_up();
+    struct vst_stream *streams[2];
+    struct outcome outcomes[2] = {{0}};
+    struct vst_op *ops[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        streams[i] = vst_stream_new(t.app.base, NULL);
+        ops[i] = vst_domain_screenshot(domain, streams[i], outcome_done(&outcomes[i]));
+    }
+    greet();
+    answer("query-status", "{\"status\": \"running\", \"running\": true}");
+    hear("\"fdset-id\":1000");
+    hear("\"fdset-id\":1001");
+    assert_null(strstr(t.heard, "remove-fd"));
+    vst_op_cancel(ops[0]);
+    vst_op_cancel(ops[1]);
+    for (int i = 0; i < 2; i++) {
+        while (!outcomes[i].released)
+            event_base_loop(t.app.base, EVLOOP_ONCE);
+        assert_int_equal(outcomes[i].err.code, VST_ERR_CANCELLED);
+        vst_stream_free(&streams[i]);
+    }
+    hear("remove-fd");
+    vst_domain_free(&domain);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST_WITH(connection_closes_while_the_monitor_is_asked, make, drop),
+        VST_TEST_WITH(two_screenshots_have_two_sets, make, drop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
