@@ -117,6 +117,8 @@ void vst_guest_end(struct vst_guest *guest, const struct vst_error *why)
         return;
     vst_guest_enter(guest, GUEST_GONE);
     LIST_REMOVE(guest, link);
+    if (guest->fate != FATE_STAY && guest->process)
+        vst_process_kill(guest->process, SIGKILL, NULL);
     if (guest->fate == FATE_STAY)
         vst_place_close(&guest->place);
     else
@@ -150,9 +152,7 @@ static void timed_out(evutil_socket_t fd, short what, void *opaque)
 
     (void)fd, (void)what;
     if (vst_error_is_set(&guest->lost)) {
-        vst_error_prefix(&guest->lost, "qemu %s runs, but cannot be talked to", guest->def->name);
-        if (guest->fate != FATE_STAY)
-            vst_process_kill(guest->process, SIGKILL, NULL);
+        vst_error_prefix(&guest->lost, "qemu %s cannot be talked to", guest->def->name);
         vst_guest_end(guest, &guest->lost);
     } else {
         vst_guest_mend_again(guest);

@@ -100,7 +100,7 @@ static bool keeps(const struct save *save)
 /* Only what was asked of a guest that has ended since can still be wrong. */
 static void blame_end(struct save *save, const struct vst_error *err)
 {
-    vst_error_set(&save->why, VST_ERR_CLEANUP, "the image is complete, but the guest has ended: %s",
+    vst_error_set(&save->why, VST_ERR_CLEANUP, "the image is complete, but not the guest: %s",
                   err->text);
 }
 

@@ -131,8 +131,6 @@ static void files_opened(struct vst_job *job)
     files_dispose(job);
     if (!vst_error_is_set(&err))
         return;
-    if (guest->process)
-        vst_process_kill(guest->process, SIGKILL, NULL);
     vst_guest_end(guest, &err);
 }
 
