@@ -45,12 +45,12 @@ struct restore {
     char *name; /* another one, or NULL */
     struct vst_restore_options opt;
     enum restore_state state;
-    struct vst_definition *def; /* until the guest has it */
-    struct vst_channel *image;  /* the stream's sink, for as long as nothing has failed */
-    struct vst_channel *gate;   /* in it, once plugged */
-    bool run;                   /* resume it at the end */
-    bool completed;             /* QEMU says so */
-    bool verified;              /* the stream says so */
+    struct vst_definition *def;       /* until the guest has it */
+    struct vst_channel *image;        /* the stream's sink, for as long as nothing has failed */
+    struct vst_channel *gate;         /* in it, once plugged */
+    bool run;                         /* resume it at the end */
+    bool verified;                    /* the stream has delivered all, END included */
+    enum vst_migration_status status; /* by QEMU's last word */
     struct vst_error why;
     struct event patience;
     char label[VST_NAME_MAX + 1];
@@ -67,6 +67,11 @@ static void enter(struct restore *restore, enum restore_state state, int patienc
     event_del(&restore->patience);
     if (patience_seconds)
         event_add(&restore->patience, &tv);
+}
+
+static int stall_seconds(const struct restore *restore)
+{
+    return restore->opt.stall_seconds ? (int)restore->opt.stall_seconds : STALL_SECONDS;
 }
 
 /* ---- the end ---- */
@@ -139,11 +144,24 @@ static void guest_gone(void *opaque, const struct vst_error *err)
     over(restore);
 }
 
-/* Killed, and still there: in the kernel's hands (a dead disk). Its lock goes with it. */
 static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
 {
+    struct restore *restore = opaque;
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
     (void)fd, (void)what;
-    over(opaque);
+    if (restore->state == RESTORE_UNDOING) {
+        over(restore); /* killed, and still there: in the kernel's hands (a dead disk) */
+        return;
+    }
+    if (restore->status == VST_MIGRATION_FAILED)
+        vst_error_set(&err, VST_ERR_DRIVER, "qemu %s could not load the image, and did not say why",
+                      restore->label);
+    else
+        vst_error_set(&err, VST_ERR_STALLED,
+                      "qemu %s was given all of the image, and has not loaded it in %d seconds",
+                      restore->label, stall_seconds(restore));
+    fail(restore, &err);
 }
 
 /* ---- the conversation with the new QEMU ---- */
@@ -159,6 +177,13 @@ static void replied(void *opaque, struct json_object *value, const struct vst_er
         step(restore);
     else if (err->code != VST_ERR_LOST) /* then gone() comes, and knows more */
         fail(restore, err);
+}
+
+/* For a command whose reply is not the next step, but may be a refusal. */
+static void acknowledged(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    if (err)
+        replied(opaque, value, err);
 }
 
 static struct vst_qmp_reply then_step(struct restore *restore)
@@ -230,10 +255,11 @@ static void load(struct restore *restore)
 {
     struct vst_error err = {0};
 
-    enter(restore, RESTORE_LOADING, 0);
+    enter(restore, RESTORE_LOADING, restore->verified ? stall_seconds(restore) : 0);
     sent(restore,
-         vst_qmp_execute(vst_guest_qmp(restore->guest), "migrate-incoming", then_step(restore),
-                         &err, "uri", json_object_new_string("fd:restore"), NULL),
+         vst_qmp_execute(vst_guest_qmp(restore->guest), "migrate-incoming",
+                         (struct vst_qmp_reply){acknowledged, restore}, &err, "uri",
+                         json_object_new_string("fd:restore"), NULL),
          &err);
 }
 
@@ -242,7 +268,7 @@ static void conclude(struct restore *restore)
 {
     struct vst_error err = {0};
 
-    if (restore->state != RESTORE_LOADING || !restore->completed || !restore->verified)
+    if (restore->status != VST_MIGRATION_COMPLETED || !restore->verified)
         return;
     enter(restore, RESTORE_RESUMING, 0);
     if (!restore->run)
@@ -265,26 +291,30 @@ static void step(struct restore *restore)
     case RESTORE_RESUMING:
         done(restore);
         break;
-    case RESTORE_LOADING: /* QEMU has heard; its event, and the stream, come next */
     case RESTORE_HEADER:
     case RESTORE_CHECKING:
     case RESTORE_SPAWNING:
+    case RESTORE_LOADING:
     case RESTORE_UNDOING:
     case RESTORE_OVER:
-        break;
+        break; /* waits for something else than a reply */
     }
 }
 
+/* A QEMU that failed ends by itself, and its log says why; so it is given a moment. */
 static void qemu_event(void *opaque, const char *name, struct json_object *data)
 {
+    static const struct timeval moment = {UNDO_SECONDS, 0};
     struct restore *restore = opaque;
 
-    /* `failed` needs no answer: QEMU ends by itself, and its log says why. */
-    if (strcmp(name, "MIGRATION") == 0 && vst_migration_status(data) == VST_MIGRATION_COMPLETED) {
-        restore->completed = true;
-        if (restore->gate)
-            vst_gate_open(restore->gate); /* it takes no more, and says so */
+    if (strcmp(name, "MIGRATION") != 0 || restore->state != RESTORE_LOADING)
+        return;
+    restore->status = vst_migration_status(data);
+    if (restore->status == VST_MIGRATION_COMPLETED) {
+        vst_gate_open(restore->gate); /* it takes no more, and says so */
         conclude(restore);
+    } else if (restore->status != VST_MIGRATION_ACTIVE) {
+        event_add(&restore->patience, &moment);
     }
 }
 
@@ -380,13 +410,18 @@ static void have_header(void *opaque, const struct vst_image_header *header)
 
 /* ---- the stream ---- */
 
+/* From here on only QEMU is waited for. */
 static void stream_finished(void *opaque, enum vst_direction dir)
 {
     struct restore *restore = opaque;
+    struct timeval patience = {stall_seconds(restore), 0};
 
     if (dir != VST_UP)
         return;
     restore->verified = true;
+    if (restore->state != RESTORE_LOADING)
+        return;
+    event_add(&restore->patience, &patience);
     conclude(restore);
 }
 
@@ -424,7 +459,7 @@ static int begin(struct restore *restore, struct vst_error *ret_err)
         .failed = stream_failed,
         .opaque = restore,
         .name = "QEMU",
-        .stall_seconds = restore->opt.stall_seconds ? restore->opt.stall_seconds : STALL_SECONDS,
+        .stall_seconds = (unsigned)stall_seconds(restore),
     };
 
     if (restore->name && vst_name_check(restore->name, ret_err) < 0)
