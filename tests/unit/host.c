@@ -74,7 +74,7 @@ void vst_host_disconnect(struct vst_host *host)
     host->base = NULL;
 }
 
-void vst_host_make(struct vst_host *host)
+void vst_host_make_with(struct vst_host *host, void (*prepare)(const struct vst_host *host))
 {
     static const struct vst_trace trace = {VST_TRACE_STATE | VST_TRACE_PROCESS, hear, NULL};
     const char *tmp = getenv("TMPDIR");
@@ -87,7 +87,14 @@ void vst_host_make(struct vst_host *host)
     assert_non_null(mkdtemp(host->dir));
     vst_trace_set(&trace);
     traced = host;
+    if (prepare)
+        prepare(host);
     vst_host_connect(host);
+}
+
+void vst_host_make(struct vst_host *host)
+{
+    vst_host_make_with(host, NULL);
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)

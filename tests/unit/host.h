@@ -34,6 +34,8 @@ struct vst_host {
 
 /* Connected. One host at a time can have the trace: that which was made last. */
 void vst_host_make(struct vst_host *host);
+/* The same, with something to do before the connection. */
+void vst_host_make_with(struct vst_host *host, void (*prepare)(const struct vst_host *host));
 /* Ends what still runs, and removes everything. */
 void vst_host_clear(struct vst_host *host);
 

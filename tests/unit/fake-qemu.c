@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The fake QEMU: one loop of poll(2), three descriptors at most. It shares no code with what it
+ * tests, and ends where a real program would handle an error.
+ */
+#include "fake-qemu.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { MONITOR = 3, LEASH = 4, STATE_BYTES = 300 * 1000, PART_BYTES = 10 * 1000, MIB = 1 << 20 };
+
+#define GREETING                                                                  \
+    "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 0, \"minor\": 2, \"major\": " \
+    "7}, \"package\": \"fake\"}, \"capabilities\": [\"oob\"]}}\r\n"
+
+struct fake {
+    const char *command; /* where to misbehave; NULL: nowhere any more */
+    const char *how;
+    int turn; /* how often the command is still to come */
+    bool probe;
+    bool silent;   /* to this client */
+    bool running;  /* the guest's CPUs */
+    bool incoming; /* waits for its state */
+    int client;    /* -1: none */
+    int passed;    /* from the client; -1: none */
+    int moving;    /* the socket of the migration under way; -1: none */
+    long moved;
+    long most;        /* bytes that will be moved */
+    bool stuck;       /* does not end when they are */
+    bool mute;        /* and does not tell */
+    const char *told; /* how the migration is: "active", ...; NULL: there was none */
+    struct json_tokener *tokener;
+};
+
+#define must(condition) \
+    ((condition) ? (void)0 : (fprintf(stderr, "fake-qemu: not so: %s\n", #condition), _exit(3)))
+
+/* ---- saying ---- */
+
+static void say_bytes(struct fake *fake, const char *bytes, size_t length)
+{
+    while (length > 0 && fake->client >= 0 && !fake->silent) {
+        ssize_t n = send(fake->client, bytes, length, MSG_NOSIGNAL);
+
+        if (n <= 0)
+            return; /* it has left, which its end of the socket will tell, too */
+        bytes += n;
+        length -= (size_t)n;
+    }
+}
+
+__attribute__((format(printf, 2, 3))) static void say(struct fake *fake, const char *format, ...)
+{
+    char text[4096];
+    va_list args;
+    int length;
+
+    va_start(args, format);
+    length = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    must(length > 0 && (size_t)length < sizeof(text));
+    say_bytes(fake, text, (size_t)length);
+}
+
+static void say_event(struct fake *fake, const char *name, const char *data)
+{
+    say(fake,
+        "{\"timestamp\": {\"seconds\": 1700000000, \"microseconds\": 0}, \"event\": "
+        "\"%s\"%s%s}\r\n",
+        name, data ? ", \"data\": " : "", data ? data : "");
+}
+
+static void tell(struct fake *fake, const char *status)
+{
+    char data[64];
+
+    snprintf(data, sizeof(data), "{\"status\": \"%s\"}", status);
+    fake->told = status;
+    if (!fake->mute)
+        say_event(fake, "MIGRATION", data);
+}
+
+static void reply(struct fake *fake, const char *value, long long id)
+{
+    say(fake, "{\"return\": %s, \"id\": %lld}\r\n", value, id);
+}
+
+static void flood(struct fake *fake)
+{
+    static char piece[MIB];
+
+    memset(piece, 'x', sizeof(piece));
+    for (int i = 0; i < 64; i++)
+        say_bytes(fake, piece, sizeof(piece));
+}
+
+static void hang_up(struct fake *fake)
+{
+    if (fake->client >= 0)
+        close(fake->client);
+    fake->client = -1;
+    fake->silent = false;
+}
+
+/* ---- moving a state ---- */
+
+static void end_moving(struct fake *fake)
+{
+    if (fake->moving >= 0)
+        close(fake->moving);
+    fake->moving = -1;
+}
+
+static void move(struct fake *fake)
+{
+    static char bytes[4096];
+    ssize_t n;
+
+    if (fake->incoming)
+        n = read(fake->moving, bytes, sizeof(bytes));
+    else if (fake->moved < fake->most)
+        n = send(fake->moving, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+    else
+        n = 0;
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n > 0) {
+        fake->moved += n;
+        return;
+    }
+    end_moving(fake);
+    fake->incoming &= n < 0;
+    tell(fake, n < 0 ? "failed" : "completed");
+}
+
+static bool wants_to_move(const struct fake *fake)
+{
+    return fake->moving >= 0 && (fake->moved < fake->most || !fake->stuck);
+}
+
+static void begin_moving(struct fake *fake, const char *how)
+{
+    fake->moving = fake->passed;
+    fake->passed = -1;
+    must(fake->moving >= 0);
+    fake->moved = 0;
+    fake->most = fake->incoming ? 1L << 40 : STATE_BYTES;
+    fake->stuck = !strcmp(how, "idle") || !strcmp(how, "stall") || !strcmp(how, "endless");
+    fake->mute = !strcmp(how, "mute") || !strcmp(how, "cut");
+    if (fake->stuck)
+        fake->most = !strcmp(how, "idle") ? 0 : PART_BYTES;
+    tell(fake, "setup");
+    tell(fake, "active");
+    if (!strcmp(how, "cut") || !strcmp(how, "failed")) {
+        end_moving(fake);
+        tell(fake, "failed");
+    } else if (!strcmp(how, "idle")) {
+        tell(fake, "completed");
+    }
+}
+
+static void cancel_moving(struct fake *fake)
+{
+    if (fake->moving < 0 || (fake->command && !strcmp(fake->how, "endless")))
+        return;
+    end_moving(fake);
+    fake->mute = false;
+    tell(fake, "cancelling");
+    tell(fake, "cancelled");
+}
+
+/* ---- obeying ---- */
+
+static void describe_migration(const struct fake *fake, char *ret_text, size_t room)
+{
+    if (!fake->told)
+        snprintf(ret_text, room, "{}");
+    else if (!strcmp(fake->told, "failed"))
+        snprintf(ret_text, room,
+                 "{\"status\": \"failed\", \"error-desc\": \"the fake has its reasons\"}");
+    else
+        snprintf(ret_text, room, "{\"status\": \"%s\"}", fake->told);
+}
+
+static const char *status_of(const struct fake *fake)
+{
+    if (fake->incoming)
+        return "inmigrate";
+    return fake->running ? "running" : "paused";
+}
+
+static void run(struct fake *fake, bool on)
+{
+    if (fake->running != on)
+        say_event(fake, on ? "RESUME" : "STOP", NULL);
+    fake->running = on;
+}
+
+static void obey(struct fake *fake, const char *command, const char *how, long long id)
+{
+    char value[256] = "{}";
+
+    if (!strcmp(command, "stop"))
+        run(fake, false);
+    else if (!strcmp(command, "cont"))
+        run(fake, true);
+    else if (!strcmp(command, "query-status"))
+        snprintf(value, sizeof(value), "{\"status\": \"%s\", \"running\": %s}", status_of(fake),
+                 fake->running ? "true" : "false");
+    else if (!strcmp(command, "query-machines"))
+        snprintf(value, sizeof(value), "[{\"name\": \"fake\", \"cpu-max\": 1}]");
+    else if (!strcmp(command, "qom-get"))
+        snprintf(value, sizeof(value), "\"fake-machine\"");
+    else if (!strcmp(command, "query-migrate"))
+        describe_migration(fake, value, sizeof(value));
+    else if (!strcmp(command, "migrate_cancel"))
+        cancel_moving(fake);
+    else if (!strcmp(command, "quit"))
+        say_event(fake, "SHUTDOWN", "{\"guest\": false, \"reason\": \"host-qmp-quit\"}");
+    reply(fake, strcmp(how, "nonsense") ? value : "42", id);
+    if (!strncmp(command, "migrate", 7) && (!command[7] || !strcmp(command + 7, "-incoming")))
+        begin_moving(fake, how);
+    if (!strcmp(command, "quit"))
+        _exit(0);
+}
+
+/* ---- misbehaving ---- */
+
+/* True when that was all there is to say to this command. */
+static bool misbehave(struct fake *fake, const char *how, long long id)
+{
+    if (!strcmp(how, "silence")) {
+        fake->silent = true;
+    } else if (!strcmp(how, "garbage")) {
+        say(fake, "{\"return\": this is no JSON}\r\n");
+    } else if (!strcmp(how, "flood")) {
+        flood(fake);
+    } else if (!strcmp(how, "half")) {
+        say(fake, "{\"return\": {");
+        hang_up(fake);
+    } else if (!strcmp(how, "hang-up")) {
+        hang_up(fake);
+    } else if (!strcmp(how, "die")) {
+        fprintf(stderr, "fake-qemu: this is the end\n");
+        _exit(1);
+    } else if (!strcmp(how, "refuse")) {
+        say(fake,
+            "{\"error\": {\"class\": \"GenericError\", \"desc\": \"the fake does not like it\"}, "
+            "\"id\": %lld}\r\n",
+            id);
+    } else if (!strcmp(how, "wrong-id")) {
+        reply(fake, "{}", id + 1000);
+    } else if (!strcmp(how, "no-id")) {
+        say(fake, "{\"return\": {}}\r\n");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* What comes before an answer that is as it should be. */
+static void precede(struct fake *fake, const char *how)
+{
+    if (!strcmp(how, "greeting"))
+        say(fake, GREETING);
+    if (strcmp(how, "early") != 0)
+        return;
+    say_event(fake, "MIGRATION", "{\"status\": \"setup\"}");
+    say_event(fake, "MIGRATION", "{\"status\": \"active\"}");
+    if (!fake->incoming)
+        say_event(fake, "MIGRATION", "{\"status\": \"completed\"}");
+}
+
+static void hear(struct fake *fake, struct json_object *request)
+{
+    const char *command = json_object_get_string(json_object_object_get(request, "execute"));
+    long long id = json_object_get_int64(json_object_object_get(request, "id"));
+    const char *how = "";
+
+    must(command);
+    if (fake->command && !strcmp(fake->command, command) && --fake->turn == 0)
+        how = fake->how;
+    if (misbehave(fake, how, id))
+        return;
+    precede(fake, how);
+    obey(fake, command, how, id);
+    if (!strcmp(how, "twice"))
+        reply(fake, "{}", id);
+}
+
+/* One byte, so that a descriptor belongs to the command that it came with. */
+static ssize_t hear_byte(struct fake *fake, char *ret_byte)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec one = {ret_byte, 1};
+    struct msghdr message = {.msg_iov = &one,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+    ssize_t n = recvmsg(fake->client, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+    if (header && header->cmsg_type == SCM_RIGHTS) {
+        if (fake->passed >= 0)
+            close(fake->passed);
+        memcpy(&fake->passed, CMSG_DATA(header), sizeof(int));
+    }
+    return n;
+}
+
+static void listen_to_client(struct fake *fake)
+{
+    ssize_t n = 1;
+    char byte;
+
+    while (fake->client >= 0 && (n = hear_byte(fake, &byte)) > 0) {
+        struct json_object *request;
+
+        if (byte == '\n')
+            continue;
+        request = json_tokener_parse_ex(fake->tokener, &byte, 1);
+        if (request && !fake->silent)
+            hear(fake, request);
+        json_object_put(request);
+    }
+    if (n == 0 || (n < 0 && errno != EAGAIN))
+        hang_up(fake);
+    if (fake->client < 0)
+        fake->command = NULL;
+}
+
+static void greet(struct fake *fake)
+{
+    json_tokener_reset(fake->tokener);
+    if (fake->command && !strcmp(fake->command, "greeting")) {
+        if (!misbehave(fake, fake->how, 0))
+            _exit(3);
+        return;
+    }
+    say(fake, GREETING);
+}
+
+/* ---- the process ---- */
+
+static void loop(struct fake *fake)
+{
+    for (;;) {
+        struct pollfd polled[] = {
+            {fake->client < 0 && !fake->probe ? MONITOR : -1, POLLIN, 0},
+            {fake->client, POLLIN, 0},
+            {wants_to_move(fake) ? fake->moving : -1, fake->incoming ? POLLIN : POLLOUT, 0},
+            {fake->probe ? LEASH : -1, POLLIN, 0},
+        };
+
+        must(poll(polled, 4, -1) > 0 || errno == EINTR);
+        if (polled[3].revents)
+            _exit(1);
+        if (polled[0].revents) {
+            fake->client = accept(MONITOR, NULL, NULL);
+            greet(fake);
+        }
+        if (polled[1].revents)
+            listen_to_client(fake);
+        if (polled[2].revents && fake->moving >= 0)
+            move(fake);
+    }
+}
+
+bool vst_fake_qemu_is_meant(char **argv)
+{
+    const char *name = strrchr(argv[0], '/');
+
+    name = name ? name + 1 : argv[0];
+    return !strcmp(name, "qemu-system-x86_64") || !strcmp(name, "qemu-probe");
+}
+
+/* [in:]COMMAND[#N]=HOW */
+static void take_order(struct fake *fake, char *order)
+{
+    if (!strncmp(order, "in:", 3) && !fake->incoming)
+        return;
+    if (!strncmp(order, "in:", 3))
+        order += 3;
+    fake->command = strsep(&order, "=");
+    fake->how = order;
+    order = strchr(fake->command, '#');
+    fake->turn = order ? atoi(order + 1) : 1;
+    if (order)
+        *order = '\0';
+    must(fake->how);
+}
+
+void vst_fake_qemu(char **argv)
+{
+    struct fake fake = {.client = -1, .passed = -1, .moving = -1};
+
+    fake.probe = !strcmp(argv[0], "qemu-probe");
+    fake.tokener = json_tokener_new();
+    for (char **arg = argv + 1; *arg; arg++) {
+        if (!strcmp(*arg, "-incoming"))
+            fake.incoming = !fake.probe;
+        if (!strcmp(*arg, "-misbehave") && arg[1])
+            take_order(&fake, arg[1]);
+    }
+    if (fake.probe) {
+        fake.client = MONITOR;
+        greet(&fake);
+    }
+    loop(&fake);
+    _exit(0);
+}
