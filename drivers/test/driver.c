@@ -173,8 +173,8 @@ static int do_start(struct call *call, struct vst_error *ret_err)
 
     if (!guest)
         return -1;
-    if (vst_driver_domain(call->host->conn, call->op, guest->identity.name,
-                          guest->identity.uuid) < 0) {
+    if (vst_driver_domain(call->host->conn, call->op, guest->identity.name, guest->identity.uuid) <
+        0) {
         vst_test_guest_free(call->host, guest);
         return 0;
     }

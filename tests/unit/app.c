@@ -98,6 +98,14 @@ void outcome_await(struct event_base *base, struct outcome *outcome)
     assert_int_equal(outcome->released, 1);
 }
 
+void outcome_await_both(struct event_base *base, struct outcome *one, struct outcome *two)
+{
+    while (!one->released || !two->released)
+        assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+    assert_int_equal(one->calls, 1);
+    assert_int_equal(two->calls, 1);
+}
+
 /* ---- the application ---- */
 
 void app_start(struct app *app, const char *uri)
@@ -120,6 +128,40 @@ void app_stop(struct app *app)
     vst_conn_close(&app->conn);
     event_base_dispatch(app->base);
     event_base_free(app->base);
+}
+
+void app_open_other(struct app *app, struct app *ret_other)
+{
+    struct outcome opened = {0};
+
+    vst_conn_open(app->base, "test:///?domains=0", NULL, outcome_conn(&opened));
+    outcome_await(app->base, &opened);
+    *ret_other = (struct app){.base = app->base, .conn = opened.conn};
+}
+
+struct vst_stream *app_stream(struct app *app)
+{
+    struct vst_stream_options opt = {.limit = 64 * 1024};
+
+    return vst_stream_new(app->base, &opt);
+}
+
+struct vst_op *app_begin_save(struct app *app, struct vst_stream *stream, struct outcome *outcome)
+{
+    return vst_domain_save(app->domain, stream, NULL, outcome_done(outcome));
+}
+
+static void forget_domain(void *opaque)
+{
+    vst_domain_free(&((struct outcome *)opaque)->domain);
+}
+
+struct vst_op *app_begin_restore(struct app *app, struct vst_stream *stream,
+                                 struct outcome *outcome)
+{
+    outcome->then = forget_domain;
+    outcome->opaque = outcome;
+    return vst_domain_restore(app->conn, stream, NULL, outcome_domain(outcome));
 }
 
 static int state_of_info;

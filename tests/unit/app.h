@@ -36,6 +36,8 @@ const struct vst_conn_cb *outcome_conn(struct outcome *outcome);
 
 /* Runs the loop until the outcome is there, and checks that it came once and was released. */
 void outcome_await(struct event_base *base, struct outcome *outcome);
+/* The same for two that need each other. */
+void outcome_await_both(struct event_base *base, struct outcome *one, struct outcome *two);
 
 /* ---- the application ---- */
 
@@ -48,6 +50,15 @@ struct app {
 void app_start(struct app *app, const char *uri);
 /* Closes, and runs the loop until nothing is left in it. */
 void app_stop(struct app *app);
+
+/* A second connection on the same base, without guests: closed before app_stop(). */
+void app_open_other(struct app *app, struct app *ret_other);
+
+/* A stream that holds 64 KiB; and methods that use it. What is restored is let go of at once. */
+struct vst_stream *app_stream(struct app *app);
+struct vst_op *app_begin_save(struct app *app, struct vst_stream *stream, struct outcome *outcome);
+struct vst_op *app_begin_restore(struct app *app, struct vst_stream *stream,
+                                 struct outcome *outcome);
 
 /* The state of a domain as list() has it, or -1 if it is not there. */
 int app_domain_state(struct app *app, const char *name);

@@ -20,7 +20,6 @@ static struct app app;   /* has the guest */
 static struct app other; /* has none */
 static char dir[] = "/tmp/virstream-ends-XXXXXX";
 static char path[sizeof(dir) + 16];
-static const struct manner plain;
 
 static int make(void **state)
 {
@@ -32,11 +31,6 @@ static int make(void **state)
     return 0;
 }
 
-static void forget_domain(void *opaque)
-{
-    vst_domain_free(&((struct outcome *)opaque)->domain);
-}
-
 static int drop(void **state)
 {
     (void)state;
@@ -44,45 +38,6 @@ static int drop(void **state)
     app_stop(&app);
     unlink(path);
     return rmdir(dir);
-}
-
-/* A second connection on the same base, without guests. */
-static void open_other(void)
-{
-    struct outcome opened = {0};
-
-    vst_conn_open(app.base, "test:///?domains=0", NULL, outcome_conn(&opened));
-    outcome_await(app.base, &opened);
-    other.conn = opened.conn;
-}
-
-static struct vst_stream *new_stream(void)
-{
-    struct vst_stream_options opt = {.limit = 64 * 1024};
-
-    return vst_stream_new(app.base, &opt);
-}
-
-static struct vst_op *begin_save(struct vst_stream *stream, struct outcome *outcome)
-{
-    return vst_domain_save(app.domain, stream, NULL, outcome_done(outcome));
-}
-
-static struct vst_op *begin_restore(struct vst_conn *conn, struct vst_stream *stream,
-                                    struct outcome *outcome)
-{
-    outcome->then = forget_domain;
-    outcome->opaque = outcome;
-    return vst_domain_restore(conn, stream, NULL, outcome_domain(outcome));
-}
-
-/* Runs until all of these have ended. */
-static void await_both(struct outcome *one, struct outcome *two)
-{
-    while (!one->released || !two->released)
-        assert_int_equal(event_base_loop(app.base, EVLOOP_ONCE), 0);
-    assert_int_equal(one->calls, 1);
-    assert_int_equal(two->calls, 1);
 }
 
 static void assert_moved(void)
@@ -95,15 +50,15 @@ static void assert_moved(void)
 
 static void move_through(int read_fd, int write_fd)
 {
-    struct vst_stream *down = new_stream(), *up = new_stream();
+    struct vst_stream *down = app_stream(&app), *up = app_stream(&app);
     struct outcome saved = {0}, restored = {0};
 
-    open_other();
+    app_open_other(&app, &other);
     assert_int_equal(vst_stream_set_sink_fd(down, &write_fd), 0);
     assert_int_equal(vst_stream_set_source_fd(up, &read_fd), 0);
-    begin_save(down, &saved);
-    begin_restore(other.conn, up, &restored);
-    await_both(&saved, &restored);
+    app_begin_save(&app, down, &saved);
+    app_begin_restore(&other, up, &restored);
+    outcome_await_both(app.base, &saved, &restored);
     assert_int_equal(saved.err.code, VST_ERR_OK);
     assert_int_equal(restored.err.code, VST_ERR_OK);
     assert_moved();
@@ -131,11 +86,11 @@ static void guest_moves_through_a_socket(void **state)
 
 static enum vst_code save_to_fd(int fd)
 {
-    struct vst_stream *stream = new_stream();
+    struct vst_stream *stream = app_stream(&app);
     struct outcome saved = {0};
 
     assert_int_equal(vst_stream_set_sink_fd(stream, &fd), 0);
-    begin_save(stream, &saved);
+    app_begin_save(&app, stream, &saved);
     outcome_await(app.base, &saved);
     vst_stream_free(&stream);
     return saved.err.code;
@@ -143,11 +98,11 @@ static enum vst_code save_to_fd(int fd)
 
 static enum vst_code restore_from_fd(int fd)
 {
-    struct vst_stream *stream = new_stream();
+    struct vst_stream *stream = app_stream(&app);
     struct outcome restored = {0};
 
     assert_int_equal(vst_stream_set_source_fd(stream, &fd), 0);
-    begin_restore(app.conn, stream, &restored);
+    app_begin_restore(&app, stream, &restored);
     outcome_await(app.base, &restored);
     vst_stream_free(&stream);
     return restored.err.code;
@@ -196,11 +151,11 @@ static void writer_that_goes_away_fails_the_restore(void **state)
 
 static enum vst_code save_to_path(const char *to)
 {
-    struct vst_stream *stream = new_stream();
+    struct vst_stream *stream = app_stream(&app);
     struct outcome saved = {0};
 
     assert_int_equal(vst_stream_set_sink_file(stream, to), 0);
-    begin_save(stream, &saved);
+    app_begin_save(&app, stream, &saved);
     outcome_await(app.base, &saved);
     vst_stream_free(&stream);
     return saved.err.code;
@@ -208,11 +163,11 @@ static enum vst_code save_to_path(const char *to)
 
 static enum vst_code restore_from_path(const char *from)
 {
-    struct vst_stream *stream = new_stream();
+    struct vst_stream *stream = app_stream(&app);
     struct outcome restored = {0};
 
     assert_int_equal(vst_stream_set_source_file(stream, from), 0);
-    begin_restore(app.conn, stream, &restored);
+    app_begin_restore(&app, stream, &restored);
     outcome_await(app.base, &restored);
     vst_stream_free(&stream);
     return restored.err.code;
@@ -237,7 +192,7 @@ static void file_that_is_not_there_is_not_found(void **state)
 
 static void save_that_is_given_up_leaves_the_old_file(void **state)
 {
-    struct vst_stream *stream = new_stream();
+    struct vst_stream *stream = app_stream(&app);
     struct vst_layer_spec slow = {.kind = VST_LAYER_RATE, .bytes_per_second = 1000};
     struct outcome saved = {0};
     char text[16] = {0};
@@ -248,7 +203,7 @@ static void save_that_is_given_up_leaves_the_old_file(void **state)
     fclose(file);
     vst_stream_set_sink_file(stream, path);
     assert_int_equal(vst_stream_push_layer(stream, VST_DOWN, &slow), 0);
-    begin_save(stream, &saved);
+    app_begin_save(&app, stream, &saved);
     for (int i = 0; i < 10; i++)
         event_base_loop(app.base, EVLOOP_ONCE);
     vst_stream_free(&stream);
@@ -276,11 +231,11 @@ static enum vst_io pull(struct vst_stream *stream, struct evbuffer *into, size_t
 
 static struct evbuffer *save_by_pulling(size_t chunk)
 {
-    struct vst_stream *stream = new_stream();
+    struct vst_stream *stream = app_stream(&app);
     struct evbuffer *image = evbuffer_new();
     struct outcome saved = {0};
 
-    begin_save(stream, &saved);
+    app_begin_save(&app, stream, &saved);
     while (pull(stream, image, chunk) == VST_IO_AGAIN)
         event_base_loop(app.base, EVLOOP_ONCE);
     assert_int_equal(app_domain_state(&app, "test1") == -1, saved.calls == 1);
@@ -294,12 +249,12 @@ static struct evbuffer *save_by_pulling(size_t chunk)
 static void guest_is_pulled_and_pushed(void **state)
 {
     struct evbuffer *image = save_by_pulling(1000);
-    struct vst_stream *stream = new_stream();
+    struct vst_stream *stream = app_stream(&app);
     struct outcome restored = {0};
     unsigned agains = 0;
 
     (void)state;
-    begin_restore(app.conn, stream, &restored);
+    app_begin_restore(&app, stream, &restored);
     while (evbuffer_get_length(image)) {
         size_t length = evbuffer_get_length(image) < 777 ? evbuffer_get_length(image) : 777, n;
         enum vst_io io =
@@ -323,13 +278,13 @@ static void guest_is_pulled_and_pushed(void **state)
 
 static void guest_whose_end_is_not_pulled_is_kept(void **state)
 {
-    struct vst_stream *stream = new_stream();
+    struct vst_stream *stream = app_stream(&app);
     struct evbuffer *image = evbuffer_new();
     struct outcome saved = {0};
     struct vst_progress progress;
 
     (void)state;
-    begin_save(stream, &saved);
+    app_begin_save(&app, stream, &saved);
     /* All bytes, but not the end. */
     do {
         size_t n;
@@ -350,12 +305,12 @@ static void guest_whose_end_is_not_pulled_is_kept(void **state)
 static void half_an_image_pushed_is_truncated(void **state)
 {
     struct evbuffer *image = save_by_pulling(4096);
-    struct vst_stream *stream = new_stream();
+    struct vst_stream *stream = app_stream(&app);
     struct outcome restored = {0};
     size_t n;
 
     (void)state;
-    begin_restore(app.conn, stream, &restored);
+    app_begin_restore(&app, stream, &restored);
     vst_stream_write(stream, evbuffer_pullup(image, 10000), 10000, &n);
     vst_stream_finish(stream);
     outcome_await(app.base, &restored);
@@ -391,19 +346,19 @@ static void pull_more(struct vst_stream *stream, void *opaque)
 
 static void callbacks_push_and_pull(void **state)
 {
-    struct vst_stream *down = new_stream(), *up = new_stream();
+    struct vst_stream *down = app_stream(&app), *up = app_stream(&app);
     struct vst_stream_callbacks pulls = {.readable = pull_more}, pushes = {.writable = push_more};
     struct carrier carrier = {.bytes = evbuffer_new()};
     struct outcome saved = {0}, restored = {0};
 
     (void)state;
     vst_stream_set_callbacks(down, &pulls, &carrier);
-    begin_save(down, &saved);
+    app_begin_save(&app, down, &saved);
     outcome_await(app.base, &saved);
     assert_true(carrier.finished);
     carrier.finished = false;
     vst_stream_set_callbacks(up, &pushes, &carrier);
-    begin_restore(app.conn, up, &restored);
+    app_begin_restore(&app, up, &restored);
     push_more(up, &carrier);
     outcome_await(app.base, &restored);
     assert_int_equal(restored.err.code, VST_ERR_OK);
@@ -425,55 +380,11 @@ static void guest_moves_through_callbacks_that_say_again(void **state)
     evbuffer_free(image);
 }
 
-/* ---- relays ---- */
-
-static void guest_moves_through_joined_streams(void **state)
-{
-    struct vst_stream *down = new_stream(), *up = new_stream();
-    struct outcome saved = {0}, restored = {0};
-
-    (void)state;
-    open_other();
-    assert_int_equal(vst_stream_join(down, up), 0);
-    begin_save(down, &saved);
-    begin_restore(other.conn, up, &restored);
-    await_both(&saved, &restored);
-    assert_int_equal(saved.err.code, VST_ERR_OK);
-    assert_int_equal(restored.err.code, VST_ERR_OK);
-    assert_moved();
-    vst_stream_free(&down);
-    vst_stream_free(&up);
-}
-
-static void guest_stays_when_the_far_end_fails_near_the_end(void **state)
-{
-    struct vst_stream *down = new_stream(), *up = new_stream();
-    struct vst_layer_spec flip = {
-        .kind = VST_LAYER_FAULT,
-        .fault = {.kind = VST_FAULT_FLIP, .offset = STATE},
-    };
-    struct outcome saved = {0}, restored = {0};
-
-    (void)state;
-    open_other();
-    vst_stream_join(down, up);
-    assert_int_equal(vst_stream_push_layer(up, VST_UP, &flip), 0);
-    begin_save(down, &saved);
-    begin_restore(other.conn, up, &restored);
-    await_both(&saved, &restored);
-    assert_int_equal(restored.err.code, VST_ERR_DAMAGED);
-    assert_int_equal(saved.err.code, VST_ERR_DAMAGED);
-    assert_int_equal(app_domain_state(&app, "test1"), VST_DOMAIN_RUNNING);
-    assert_int_equal(app_domain_state(&other, "test1"), -1);
-    vst_stream_free(&down);
-    vst_stream_free(&up);
-}
-
 /* ---- waiting ---- */
 
 static void simple_program_waits(void **state)
 {
-    struct vst_stream *down = new_stream(), *up = new_stream();
+    struct vst_stream *down = app_stream(&app), *up = app_stream(&app);
     struct vst_domain_cb nobody = {0};
     struct vst_error err = {0};
 
@@ -487,98 +398,6 @@ static void simple_program_waits(void **state)
     assert_int_equal(err.code, VST_ERR_NOT_FOUND);
     vst_stream_free(&down);
     vst_stream_free(&up);
-}
-
-/* ---- layers of the application ---- */
-
-static enum vst_code restore_through(struct evbuffer *image, const struct vst_layer_spec *layer)
-{
-    struct vst_stream *stream = new_stream();
-    struct evbuffer *copy = copy_of(image);
-    struct outcome restored = {0};
-    struct end end;
-
-    end_feed(&end, app.base, stream, copy, plain);
-    assert_int_equal(vst_stream_push_layer(stream, VST_UP, layer), 0);
-    begin_restore(app.conn, stream, &restored);
-    outcome_await(app.base, &restored);
-    vst_stream_free(&stream);
-    evbuffer_free(copy);
-    return restored.err.code;
-}
-
-static struct evbuffer *save_through(const struct vst_layer_spec *layer, unsigned char sum[16])
-{
-    struct vst_layer_spec digest = {.kind = VST_LAYER_DIGEST};
-    struct vst_stream *stream = new_stream();
-    struct evbuffer *image = evbuffer_new();
-    struct outcome saved = {0};
-    struct end end;
-
-    end_drain(&end, app.base, stream, image, plain);
-    if (layer)
-        assert_int_equal(vst_stream_push_layer(stream, VST_DOWN, layer), 0);
-    vst_stream_push_layer(stream, VST_DOWN, &digest);
-    begin_save(stream, &saved);
-    outcome_await(app.base, &saved);
-    assert_int_equal(saved.err.code, VST_ERR_OK);
-    assert_int_equal(vst_stream_get_digest(stream, VST_DOWN, sum), 0);
-    vst_stream_free(&stream);
-    return image;
-}
-
-static void application_may_compress(void **state)
-{
-    struct vst_layer_spec zstd = {.kind = VST_LAYER_ZSTD};
-    unsigned char sum[16];
-    struct evbuffer *image = save_through(&zstd, sum);
-
-    (void)state;
-    assert_in_range(evbuffer_get_length(image), 1, STATE * 7 / 8);
-    assert_int_equal(app_restore(&app, NULL, image, plain, NULL), VST_ERR_DAMAGED);
-    assert_int_equal(restore_through(image, &zstd), VST_ERR_OK);
-    evbuffer_free(image);
-}
-
-static void faults_of_the_transport_are_found(void **state)
-{
-    struct vst_layer_spec fault = {.kind = VST_LAYER_FAULT};
-    unsigned char sum[16];
-    struct evbuffer *image = save_through(NULL, sum);
-
-    (void)state;
-    for (uint64_t offset = 0; offset < STATE; offset += STATE / 5) {
-        fault.fault = (struct vst_fault){.kind = VST_FAULT_FLIP, .offset = offset, .bit = 3};
-        assert_int_equal(restore_through(image, &fault), VST_ERR_DAMAGED);
-        fault.fault = (struct vst_fault){.kind = VST_FAULT_CUT, .offset = offset};
-        assert_int_equal(restore_through(image, &fault), VST_ERR_TRUNCATED);
-        fault.fault = (struct vst_fault){.kind = VST_FAULT_FAIL, .offset = offset, .number = EIO};
-        assert_int_equal(restore_through(image, &fault), VST_ERR_SYSTEM);
-        assert_int_equal(app_domain_state(&app, "test1"), -1);
-    }
-    fault.fault = (struct vst_fault){.kind = VST_FAULT_SHORT, .number = 100};
-    assert_int_equal(restore_through(image, &fault), VST_ERR_OK);
-    evbuffer_free(image);
-}
-
-static void digests_on_both_ways_agree(void **state)
-{
-    struct vst_layer_spec digest = {.kind = VST_LAYER_DIGEST};
-    struct vst_stream *stream = new_stream();
-    struct outcome restored = {0};
-    unsigned char down[16], up[16];
-    struct evbuffer *image = save_through(NULL, down);
-    struct end end;
-
-    (void)state;
-    end_feed(&end, app.base, stream, image, plain);
-    vst_stream_push_layer(stream, VST_UP, &digest);
-    begin_restore(app.conn, stream, &restored);
-    outcome_await(app.base, &restored);
-    assert_int_equal(vst_stream_get_digest(stream, VST_UP, up), 0);
-    assert_memory_equal(down, up, 16);
-    vst_stream_free(&stream);
-    evbuffer_free(image);
 }
 
 int main(void)
@@ -599,12 +418,7 @@ int main(void)
         ENDS_TEST(half_an_image_pushed_is_truncated),
         ENDS_TEST(callbacks_push_and_pull),
         ENDS_TEST(guest_moves_through_callbacks_that_say_again),
-        ENDS_TEST(guest_moves_through_joined_streams),
-        ENDS_TEST(guest_stays_when_the_far_end_fails_near_the_end),
         ENDS_TEST(simple_program_waits),
-        ENDS_TEST(application_may_compress),
-        ENDS_TEST(faults_of_the_transport_are_found),
-        ENDS_TEST(digests_on_both_ways_agree),
     };
 #undef ENDS_TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

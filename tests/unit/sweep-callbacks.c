@@ -23,33 +23,37 @@ enum { STATE = 20000, LIMIT = 4096, CHUNK = 3000 };
     X(DONE)       \
     X(EVENT)
 
+/* Each is a function of its name, below. */
 #define DEEDS(X)       \
-    X(FREE_STREAM)     \
-    X(ABORT_STREAM)    \
-    X(FREE_AND_ABORT)  \
-    X(CANCEL)          \
-    X(DEADLINE)        \
-    X(CLOSE)           \
-    X(CLOSE_AND_FREE)  \
-    X(FREE_DOMAIN)     \
-    X(DESTROY)         \
-    X(WAKE)            \
-    X(DROP_AND_CANCEL) \
-    X(FINISH_PUSHING)  \
-    X(PUSH_AND_PULL)   \
-    X(SAVE_ONCE_MORE)
+    X(free_stream)     \
+    X(abort_stream)    \
+    X(free_and_abort)  \
+    X(cancel)          \
+    X(deadline)        \
+    X(close_conn)      \
+    X(close_and_free)  \
+    X(free_domain)     \
+    X(destroy)         \
+    X(wake)            \
+    X(drop_and_cancel) \
+    X(finish_pushing)  \
+    X(push_and_pull)   \
+    X(save_once_more)
 
 #define ENUM(name) name,
 #define NAME(name) #name,
 enum place { PLACES(ENUM) PLACE_COUNT };
-enum deed { DEEDS(ENUM) DEED_COUNT };
 static const char *const place_names[] = {PLACES(NAME)};
-static const char *const deed_names[] = {DEEDS(NAME)};
+
+struct deed {
+    void (*fn)(void);
+    const char *name;
+};
 
 /* What is tried now: `deed` in call number `nth` of `place`. */
 static struct {
     enum place place;
-    enum deed deed;
+    const struct deed *deed;
     unsigned nth;
     unsigned calls;
     bool hit;
@@ -71,82 +75,101 @@ static void free_stream(void)
     freed = true;
 }
 
-static void do_deed(enum deed deed)
+static void abort_stream(void)
+{
+    if (stream)
+        vst_stream_abort(stream, "because I can");
+}
+
+static void free_and_abort(void)
+{
+    if (stream)
+        vst_stream_abort(stream, NULL);
+    free_stream();
+}
+
+static void cancel(void)
+{
+    vst_op_cancel(op);
+}
+
+static void deadline(void)
 {
     static const struct timeval now = {0, 0};
+
+    if (op)
+        vst_op_set_timeout(op, &now);
+}
+
+static void close_conn(void)
+{
+    vst_conn_close(&app.conn);
+}
+
+static void close_and_free(void)
+{
+    vst_conn_close(&app.conn);
+    free_stream();
+    vst_domain_free(&app.domain);
+}
+
+static void free_domain(void)
+{
+    vst_domain_free(&app.domain);
+}
+
+static void destroy(void)
+{
+    if (app.domain)
+        vst_domain_destroy(app.domain, NULL);
+}
+
+static void wake(void)
+{
+    if (stream)
+        vst_stream_wake(stream);
+}
+
+static void drop_and_cancel(void)
+{
+    if (stream)
+        vst_stream_set_callbacks(stream, NULL, NULL);
+    vst_op_cancel(op);
+}
+
+static void finish_pushing(void)
+{
+    if (stream)
+        vst_stream_finish(stream);
+}
+
+static void push_and_pull(void)
+{
     size_t n;
 
-    switch (deed) {
-    case FREE_STREAM:
-        free_stream();
-        break;
-    case ABORT_STREAM:
-        if (stream)
-            vst_stream_abort(stream, "because I can");
-        break;
-    case FREE_AND_ABORT:
-        if (stream)
-            vst_stream_abort(stream, NULL);
-        free_stream();
-        break;
-    case CANCEL:
-        vst_op_cancel(op);
-        break;
-    case DEADLINE:
-        if (op)
-            vst_op_set_timeout(op, &now);
-        break;
-    case CLOSE:
-        vst_conn_close(&app.conn);
-        break;
-    case CLOSE_AND_FREE:
-        vst_conn_close(&app.conn);
-        free_stream();
-        vst_domain_free(&app.domain);
-        break;
-    case FREE_DOMAIN:
-        vst_domain_free(&app.domain);
-        break;
-    case DESTROY:
-        if (app.domain)
-            vst_domain_destroy(app.domain, NULL);
-        break;
-    case WAKE:
-        if (stream)
-            vst_stream_wake(stream);
-        break;
-    case DROP_AND_CANCEL:
-        if (stream)
-            vst_stream_set_callbacks(stream, NULL, NULL);
-        vst_op_cancel(op);
-        break;
-    case FINISH_PUSHING:
-        if (stream)
-            vst_stream_finish(stream);
-        break;
-    case PUSH_AND_PULL:
-        if (stream) {
-            vst_stream_write(stream, "?", 1, &n);
-            vst_stream_read_buffer(stream, bytes, 10, &n);
-        }
-        break;
-    case SAVE_ONCE_MORE:
-        if (app.domain && !extra) {
-            extra = vst_stream_new(app.base, NULL);
-            vst_domain_save(app.domain, extra, NULL, outcome_done(&again));
-        }
-        break;
-    case DEED_COUNT:
-        break;
+    if (stream) {
+        vst_stream_write(stream, "?", 1, &n);
+        vst_stream_read_buffer(stream, bytes, 10, &n);
     }
 }
+
+static void save_once_more(void)
+{
+    if (app.domain && !extra) {
+        extra = vst_stream_new(app.base, NULL);
+        vst_domain_save(app.domain, extra, NULL, outcome_done(&again));
+    }
+}
+
+#define DEED(name) {name, #name},
+static const struct deed deeds[] = {DEEDS(DEED)};
 
 static void at(enum place place)
 {
     if (place != trial.place || trial.calls++ != trial.nth)
         return;
     trial.hit = true;
-    do_deed(trial.deed);
+    trial.deed->fn();
 }
 
 /* ---- the callbacks ---- */
@@ -269,7 +292,7 @@ static void await_end(void)
     free_stream();
     vst_stream_free(&extra);
     while (again.calls != again.released ||
-           (trial.deed == SAVE_ONCE_MORE && trial.hit && app.domain && !again.released))
+           (trial.deed->fn == save_once_more && trial.hit && app.domain && !again.released))
         if (event_base_loop(app.base, EVLOOP_ONCE) != 0)
             break;
     assert_int_equal(outcome.calls, 1);
@@ -286,11 +309,11 @@ static void check_guest(bool save)
     int state;
 
     /* The guest may have been destroyed, or saved once more. */
-    if (!app.conn || trial.deed == DESTROY || trial.deed == SAVE_ONCE_MORE)
+    if (!app.conn || trial.deed->fn == destroy || trial.deed->fn == save_once_more)
         return;
     state = app_domain_state(&app, "test1");
     if (state != (save == good ? -1 : VST_DOMAIN_RUNNING))
-        fail_msg("%s in call %u of %s: %s, and the guest is %d", deed_names[trial.deed], trial.nth,
+        fail_msg("%s in call %u of %s: %s, and the guest is %d", trial.deed->name, trial.nth,
                  place_names[trial.place], vst_code_name(outcome.err.code), state);
 }
 
@@ -333,11 +356,11 @@ static unsigned sweep(enum shape shape, struct evbuffer *image)
 
     vst_test_seconds(120);
     for (int place = 0; place < PLACE_COUNT; place++)
-        for (int deed = 0; deed < DEED_COUNT; deed++)
+        for (size_t deed = 0; deed < sizeof(deeds) / sizeof(*deeds); deed++)
             for (unsigned nth = 0;; nth++) {
                 memset(&trial, 0, sizeof(trial));
                 trial.place = (enum place)place;
-                trial.deed = (enum deed)deed;
+                trial.deed = &deeds[deed];
                 trial.nth = nth;
                 if (image)
                     run_restore(shape, image);
