@@ -53,7 +53,7 @@ struct vst_pump *vst_pump_new(struct event_base *base, size_t limit,
                               void (*done)(void *opaque, const struct vst_error *err), void *opaque,
                               struct vst_error *ret_err);
 
-/* Both stay the caller's, who keeps them until done or free. Either may come later. */
+/* Both stay the caller's, who keeps them until vst_pump_free(). Either may come later. */
 void vst_pump_set_source(struct vst_pump *pump, struct vst_channel *source);
 void vst_pump_set_sink(struct vst_pump *pump, struct vst_channel *sink);
 
