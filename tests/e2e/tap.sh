@@ -90,15 +90,15 @@ wait_until()
     done
 }
 
-# Prints "PID COMMAND LINE" of each process that names this test's directory.
+# Prints "PID COMMAND LINE" of each process that names this test's directory, or writes there: a
+# guest's QEMU is given its files open, and names none of them.
 processes()
 {
     local path line
-    for path in /proc/[0-9]*/cmdline; do
-        line=$(tr "\\0" " " 2>/dev/null <"$path") || continue
+    for path in /proc/[0-9]*; do
+        line="$({ tr "\\0" " " <"$path/cmdline"; readlink "$path/fd/1"; } 2>/dev/null)"
         path=${path#/proc/}
-        path=${path%/cmdline}
-        [ "$path" != $$ ] && case $line in *"$work"*) echo "$path $line" ;; esac
+        [ "$path" != $$ ] && case $line in *"$work"*) echo "$path" $line ;; esac
     done
 }
 
