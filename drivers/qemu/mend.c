@@ -24,12 +24,22 @@ static void failed(struct vst_guest *guest, const struct vst_error *err)
     vst_guest_end(guest, &why);
 }
 
+/* What a manager before us left undone, and what became of it. */
+static const char *reason_of(const struct vst_guest *guest)
+{
+    if (!guest->left.kind[0])
+        return "";
+    if (strcmp(guest->left.kind, "live") == 0)
+        return "a live save of it was cut off, after which QEMU may not let it write to its "
+               "memory; if it stands still, destroy it";
+    return guest->running ? "a save of it was cut off; it was resumed"
+                          : "a save of it was cut off; it was paused before, too";
+}
+
 static void mended(struct vst_guest *guest)
 {
     vst_place_clear_job(guest->place);
-    if (guest->left.kind[0])
-        snprintf(guest->reason, sizeof(guest->reason), "the process that was saving it died; %s",
-                 guest->running ? "it was resumed" : "it was paused before, too");
+    snprintf(guest->reason, sizeof(guest->reason), "%s", reason_of(guest));
     guest->left = (struct vst_place_job){0};
     vst_guest_become_ready(guest);
 }

@@ -74,7 +74,7 @@ int vst_place_connect(struct vst_place *place, const char *name, struct vst_erro
 
 /* The job file: what runs, and whether the guest ran before it. */
 struct vst_place_job {
-    char kind[16]; /* "save", "restore", "start", "end" (shut down); empty: none */
+    char kind[16]; /* "save", "live" (a save), "restore", "start", "end" (shut down) */
     bool running;
 };
 int vst_place_set_job(struct vst_place *place, const char *kind, bool running,

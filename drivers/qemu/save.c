@@ -9,6 +9,8 @@
  */
 #include "guest.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,11 +31,12 @@
     X(SAVE_MOVING, "completed, then the stream", "the state goes down the stream")           \
     X(SAVE_STORING, "the stream", "QEMU has ended by itself, after it had given everything") \
     X(SAVE_QUITTING, "the end of QEMU", "the image is safe, the guest ends")                 \
+    X(SAVE_DRAINING, "completed", "failed, and live: QEMU is let finish into nothing")       \
     X(SAVE_MENDING, "the guest", "the guest stays, and is made again what it was")           \
     X(SAVE_OVER, "nothing", "the operation has been completed")
 VST_FSM(save, SAVE_STATES)
 
-enum { QUIT_SECONDS = 20, STALL_SECONDS = 60 };
+enum { QUIT_SECONDS = 20, STALL_SECONDS = 60, DRAIN_SECONDS = 20, DRAIN = 1024 * 1024 };
 
 struct save {
     struct vst_conn *conn;
@@ -48,9 +51,11 @@ struct save {
     bool was_running;
     char machine[128];
     struct vst_channel *gate; /* inside the stream */
-    struct vst_error why;     /* of the failure */
-    struct vst_error lost;    /* what QEMU ended of, in STORING */
-    struct event patience;    /* in QUITTING */
+    int spare;                /* live: our end of the socket once more, for draining; or -1 */
+    struct vst_channel *drain;
+    struct vst_error why;  /* of the failure */
+    struct vst_error lost; /* what QEMU ended of, in STORING */
+    struct event patience; /* in QUITTING and DRAINING */
     char label[72];
 };
 
@@ -84,6 +89,8 @@ static void over(struct save *save)
 {
     enter(save, SAVE_OVER);
     let_go(save);
+    vst_channel_free(&save->drain);
+    vst_close(&save->spare);
     if (vst_error_is_set(&save->why)) {
         vst_error_where(&save->why, VST_SIDE_NONE, "save");
         vst_op_fail(save->op, &save->why);
@@ -123,6 +130,55 @@ static void mend(struct save *save)
     vst_guest_mend(save->guest, save->was_running, &save->wait);
 }
 
+/* A paused guest has nothing to go on with; and after a snapshot QEMU would start it. */
+static bool is_live(const struct save *save)
+{
+    return save->opt.live && save->was_running;
+}
+
+static void be_patient(struct save *save, int seconds)
+{
+    struct timeval tv = {seconds, 0};
+
+    event_add(&save->patience, &tv);
+}
+
+/* What is read is thrown away; at the end, QEMU's event is what counts. */
+static void drained(void *opaque)
+{
+    struct save *save = opaque;
+    struct evbuffer *nowhere = evbuffer_new();
+    enum vst_io io;
+    size_t n;
+
+    if (!nowhere)
+        return; /* announced again as long as it is readable */
+    io = vst_channel_read(save->drain, nowhere, DRAIN, &n);
+    evbuffer_free(nowhere);
+    if (io == VST_IO_OK)
+        be_patient(save, DRAIN_SECONDS);
+    else if (io != VST_IO_AGAIN)
+        vst_channel_want(save->drain, VST_READ, false);
+}
+
+/*
+ * QEMU 7.2 leaves the guest's memory write-protected for ever when a background snapshot is
+ * cancelled or fails: the guest stops at its next write. One that completes is cleaned up. So QEMU
+ * is never told that a live save has failed.
+ */
+static void drain(struct save *save)
+{
+    enter(save, SAVE_DRAINING);
+    save->drain = vst_channel_fd(save->conn->base, &save->spare, NULL);
+    if (!save->drain) {
+        mend(save);
+        return;
+    }
+    be_patient(save, DRAIN_SECONDS);
+    vst_channel_listen(save->drain, VST_READ, drained, save);
+    vst_channel_want(save->drain, VST_READ, true);
+}
+
 static void fail(struct save *save, const struct vst_error *err)
 {
     if (save->state >= SAVE_QUITTING)
@@ -132,6 +188,8 @@ static void fail(struct save *save, const struct vst_error *err)
     vst_stream_fail(save->stream, &save->why);
     if (!save->guest || save->state < SAVE_CAPABILITIES)
         over(save);
+    else if (is_live(save) && save->state == SAVE_MOVING && save->status == VST_MIGRATION_ACTIVE)
+        drain(save);
     else
         mend(save);
 }
@@ -141,7 +199,10 @@ static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
     struct save *save = opaque;
 
     (void)fd, (void)what;
-    vst_guest_kill(save->guest); /* its state is safe */
+    if (save->state == SAVE_DRAINING)
+        mend(save);
+    else
+        vst_guest_kill(save->guest); /* its state is safe */
 }
 
 /* ---- talking to QEMU ---- */
@@ -221,8 +282,11 @@ static struct vst_channel *image_channel(struct save *save, int *ours, struct vs
 
 static int attach(struct save *save, int *ours, struct vst_error *ret_err)
 {
-    struct vst_channel *image = image_channel(save, ours, ret_err);
+    struct vst_channel *image;
 
+    if (is_live(save) && (save->spare = fcntl(*ours, F_DUPFD_CLOEXEC, 0)) < 0)
+        return vst_error_system(ret_err, errno, "a second descriptor of the socket");
+    image = image_channel(save, ours, ret_err);
     if (!image)
         return -1;
     return vst_stream_attach(save->stream, image, NULL, ret_err);
@@ -264,11 +328,9 @@ static void start(struct save *save)
 
 static void quit(struct save *save)
 {
-    static const struct timeval patience = {QUIT_SECONDS, 0};
-
     vst_guest_expect_exit(save->guest);
     enter(save, SAVE_QUITTING);
-    event_add(&save->patience, &patience);
+    be_patient(save, QUIT_SECONDS);
     vst_qmp_execute(qmp_of(save), "quit", (struct vst_qmp_reply){0}, NULL, NULL);
 }
 
@@ -314,10 +376,15 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
     struct save *save = opaque;
     struct vst_error err = {0};
 
-    if (strcmp(name, "MIGRATION") != 0 || save->state != SAVE_MOVING)
+    if (strcmp(name, "MIGRATION") != 0 ||
+        (save->state != SAVE_MOVING && save->state != SAVE_DRAINING))
         return;
     save->status = vst_migration_status(data);
-    if (save->status == VST_MIGRATION_COMPLETED)
+    if (save->state == SAVE_DRAINING && save->status != VST_MIGRATION_ACTIVE)
+        mend(save);
+    else if (save->state == SAVE_DRAINING)
+        return;
+    else if (save->status == VST_MIGRATION_COMPLETED)
         vst_gate_open(save->gate);
     else if (save->status != VST_MIGRATION_ACTIVE)
         sent(save,
@@ -371,7 +438,8 @@ static void take_status(struct save *save, struct json_object *value)
                       save->label);
     save->was_running = strcmp(status, "running") == 0;
     if (vst_error_is_set(&err) ||
-        vst_place_set_job(vst_guest_place(save->guest), "save", save->was_running, &err) < 0) {
+        vst_place_set_job(vst_guest_place(save->guest), is_live(save) ? "live" : "save",
+                          save->was_running, &err) < 0) {
         fail(save, &err);
         return;
     }
@@ -381,12 +449,6 @@ static void take_status(struct save *save, struct json_object *value)
                          json_object_new_string("/machine"), "property",
                          json_object_new_string("type"), NULL),
          &err);
-}
-
-/* A paused guest has nothing to go on with; and after a snapshot QEMU would start it. */
-static bool is_live(const struct save *save)
-{
-    return save->opt.live && save->was_running;
 }
 
 static void set_capabilities(struct save *save)
@@ -460,6 +522,7 @@ static void step(struct save *save, struct json_object *value)
     case SAVE_MOVING:
     case SAVE_STORING:
     case SAVE_QUITTING:
+    case SAVE_DRAINING:
     case SAVE_MENDING:
     case SAVE_OVER:
         break; /* waits for something else than a reply */
@@ -506,6 +569,7 @@ void vst_qemu_save(struct vst_conn *conn, const char *name, struct vst_stream *s
     save->op = op;
     save->stream = stream;
     save->opt = *opt;
+    save->spare = -1;
     snprintf(save->label, sizeof(save->label), "%s", name);
     event_assign(&save->patience, conn->base, -1, 0, out_of_patience, save);
     save->watch = (struct vst_guest_watch){.gone = guest_gone, .opaque = save};

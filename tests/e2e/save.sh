@@ -94,6 +94,19 @@ live_can_be_saved_again()
         goes_on g1 && virstream destroy -q g1 && continued "$work/g1.log"
 }
 
+# A guest that writes all the time, and a live save that does not get far: it counts on, and can be
+# saved again, live and otherwise.
+live_is_called_off()
+{
+    fresh g1 D 64 || return
+    timeout -s INT 1 "$VIRSTREAM_BUILD/virstream" save -q --live --rate 8M g1 "$image" &&
+        { echo "it was not cut off"; return 1; }
+    goes_on g1 && virstream save -q --live g1 /dev/full && { echo "no room?"; return 1; }
+    goes_on g1 && is_state g1 running && virstream save -q --live g1 "$image" &&
+        virstream save -q g1 "$image" && virstream restore -q "$image" && goes_on g1 &&
+        virstream destroy -q g1 && continued --min 3 "$work/g1.log"
+}
+
 # Both in one place: another name, and another UUID; the log goes on in one file, so count-check
 # would see both. Paused, to tell them apart.
 beside_itself()
@@ -145,6 +158,7 @@ check guest_is_restored_paused_on_request  restored_paused_on_request
 check guest_keeps_running_on_request  keeps_running
 check guest_counts_on_during_a_live_save  live
 check live_and_other_saves_follow_each_other  live_can_be_saved_again
+check guest_survives_live_saves_that_fail  live_is_called_off
 check guest_is_restored_beside_itself_with_another_name  beside_itself
 check taken_name_is_exit_6_and_the_guest_runs_on  name_taken
 check q35_guest_is_saved_and_restored  another_machine
