@@ -5,7 +5,6 @@
 #include "console.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/leaf.h"
 
@@ -53,22 +52,14 @@ static unsigned ready(const struct vst_leaf *leaf)
     return dirs;
 }
 
-static void print(struct vst_test_console *console, const char *bytes, size_t n)
+/* At most as much as there is room for. */
+static void print(struct viewer *viewer, const char *bytes, size_t n)
 {
-    struct viewer *viewer = console->viewer;
+    struct vst_test_console *console = viewer->console;
 
     for (size_t i = 0; i < n; i++)
         console->ring[console->printed++ % VST_TEST_RING] = bytes[i];
-    if (!viewer)
-        return;
-    if (viewer->seen < oldest(console))
-        viewer->seen = oldest(console);
     vst_leaf_wake(&viewer->leaf);
-}
-
-void vst_test_console_print(struct vst_test_console *console, const char *text)
-{
-    print(console, text, strlen(text));
 }
 
 void vst_test_console_run(struct vst_test_console *console, bool running)
@@ -122,7 +113,7 @@ static enum vst_io viewer_write(struct vst_channel *ch, struct evbuffer *from, s
         return VST_IO_AGAIN;
     n = n < sizeof(typed) ? n : sizeof(typed);
     got = evbuffer_remove(from, typed, n < max ? n : max);
-    print(viewer->console, typed, (size_t)got);
+    print(viewer, typed, (size_t)got);
     *ret_n = (size_t)got;
     return VST_IO_OK;
 }
@@ -162,7 +153,7 @@ struct vst_channel *vst_test_console_view(struct vst_test_console *console, stru
     struct viewer *viewer;
 
     if (console->viewer) {
-        vst_error_set(ret_err, VST_ERR_BUSY, "the console has a viewer already");
+        vst_error_set(ret_err, VST_ERR_BUSY, "somebody looks at this console already");
         return NULL;
     }
     viewer = calloc(1, sizeof(*viewer));

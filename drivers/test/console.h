@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The console of a test guest: it prints a line when it starts or stops, and what is typed. The
- * last VST_TEST_RING bytes are kept for the next viewer.
+ * The console of a test guest, which prints what is typed. The last VST_TEST_RING bytes are kept
+ * for the next viewer.
  */
 #ifndef VST_DRIVERS_TEST_CONSOLE_H
 #define VST_DRIVERS_TEST_CONSOLE_H
@@ -16,8 +16,6 @@ struct vst_test_console *vst_test_console_new(struct vst_error *ret_err);
 /* The guest is gone: its viewer gets what is left, and then the end. Accepts NULL. */
 void vst_test_console_free(struct vst_test_console *console);
 
-/* The guest prints; a viewer that is slow loses the oldest. */
-void vst_test_console_print(struct vst_test_console *console, const char *text);
 /* A guest that does not run does not take what is typed. */
 void vst_test_console_run(struct vst_test_console *console, bool running);
 

@@ -165,80 +165,20 @@ struct call {
     bool paused;
     enum vst_control what; /* control */
     char name[64];
+    struct vst_test_watch watch; /* of the guest that is to shut down */
 };
 
-static int do_start(struct call *call, struct vst_error *ret_err)
+static void call_free(void *state)
 {
-    struct vst_test_guest *guest = vst_test_guest_new(call->host, &call->def, ret_err);
+    struct call *call = state;
 
-    if (!guest)
-        return -1;
-    if (vst_driver_domain(call->host->conn, call->op, guest->identity.name, guest->identity.uuid) <
-        0) {
-        vst_test_guest_free(call->host, guest);
-        return 0;
-    }
-    if (!call->paused)
-        vst_test_guest_set_state(guest, VST_DOMAIN_RUNNING);
-    vst_test_console_print(guest->console, "started\n");
-    vst_test_guest_tell(call->host, guest, VST_EVENT_STARTED, call->paused ? "paused" : "");
-    return 0;
-}
-
-static void change(struct call *call, struct vst_test_guest *guest, enum vst_domain_state state,
-                   enum vst_event_kind kind)
-{
-    if (guest->state == state)
-        return;
-    vst_test_guest_set_state(guest, state);
-    vst_test_guest_tell(call->host, guest, kind, "");
-}
-
-static void end(struct call *call, struct vst_test_guest *guest, const char *reason)
-{
-    vst_test_guest_tell(call->host, guest, VST_EVENT_STOPPED, reason);
-    vst_test_guest_free(call->host, guest);
-}
-
-static int do_control(struct call *call, struct vst_error *ret_err)
-{
-    struct vst_test_guest *guest;
-
-    if (call->what == VST_DESTROY)
-        guest = vst_test_guest_find(call->host, call->name, ret_err);
-    else
-        guest = vst_test_guest_find_idle(call->host, call->name, ret_err);
-    if (!guest)
-        return -1;
-    if (call->what == VST_SHUTDOWN && guest->state != VST_DOMAIN_RUNNING)
-        return vst_error_set(ret_err, VST_ERR_STATE,
-                             "%s: it is paused and would not hear of it; resume or destroy it",
-                             call->name);
-    vst_op_done(call->op);
-    if (call->what == VST_SUSPEND)
-        change(call, guest, VST_DOMAIN_PAUSED, VST_EVENT_SUSPENDED);
-    else if (call->what == VST_RESUME)
-        change(call, guest, VST_DOMAIN_RUNNING, VST_EVENT_RESUMED);
-    else
-        end(call, guest, call->what == VST_SHUTDOWN ? "shut down" : "destroyed");
-    return 0;
-}
-
-static void call_turn(evutil_socket_t fd, short what, void *opaque)
-{
-    struct call *call = opaque;
-    struct vst_error err = {0};
-    int result;
-
-    (void)fd, (void)what;
-    result = call->name[0] ? do_control(call, &err) : do_start(call, &err);
-    if (result < 0)
-        vst_op_fail(call->op, &err);
+    vst_turn_cancel(&call->turn);
     vst_definition_free(&call->def);
     free(call);
 }
 
-static struct call *call_new(struct vst_conn *conn, struct vst_op *op, struct vst_error *ret_err)
+static struct call *call_new(struct vst_conn *conn, struct vst_op *op, event_callback_fn turn,
+                             struct vst_error *ret_err)
 {
     struct call *call = calloc(1, sizeof(*call));
 
@@ -248,9 +188,31 @@ static struct call *call_new(struct vst_conn *conn, struct vst_op *op, struct vs
     }
     call->host = conn->impl;
     call->op = op;
-    vst_turn_init(&call->turn, conn->base, call_turn, call);
+    vst_turn_init(&call->turn, conn->base, turn, call);
     vst_turn_schedule(&call->turn);
+    vst_op_own(op, call, call_free);
     return call;
+}
+
+static void do_start(evutil_socket_t fd, short what, void *opaque)
+{
+    struct call *call = opaque;
+    struct vst_error err = {0};
+    struct vst_test_guest *guest = vst_test_guest_new(call->host, &call->def, &err);
+
+    (void)fd, (void)what;
+    if (!guest) {
+        vst_op_fail(call->op, &err);
+        return;
+    }
+    if (vst_driver_domain(call->host->conn, call->op, guest->identity.name, guest->identity.uuid) <
+        0) {
+        vst_test_guest_free(call->host, guest);
+        return;
+    }
+    if (!call->paused)
+        vst_test_guest_set_state(guest, VST_DOMAIN_RUNNING);
+    vst_test_guest_tell(call->host, guest, VST_EVENT_STARTED, "");
 }
 
 static void test_start(struct vst_conn *conn, const char *definition,
@@ -258,7 +220,7 @@ static void test_start(struct vst_conn *conn, const char *definition,
 {
     struct vst_error err = {0};
     struct vst_definition *def = vst_definition_parse(definition, strlen(definition), &err);
-    struct call *call = def ? call_new(conn, op, &err) : NULL;
+    struct call *call = def ? call_new(conn, op, do_start, &err) : NULL;
 
     if (!call) {
         vst_definition_free(&def);
@@ -269,11 +231,57 @@ static void test_start(struct vst_conn *conn, const char *definition,
     call->paused = opt->paused;
 }
 
+static void shut_down(void *opaque)
+{
+    vst_op_done(((struct call *)opaque)->op);
+}
+
+static void shutdown_cancelled(void *opaque, const struct vst_error *why)
+{
+    struct call *call = opaque;
+
+    LIST_REMOVE(&call->watch, link);
+    vst_op_fail(call->op, why);
+}
+
+/* One that is paused hears of it when it runs again. */
+static void await_shutdown(struct call *call, struct vst_test_guest *guest)
+{
+    guest->powerdown = true;
+    call->watch = (struct vst_test_watch){.gone = shut_down, .opaque = call};
+    vst_test_guest_watch(guest, &call->watch);
+    vst_op_set_cancel(call->op, shutdown_cancelled, call);
+}
+
+static void do_control(evutil_socket_t fd, short what, void *opaque)
+{
+    struct call *call = opaque;
+    bool any = call->what == VST_DESTROY;
+    struct vst_error err = {0};
+    struct vst_test_guest *guest = any ? vst_test_guest_find(call->host, call->name, &err)
+                                       : vst_test_guest_find_idle(call->host, call->name, &err);
+
+    (void)fd, (void)what;
+    if (!guest) {
+        vst_op_fail(call->op, &err);
+        return;
+    }
+    if (call->what == VST_SHUTDOWN && guest->state != VST_DOMAIN_RUNNING) {
+        await_shutdown(call, guest);
+        return;
+    }
+    vst_op_done(call->op);
+    if (call->what == VST_SUSPEND || call->what == VST_RESUME)
+        vst_test_guest_run(call->host, guest, call->what == VST_RESUME);
+    else
+        vst_test_guest_end(call->host, guest);
+}
+
 static void test_control(struct vst_conn *conn, const char *name, enum vst_control what,
                          struct vst_op *op)
 {
     struct vst_error err = {0};
-    struct call *call = call_new(conn, op, &err);
+    struct call *call = call_new(conn, op, do_control, &err);
 
     if (!call) {
         vst_op_fail(op, &err);

@@ -26,8 +26,7 @@ int vst_test_guest_check_free(struct vst_test_host *host, const char *name, cons
     TAILQ_FOREACH(guest, &host->guests, link)
     {
         if (strcmp(guest->def->name, name) == 0)
-            return vst_error_set(ret_err, VST_ERR_EXISTS, "%s: there is a domain of this name",
-                                 name);
+            return vst_error_set(ret_err, VST_ERR_EXISTS, "there is a domain %s already", name);
         if (uuid && strcmp(guest->def->uuid, uuid) == 0)
             return vst_error_set(ret_err, VST_ERR_EXISTS, "%s: its UUID %s is that of %s", name,
                                  uuid, guest->def->name);
@@ -63,12 +62,21 @@ struct vst_test_guest *vst_test_guest_new(struct vst_test_host *host, struct vst
 
 void vst_test_guest_free(struct vst_test_host *host, struct vst_test_guest *guest)
 {
-    if (guest->job != VST_JOB_NONE)
-        guest->gone(guest->job_opaque);
+    struct vst_test_watch *watch;
+
+    while ((watch = LIST_FIRST(&guest->watches))) {
+        LIST_REMOVE(watch, link);
+        watch->gone(watch->opaque);
+    }
     TAILQ_REMOVE(&host->guests, guest, link);
     vst_test_console_free(guest->console);
     vst_definition_free(&guest->def);
     free(guest);
+}
+
+void vst_test_guest_watch(struct vst_test_guest *guest, struct vst_test_watch *watch)
+{
+    LIST_INSERT_HEAD(&guest->watches, watch, link);
 }
 
 struct vst_test_guest *vst_test_guest_find(struct vst_test_host *host, const char *name_or_uuid,
@@ -82,7 +90,7 @@ struct vst_test_guest *vst_test_guest_find(struct vst_test_host *host, const cha
     TAILQ_FOREACH(guest, &host->guests, link)
     if (strcasecmp(guest->def->uuid, name_or_uuid) == 0)
         return guest;
-    vst_error_set(ret_err, VST_ERR_NOT_FOUND, "%s: no such domain", name_or_uuid);
+    vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain named %s", name_or_uuid);
     return NULL;
 }
 
@@ -93,9 +101,16 @@ struct vst_test_guest *vst_test_guest_find_idle(struct vst_test_host *host, cons
 
     if (!guest || guest->job == VST_JOB_NONE)
         return guest;
-    vst_error_set(ret_err, VST_ERR_BUSY, "%s: a %s is under way", name,
+    vst_error_set(ret_err, VST_ERR_BUSY, "domain %s is busy: a %s is under way", name,
                   vst_job_kind_name(guest->job));
     return NULL;
+}
+
+void vst_test_guest_set_job(struct vst_test_guest *guest, enum vst_job_kind job,
+                            struct vst_stream *stream)
+{
+    guest->job = job;
+    guest->stream = stream;
 }
 
 void vst_test_guest_set_state(struct vst_test_guest *guest, enum vst_domain_state state)
@@ -108,6 +123,24 @@ void vst_test_guest_tell(struct vst_test_host *host, const struct vst_test_guest
                          enum vst_event_kind kind, const char *reason)
 {
     vst_driver_event(host->conn, kind, guest->identity.name, guest->identity.uuid, reason);
+}
+
+void vst_test_guest_run(struct vst_test_host *host, struct vst_test_guest *guest, bool running)
+{
+    enum vst_domain_state state = running ? VST_DOMAIN_RUNNING : VST_DOMAIN_PAUSED;
+
+    if (guest->state == state)
+        return;
+    vst_test_guest_set_state(guest, state);
+    vst_test_guest_tell(host, guest, running ? VST_EVENT_RESUMED : VST_EVENT_SUSPENDED, "");
+    if (running && guest->powerdown)
+        vst_test_guest_end(host, guest);
+}
+
+void vst_test_guest_end(struct vst_test_host *host, struct vst_test_guest *guest)
+{
+    vst_test_guest_tell(host, guest, VST_EVENT_STOPPED, "");
+    vst_test_guest_free(host, guest);
 }
 
 void vst_test_guest_get_info(const struct vst_test_guest *guest, struct vst_domain_info *ret_info)

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The guests of one connection of the test driver. They live in memory, as long as the connection.
- * What befalls a guest is told by vst_driver_event() like this, by the driver that does it:
- *
- *     start     STARTED ""           (or "paused")        suspend   SUSPENDED ""
- *     restore   STARTED "restored"   (or "restored, paused")  resume    RESUMED ""
- *     shutdown  STOPPED "shut down"  destroy  STOPPED "destroyed"  save  STOPPED "saved"
+ * What befalls them is told as the qemu driver tells it: a guest that is saved is suspended first.
  */
 #ifndef VST_DRIVERS_TEST_GUEST_H
 #define VST_DRIVERS_TEST_GUEST_H
@@ -17,6 +13,13 @@
 #include "core/driver.h"
 #include "state.h"
 
+/* Somebody who is told when the guest is gone, once, and is no longer on its list then. */
+struct vst_test_watch {
+    LIST_ENTRY(vst_test_watch) link;
+    void (*gone)(void *opaque);
+    void *opaque;
+};
+
 struct vst_test_guest {
     TAILQ_ENTRY(vst_test_guest) link;
     struct vst_definition *def;
@@ -24,10 +27,10 @@ struct vst_test_guest {
     enum vst_domain_state state;
     int64_t since;
     struct vst_test_console *console;
+    bool powerdown; /* it was asked to end while it was paused, and will hear of it */
     enum vst_job_kind job;
-    struct vst_stream *stream;  /* of the job */
-    void (*gone)(void *opaque); /* tells the job that the guest is freed */
-    void *job_opaque;
+    struct vst_stream *stream; /* of the job */
+    LIST_HEAD(, vst_test_watch) watches;
 };
 
 struct vst_test_host {
@@ -39,6 +42,8 @@ struct vst_test_host {
 struct vst_test_guest *vst_test_guest_new(struct vst_test_host *host, struct vst_definition **def,
                                           struct vst_error *ret_err);
 void vst_test_guest_free(struct vst_test_host *host, struct vst_test_guest *guest);
+
+void vst_test_guest_watch(struct vst_test_guest *guest, struct vst_test_watch *watch);
 
 /* NULL with NOT_FOUND. */
 struct vst_test_guest *vst_test_guest_find(struct vst_test_host *host, const char *name_or_uuid,
@@ -52,9 +57,20 @@ int vst_test_guest_check_free(struct vst_test_host *host, const char *name, cons
 struct vst_test_guest *vst_test_guest_find_idle(struct vst_test_host *host, const char *name,
                                                 struct vst_error *ret_err);
 
+/* A job has hold of the guest from here on, until NONE. */
+void vst_test_guest_set_job(struct vst_test_guest *guest, enum vst_job_kind job,
+                            struct vst_stream *stream);
+
+/* Tells nobody. */
 void vst_test_guest_set_state(struct vst_test_guest *guest, enum vst_domain_state state);
+
+/* These tell the application; from the loop only. */
 void vst_test_guest_tell(struct vst_test_host *host, const struct vst_test_guest *guest,
                          enum vst_event_kind kind, const char *reason);
+/* One that runs again may hear what it was asked, and be gone. */
+void vst_test_guest_run(struct vst_test_host *host, struct vst_test_guest *guest, bool running);
+void vst_test_guest_end(struct vst_test_host *host, struct vst_test_guest *guest);
+
 void vst_test_guest_get_info(const struct vst_test_guest *guest, struct vst_domain_info *ret_info);
 
 /* ---- the methods, in files of their own ---- */

@@ -14,7 +14,8 @@ enum { STALL_SECONDS = 60, MIB = 1024 * 1024 };
 
 struct restore {
     struct vst_test_host *host;
-    struct vst_test_guest *guest; /* NULL before the header, or when destroyed */
+    struct vst_test_guest *guest; /* NULL before the header, and when the guest is gone */
+    struct vst_test_watch watch;
     struct vst_stream *stream;
     struct vst_op *op;
     struct vst_channel *image; /* the stream's */
@@ -23,26 +24,28 @@ struct restore {
     bool paused;
 };
 
-static void release(struct restore *restore)
+/* The guest is nobody's job any more. */
+static struct vst_test_guest *release(struct restore *restore)
 {
-    if (restore->guest) {
-        restore->guest->job = VST_JOB_NONE;
-        restore->guest->stream = NULL;
-    }
-    free(restore);
+    struct vst_test_guest *guest = restore->guest;
+
+    restore->guest = NULL;
+    if (!guest)
+        return NULL;
+    LIST_REMOVE(&restore->watch, link);
+    vst_test_guest_set_job(guest, VST_JOB_NONE, NULL);
+    return guest;
 }
 
 static void fail(struct restore *restore, const struct vst_error *err)
 {
-    struct vst_test_host *host = restore->host;
-    struct vst_test_guest *guest = restore->guest;
+    struct vst_test_guest *guest = release(restore);
     struct vst_error copy = *err;
 
     vst_error_where(&copy, VST_SIDE_HOST, "restore");
     vst_op_fail(restore->op, &copy);
-    release(restore);
     if (guest)
-        vst_test_guest_free(host, guest);
+        vst_test_guest_free(restore->host, guest);
 }
 
 static void failed(void *opaque, const struct vst_error *err)
@@ -54,22 +57,19 @@ static void finished(void *opaque, enum vst_direction dir)
 {
     struct restore *restore = opaque;
     struct vst_test_host *host = restore->host;
-    struct vst_test_guest *guest = restore->guest;
+    struct vst_test_guest *guest = release(restore);
     const struct vst_test_identity *saved = vst_test_state_identity(restore->sink);
-    struct vst_op *op = restore->op;
-    bool paused = restore->paused;
 
     (void)dir;
     guest->identity.generation = saved->generation + 1;
     guest->identity.size = saved->size;
-    release(restore);
-    if (vst_driver_domain(host->conn, op, guest->identity.name, guest->identity.uuid) < 0) {
+    if (vst_driver_domain(host->conn, restore->op, guest->identity.name, guest->identity.uuid) <
+        0) {
         vst_test_guest_free(host, guest);
         return;
     }
-    vst_test_guest_set_state(guest, paused ? VST_DOMAIN_PAUSED : VST_DOMAIN_RUNNING);
-    vst_test_console_print(guest->console, "restored\n");
-    vst_test_guest_tell(host, guest, VST_EVENT_STARTED, paused ? "restored, paused" : "restored");
+    vst_test_guest_set_state(guest, restore->paused ? VST_DOMAIN_PAUSED : VST_DOMAIN_RUNNING);
+    vst_test_guest_tell(host, guest, VST_EVENT_STARTED, "restored");
 }
 
 static void gone(void *opaque)
@@ -77,10 +77,9 @@ static void gone(void *opaque)
     struct restore *restore = opaque;
     struct vst_error err = {0};
 
-    vst_error_set(&err, VST_ERR_DRIVER, "%s: the guest was destroyed",
-                  restore->guest->identity.name);
-    vst_stream_fail(restore->stream, &err);
+    vst_error_set(&err, VST_ERR_DRIVER, "%s was destroyed", restore->guest->identity.name);
     restore->guest = NULL;
+    vst_stream_fail(restore->stream, &err);
 }
 
 /* The saved definition under the name that was asked for. */
@@ -109,10 +108,8 @@ static int make_guest(struct restore *restore, const struct vst_image_header *he
     vst_definition_free(&def);
     if (!restore->guest)
         return -1;
-    restore->guest->job = VST_JOB_RESTORE;
-    restore->guest->stream = restore->stream;
-    restore->guest->gone = gone;
-    restore->guest->job_opaque = restore;
+    vst_test_guest_watch(restore->guest, &restore->watch);
+    vst_test_guest_set_job(restore->guest, VST_JOB_RESTORE, restore->stream);
     vst_test_guest_set_state(restore->guest, VST_DOMAIN_STARTING);
     return 0;
 }
@@ -157,11 +154,35 @@ static int begin(struct restore *restore, struct vst_error *ret_err)
     return vst_stream_attach(restore->stream, NULL, restore->image, ret_err);
 }
 
+static struct restore *restore_new(struct vst_conn *conn, struct vst_stream *stream,
+                                   const struct vst_restore_options *opt, struct vst_op *op,
+                                   struct vst_error *ret_err)
+{
+    struct restore *restore = NULL;
+
+    if (opt->name && vst_name_check(opt->name, ret_err) < 0)
+        return NULL;
+    restore = calloc(1, sizeof(*restore));
+    if (!restore) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    restore->host = conn->impl;
+    restore->watch = (struct vst_test_watch){.gone = gone, .opaque = restore};
+    restore->stream = stream;
+    restore->op = op;
+    restore->paused = opt->paused;
+    if (opt->name)
+        snprintf(restore->name, sizeof(restore->name), "%s", opt->name);
+    vst_op_own(op, restore, free);
+    return restore;
+}
+
 void vst_test_restore(struct vst_conn *conn, struct vst_stream *stream,
                       const struct vst_restore_options *opt, struct vst_op *op)
 {
-    struct restore *restore = calloc(1, sizeof(*restore));
     struct vst_error err = {0};
+    struct restore *restore = restore_new(conn, stream, opt, op, &err);
     struct vst_stream_user user = {
         .finished = finished,
         .failed = failed,
@@ -170,23 +191,8 @@ void vst_test_restore(struct vst_conn *conn, struct vst_stream *stream,
         .stall_seconds = opt->stall_seconds ? opt->stall_seconds : STALL_SECONDS,
     };
 
-    if (!restore)
-        vst_error_no_memory(&err);
-    else if ((opt->name && vst_name_check(opt->name, &err) < 0) ||
-             vst_stream_claim(stream, op, &user, &err) < 0)
-        free(restore);
-    if (vst_error_is_set(&err)) {
+    if (!restore || vst_stream_claim(stream, op, &user, &err) < 0)
         vst_op_fail(op, &err);
-        return;
-    }
-    *restore = (struct restore){
-        .host = conn->impl,
-        .stream = stream,
-        .op = op,
-        .paused = opt->paused,
-    };
-    if (opt->name)
-        snprintf(restore->name, sizeof(restore->name), "%s", opt->name);
-    if (begin(restore, &err) < 0)
+    else if (begin(restore, &err) < 0)
         fail(restore, &err);
 }

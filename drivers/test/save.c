@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Save: the state is made as fast as the stream takes it. A guest that is to stop stands still
- * meanwhile; it is gone once the application's end has everything.
+ * meanwhile; it is gone once the application's end has everything. It begins with a turn, because
+ * a guest is paused from the loop only: somebody may be told of it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,29 +14,35 @@ enum { STALL_SECONDS = 60 };
 
 struct save {
     struct vst_test_host *host;
-    struct vst_test_guest *guest; /* NULL: destroyed meanwhile */
+    struct vst_test_guest *guest; /* NULL before it begins, and when the guest is gone */
+    struct vst_test_watch watch;
+    struct vst_stream *stream;
     struct vst_op *op;
-    enum vst_domain_state before;
-    bool keep;
-    char name[80];
+    struct vst_save_options opt;
+    bool was_running;
+    char name[64];
+    char label[80];
+    struct vst_turn turn;
 };
 
-/* The guest as it was; the operation may then end. */
+/* The guest as it was. It may hear then what it was asked meanwhile. */
 static void release(struct save *save)
 {
     struct vst_test_guest *guest = save->guest;
 
-    if (guest) {
-        guest->job = VST_JOB_NONE;
-        guest->stream = NULL;
-        vst_test_guest_set_state(guest, save->before);
-    }
+    save->guest = NULL;
+    if (!guest)
+        return;
+    LIST_REMOVE(&save->watch, link);
+    vst_test_guest_set_job(guest, VST_JOB_NONE, NULL);
+    vst_test_guest_run(save->host, guest, save->was_running);
 }
 
 static void fail(struct save *save, const struct vst_error *err)
 {
     struct vst_error copy = *err;
 
+    vst_turn_cancel(&save->turn);
     vst_error_where(&copy, VST_SIDE_HOST, "save");
     vst_op_fail(save->op, &copy);
     release(save);
@@ -44,16 +51,17 @@ static void fail(struct save *save, const struct vst_error *err)
 static void finished(void *opaque, enum vst_direction dir)
 {
     struct save *save = opaque;
-    struct vst_test_host *host = save->host;
     struct vst_test_guest *guest = save->guest;
 
     (void)dir;
-    release(save);
-    if (!save->keep) {
-        vst_test_guest_tell(host, guest, VST_EVENT_STOPPED, "saved");
-        vst_test_guest_free(host, guest);
-    }
     vst_op_done(save->op);
+    if (save->opt.keep_running || save->opt.live) {
+        release(save);
+        return;
+    }
+    LIST_REMOVE(&save->watch, link);
+    save->guest = NULL;
+    vst_test_guest_end(save->host, guest);
 }
 
 static void failed(void *opaque, const struct vst_error *err)
@@ -67,81 +75,109 @@ static void gone(void *opaque)
     struct save *save = opaque;
     struct vst_error err = {0};
 
-    vst_error_set(&err, VST_ERR_DRIVER, "%s: the guest was destroyed", save->guest->identity.name);
-    vst_stream_fail(save->guest->stream, &err);
     save->guest = NULL;
+    vst_error_set(&err, VST_ERR_DRIVER, "%s was destroyed", save->name);
+    vst_stream_fail(save->stream, &err);
 }
 
-static struct vst_channel *open_source(struct save *save, int zstd_level, struct vst_error *ret_err)
+static struct vst_channel *open_image(struct save *save, struct vst_error *ret_err)
 {
     struct vst_test_guest *guest = save->guest;
+    char driver[] = "test";
     struct vst_image_header header = {
         .definition = guest->def,
-        .driver = (char[]){"test"},
-        .running = save->before == VST_DOMAIN_RUNNING,
+        .driver = driver,
+        .running = save->was_running,
     };
     struct vst_channel *raw =
         vst_test_state_source(save->host->conn->base, &guest->identity, ret_err);
-    struct vst_channel *image = raw ? vst_image_encode(raw, &header, zstd_level, ret_err) : NULL;
+    struct vst_channel *image =
+        raw ? vst_image_encode(raw, &header, save->opt.zstd_level, ret_err) : NULL;
 
     if (!image)
         vst_channel_free(&raw);
     return image;
 }
 
-static void begin(struct save *save, struct vst_stream *stream, const struct vst_save_options *opt)
+static int take_guest(struct save *save, struct vst_error *ret_err)
 {
-    struct vst_test_guest *guest = save->guest;
+    struct vst_test_guest *guest = vst_test_guest_find_idle(save->host, save->name, ret_err);
+
+    if (!guest)
+        return -1;
+    save->guest = guest;
+    save->was_running = guest->state == VST_DOMAIN_RUNNING;
+    vst_test_guest_watch(guest, &save->watch);
+    vst_test_guest_set_job(guest, VST_JOB_SAVE, save->stream);
+    if (!save->opt.live)
+        vst_test_guest_run(save->host, guest, false);
+    return 0;
+}
+
+static void begin(evutil_socket_t fd, short what, void *opaque)
+{
+    struct save *save = opaque;
     struct vst_error err = {0};
     struct vst_channel *image;
 
-    guest->job = VST_JOB_SAVE;
-    guest->stream = stream;
-    guest->gone = gone;
-    guest->job_opaque = save;
-    if (!opt->live)
-        vst_test_guest_set_state(guest, VST_DOMAIN_PAUSED);
-    image = open_source(save, opt->zstd_level, &err);
-    if (!image || vst_stream_attach(stream, image, NULL, &err) < 0) {
+    (void)fd, (void)what;
+    if (take_guest(save, &err) < 0) {
         fail(save, &err);
         return;
     }
-    vst_stream_expect(stream, VST_TEST_PROLOGUE + guest->identity.size);
+    image = open_image(save, &err);
+    if (!image || vst_stream_attach(save->stream, image, NULL, &err) < 0) {
+        fail(save, &err);
+        return;
+    }
+    vst_stream_expect(save->stream, VST_TEST_PROLOGUE + save->guest->identity.size);
+}
+
+static void save_free(void *state)
+{
+    struct save *save = state;
+
+    vst_turn_cancel(&save->turn);
+    free(save);
+}
+
+static struct save *save_new(struct vst_conn *conn, const char *name, struct vst_stream *stream,
+                             const struct vst_save_options *opt, struct vst_op *op,
+                             struct vst_error *ret_err)
+{
+    struct save *save = calloc(1, sizeof(*save));
+
+    if (!save) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    save->host = conn->impl;
+    save->watch = (struct vst_test_watch){.gone = gone, .opaque = save};
+    save->stream = stream;
+    save->op = op;
+    save->opt = *opt;
+    snprintf(save->name, sizeof(save->name), "%s", name);
+    snprintf(save->label, sizeof(save->label), "test guest %s", save->name);
+    vst_turn_init(&save->turn, conn->base, begin, save);
+    vst_op_own(op, save, save_free);
+    return save;
 }
 
 void vst_test_save(struct vst_conn *conn, const char *name, struct vst_stream *stream,
                    const struct vst_save_options *opt, struct vst_op *op)
 {
-    struct vst_test_host *host = conn->impl;
     struct vst_error err = {0};
-    struct vst_test_guest *guest = vst_test_guest_find_idle(host, name, &err);
-    struct save *save = guest ? calloc(1, sizeof(*save)) : NULL;
+    struct save *save = save_new(conn, name, stream, opt, op, &err);
     struct vst_stream_user user = {
         .finished = finished,
         .failed = failed,
         .opaque = save,
+        .name = save ? save->label : NULL,
         .stall_seconds = opt->stall_seconds ? opt->stall_seconds : STALL_SECONDS,
     };
 
-    if (!save) {
-        vst_error_no_memory(&err);
+    if (!save || vst_stream_claim(stream, op, &user, &err) < 0)
         vst_op_fail(op, &err);
-        return;
-    }
-    *save = (struct save){
-        .host = host,
-        .guest = guest,
-        .op = op,
-        .before = guest->state,
-        .keep = opt->keep_running || opt->live,
-    };
-    snprintf(save->name, sizeof(save->name), "test guest %s", name);
-    user.name = save->name;
-    if (vst_stream_claim(stream, op, &user, &err) < 0) {
-        vst_op_fail(op, &err);
-        free(save);
-        return;
-    }
-    vst_op_own(op, save, free);
-    begin(save, stream, opt);
+    else
+        vst_turn_schedule(&save->turn);
 }

@@ -164,7 +164,10 @@ void vst_test_open_console(struct vst_conn *conn, const char *name, struct vst_s
     struct vst_test_guest *guest = claim(conn, name, stream, 0, op, &err);
     struct vst_channel *view = NULL;
 
-    if (guest)
+    if (guest && !guest->def->console)
+        vst_error_set(&err, VST_ERR_UNSUPPORTED, "%s has no console: its definition has none",
+                      name);
+    else if (guest)
         view = vst_test_console_view(guest->console, conn->base, &err);
     if (!view || vst_stream_attach(stream, view, view, &err) < 0)
         vst_op_fail(op, &err);

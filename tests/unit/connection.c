@@ -230,18 +230,39 @@ static void life_of_a_guest_is_told(void **state)
     assert_int_equal(await_control(vst_domain_suspend, domain), VST_ERR_OK);
     assert_int_equal(await_control(vst_domain_suspend, domain), VST_ERR_OK);
     assert_int_equal(app_domain_state(&app, "g1"), VST_DOMAIN_PAUSED);
-    assert_int_equal(await_control(vst_domain_shutdown, domain), VST_ERR_STATE);
     assert_int_equal(await_control(vst_domain_resume, domain), VST_ERR_OK);
     assert_int_equal(await_control(vst_domain_resume, domain), VST_ERR_OK);
     assert_int_equal(await_control(vst_domain_shutdown, domain), VST_ERR_OK);
     assert_int_equal(app_domain_state(&app, "g1"), -1);
     assert_int_equal(await_control(vst_domain_resume, domain), VST_ERR_NOT_FOUND);
     assert_int_equal(await_control(vst_domain_destroy, app.domain), VST_ERR_OK);
-    assert_string_equal(told, "g1 started(), g1 suspended(), g1 resumed(), g1 stopped(shut down), "
-                              "test1 stopped(destroyed)");
+    assert_string_equal(told, "g1 started(), g1 suspended(), g1 resumed(), g1 stopped(), "
+                              "test1 stopped()");
     vst_conn_set_event_callback(app.conn, NULL);
     assert_int_equal(released, 1);
     vst_domain_free(&domain);
+}
+
+static void paused_guest_shuts_down_when_it_hears_of_it(void **state)
+{
+    struct outcome first = {0}, second = {0};
+    struct vst_op *op;
+
+    (void)state;
+    assert_int_equal(await_control(vst_domain_suspend, app.domain), VST_ERR_OK);
+    op = vst_domain_shutdown(app.domain, outcome_done(&first));
+    vst_domain_shutdown(app.domain, outcome_done(&second));
+    run();
+    assert_int_equal(first.calls + second.calls, 0);
+    vst_op_cancel(op);
+    run();
+    assert_int_equal(first.err.code, VST_ERR_CANCELLED);
+    assert_int_equal(app_domain_state(&app, "test1"), VST_DOMAIN_PAUSED);
+    assert_int_equal(await_control(vst_domain_resume, app.domain), VST_ERR_OK);
+    run();
+    assert_int_equal(second.calls, 1);
+    assert_int_equal(second.err.code, VST_ERR_OK);
+    assert_int_equal(app_domain_state(&app, "test1"), -1);
 }
 
 static void guest_may_start_paused(void **state)
@@ -410,6 +431,7 @@ int main(void)
         APP_TEST(what_is_not_there_is_not_found),
         APP_TEST(nobody_needs_to_listen),
         APP_TEST(life_of_a_guest_is_told),
+        APP_TEST(paused_guest_shuts_down_when_it_hears_of_it),
         APP_TEST(guest_may_start_paused),
         APP_TEST(name_that_is_taken_is_refused),
         APP_TEST(definition_that_is_wrong_is_refused),

@@ -3,6 +3,7 @@
  * The methods of the test driver that move bytes: what is saved is restored, everything else is
  * refused, and every failure leaves the guest, or no guest, as it was.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -189,6 +190,48 @@ static void name_that_is_none_is_refused(void **state)
     (void)state;
     save(NULL);
     assert_int_equal(restore(&named), VST_ERR_INVALID);
+}
+
+static char told[256];
+
+static void on_event(struct vst_conn *conn, const struct vst_event *event, void *opaque)
+{
+    static const char *const kinds[] = {"started", "suspended", "resumed", "stopped", "crashed"};
+    size_t used = strlen(told);
+
+    (void)conn, (void)opaque;
+    snprintf(told + used, sizeof(told) - used, "%s%s(%s)", used ? " " : "", kinds[event->kind],
+             event->reason);
+}
+
+static void assert_told(const char *events)
+{
+    assert_string_equal(told, events);
+    told[0] = '\0';
+}
+
+static void what_befalls_a_guest_is_told(void **state)
+{
+    struct vst_save_options keep = {.keep_running = true}, live = {.live = true};
+    struct manner fails = {.fails = true, .until = STATE / 2};
+    struct vst_event_cb cb = {on_event, NULL, NULL};
+
+    (void)state;
+    told[0] = '\0';
+    vst_conn_set_event_callback(app.conn, &cb);
+    assert_int_equal(app_save(&app, NULL, NULL, image, fails), VST_ERR_CANCELLED);
+    assert_told("suspended() resumed()");
+    assert_int_equal(save(&keep), VST_ERR_OK);
+    assert_told("suspended() resumed()");
+    assert_int_equal(save(&live), VST_ERR_OK);
+    assert_told("");
+    evbuffer_drain(image, evbuffer_get_length(image));
+    assert_int_equal(save(NULL), VST_ERR_OK);
+    assert_told("suspended() stopped()");
+    assert_int_equal(app_restore(&app, NULL, image, fails, NULL), VST_ERR_CANCELLED);
+    assert_told("");
+    assert_int_equal(restore(NULL), VST_ERR_OK);
+    assert_told("started(restored)");
 }
 
 /* ---- what is wrong with an image ---- */
@@ -531,6 +574,7 @@ int main(void)
         DRIVER_TEST(image_restores_on_another_connection),
         DRIVER_TEST(name_that_is_taken_is_refused_before_anything),
         DRIVER_TEST(name_that_is_none_is_refused),
+        DRIVER_TEST(what_befalls_a_guest_is_told),
         DRIVER_TEST(every_altered_byte_is_found),
         DRIVER_TEST(every_truncation_is_found),
         DRIVER_TEST(anything_after_the_end_is_found),
