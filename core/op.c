@@ -183,7 +183,7 @@ static void decide(struct vst_op *op)
     if (op->deadline)
         event_del(op->deadline);
     if (op->stream)
-        vst_stream_settle(op->stream);
+        vst_stream_settle(op->stream, vst_error_is_set(&op->error) ? &op->error : NULL);
     vst_turn_schedule(&op->turn);
 }
 

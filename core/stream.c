@@ -144,17 +144,23 @@ void vst_stream_free(struct vst_stream **slot)
     vst_stream_abort(stream, "the application freed the stream");
 }
 
+/* Nothing moves any more, for the reason in `outcome`. */
+static void stop(struct vst_stream *stream)
+{
+    mute(stream);
+    if (stream->up.pump)
+        vst_pump_cancel(stream->up.pump, &stream->outcome);
+    if (stream->down.pump)
+        vst_pump_cancel(stream->down.pump, &stream->outcome);
+}
+
 void vst_stream_fail(struct vst_stream *stream, const struct vst_error *err)
 {
     if (stream->state >= STREAM_FAILING)
         return;
     vst_error_copy(&stream->outcome, err);
     vst_stream_unwatch(stream);
-    mute(stream);
-    if (stream->up.pump)
-        vst_pump_cancel(stream->up.pump, &stream->outcome);
-    if (stream->down.pump)
-        vst_pump_cancel(stream->down.pump, &stream->outcome);
+    stop(stream);
     enter(stream, STREAM_FAILING);
     vst_turn_schedule(&stream->turn);
 }
@@ -192,8 +198,13 @@ int vst_stream_claim(struct vst_stream *stream, struct vst_op *op,
     return vst_stream_watch(stream, ret_err);
 }
 
-void vst_stream_settle(struct vst_stream *stream)
+void vst_stream_settle(struct vst_stream *stream, const struct vst_error *err)
 {
+    /* What fails without the stream, fails it: no sink finishes any more. */
+    if (err && stream->state < STREAM_FAILING) {
+        vst_error_copy(&stream->outcome, err);
+        stop(stream);
+    }
     enter(stream, STREAM_DECIDED);
     vst_stream_unwatch(stream);
 }
@@ -205,8 +216,12 @@ static void fail_half(const struct half *half, const struct vst_error *err)
     struct vst_pump_stats stats;
 
     vst_pump_get_stats(half->pump, &stats);
-    if (stats.failed == (half->dir == VST_UP ? VST_READ : VST_WRITE))
+    if (stats.failed == (half->dir == VST_UP ? VST_READ : VST_WRITE)) {
         vst_error_where(&named, VST_SIDE_APPLICATION, NULL);
+        /* A pipe or socket of the application's is no connection of ours. */
+        if (named.code == VST_ERR_LOST)
+            named.code = VST_ERR_SYSTEM;
+    }
     vst_stream_fail(half->stream, &named);
 }
 

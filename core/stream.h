@@ -55,7 +55,7 @@ void vst_stream_expect(struct vst_stream *stream, uint64_t total);
 void vst_stream_fail(struct vst_stream *stream, const struct vst_error *err);
 
 /* For op.c only: the outcome is decided, the user is told nothing any more. */
-void vst_stream_settle(struct vst_stream *stream);
+void vst_stream_settle(struct vst_stream *stream, const struct vst_error *err);
 /* For op.c only: the outcome, told to the application at once. */
 void vst_stream_conclude(struct vst_stream *stream, const struct vst_error *err);
 

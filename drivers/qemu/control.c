@@ -113,8 +113,15 @@ static int remove_remains(struct control *control, struct vst_error *ret_err)
 {
     struct vst_place *place;
 
+    struct vst_process_id id;
+
     if (vst_place_open(control->qemu->root, control->name, &place, ret_err) < 0)
         return -1;
+    if (vst_place_read_id(place, &id, NULL) == 0 && vst_process_id_exists(&id)) {
+        vst_place_close(&place); /* somebody has started it meanwhile */
+        return vst_error_set(ret_err, VST_ERR_BUSY, "domain %s has just been started anew",
+                             control->name);
+    }
     vst_place_remove(&place);
     return 0;
 }

@@ -18,6 +18,7 @@ struct list {
     size_t next;  /* the one that is being asked for */
     bool release; /* it was not ours before */
     bool one;     /* info of one domain: its absence is an error */
+    bool asking;  /* ask() is at work */
     bool over;
     struct vst_domain_info *infos;
     size_t count;
@@ -80,35 +81,45 @@ static int see(struct list *list, const struct vst_error *err)
     return 1;
 }
 
-static void ask(struct list *list);
-
-static void answered(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+static void take(struct list *list, struct vst_guest *guest, const struct vst_error *err)
 {
-    struct list *list = opaque;
-
     if (guest) {
         vst_guest_get_info(guest, &list->infos[list->count++]);
         if (list->release)
             vst_guest_release(guest);
     } else if (see(list, err) == 0 && list->one) {
         over(list, err);
-        return;
     }
     list->next++;
-    ask(list);
 }
 
+static void ask(struct list *list);
+
+static void answered(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    struct list *list = opaque;
+
+    take(list, guest, err);
+    if (!list->asking)
+        ask(list);
+}
+
+/* A loop, as most answers come at once: however many there are, the stack stays as it is. */
 static void ask(struct list *list)
 {
-    const char *name = list->names[list->next];
+    list->asking = true;
+    while (!list->over && list->names[list->next]) {
+        const char *name = list->names[list->next];
 
-    if (!name) {
-        over(list, NULL);
-        return;
+        list->release = !vst_guest_find(list->qemu, name);
+        list->wait = (struct vst_guest_wait){.fn = answered, .opaque = list};
+        vst_guest_get(list->qemu, name, &list->wait);
+        if (list->wait.waiting)
+            break;
     }
-    list->release = !vst_guest_find(list->qemu, name);
-    list->wait = (struct vst_guest_wait){.fn = answered, .opaque = list};
-    vst_guest_get(list->qemu, name, &list->wait);
+    list->asking = false;
+    if (!list->over && !list->names[list->next])
+        over(list, NULL);
 }
 
 static void cancelled(void *opaque, const struct vst_error *why)

@@ -38,7 +38,6 @@ enum vst_domain_state {
     VST_DOMAIN_RUNNING,
     VST_DOMAIN_PAUSED,
     VST_DOMAIN_STARTING, /* being started or restored */
-    VST_DOMAIN_STOPPED,  /* shut down from inside, QEMU still there */
     VST_DOMAIN_CRASHED,  /* QEMU is gone by itself; destroy cleans up */
 };
 const char *vst_domain_state_name(enum vst_domain_state state);
