@@ -56,7 +56,8 @@ command_runs()
 # A path to the build directory in an installed program would be looked into by whoever runs it.
 looks_nowhere_else()
 {
-    ! readelf -d "${libdir%/lib*}/bin/virstream" "$libdir/libvirstream.so" | grep -E 'R(UN)?PATH'
+    ! readelf -d "${libdir%/lib*}/bin/virstream" "$libdir/libvirstream.so" |
+        grep -F "$VIRSTREAM_BUILD/.libs"
 }
 
 uninstalls()
@@ -70,6 +71,6 @@ check every_public_header_is_installed  installs_all_headers
 check application_compiles_with_pkg_config  compiles
 check application_runs  runs
 check installed_command_runs  command_runs
-check installed_command_looks_for_libraries_nowhere_else  looks_nowhere_else
+check installed_command_looks_for_no_library_in_the_build_directory  looks_nowhere_else
 check uninstall_leaves_no_file  uninstalls
 end_tests
