@@ -30,7 +30,7 @@ by_one_process()
 
 only_the_image_is_left()
 {
-    [ "$(ls -A "$work" | grep -v -e '^\.said$' | paste -sd' ')" = "g1.json g1.log image root" ] &&
+    [ "$(ls -A -I .said "$work" | paste -sd' ')" = "g1.json g1.log image root" ] &&
         [ -z "$(ls -A "$root")" ]
 }
 
