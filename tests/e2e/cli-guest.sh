@@ -125,7 +125,8 @@ interrupted_twice()
     qemu=$(virstream info g1 | sed -n 's/^pid: *//p')
     "$top/run" virstream save --rate 20K --progress json g1 "$image" 2>"$work/said" &
     pid=$!
-    wait_until 10 grep -q progress "$work/said" && kill -STOP "$qemu"
+    wait_until 10 grep -q progress "$work/said" && kill -STOP "$qemu" &&
+        wait_until 10 grep -q '^State:.T' "/proc/$qemu/status"
     kill -INT $pid && wait_until 5 grep -q cancelling "$work/said" &&
         kill -INT $pid && wait_until 5 grep -q "still waiting for the save to be undone" "$work/said"
     status=$?
