@@ -96,7 +96,8 @@ static bool restore(struct vst_conn *conn, struct vst_stream *stream)
 
 /* ---- the ways ---- */
 
-/* One way of getting the image out of one stream and into another. False: no memory. */
+/* One way of getting the image out of one stream and into another, NULL for joining them. False:
+ * no memory. */
 struct way {
     int zstd_level;
     bool (*prepare_down)(struct vst_stream *stream);
@@ -251,6 +252,46 @@ static bool live(const struct way *way)
     return failed;
 }
 
+/* From one connection straight into another: in the end exactly one of them has the guest. */
+static bool move(const struct way *way)
+{
+    struct vst_conn *from = open_conn("test:///?memory=20000");
+    struct vst_conn *to = from ? open_conn("test:///?domains=0") : NULL;
+    struct vst_domain *domain = to ? find(from, "test1") : NULL;
+    struct vst_stream *down = new_stream(), *up = new_stream();
+    struct outcome saved = {0}, restored = {0};
+    bool good = false, failed;
+
+    (void)way;
+    if (domain && down && up && vst_stream_join(down, up) == 0) {
+        struct vst_op *save_op = vst_domain_save(domain, down, NULL, outcome_done(&saved));
+        struct vst_op *restore_op = vst_domain_restore(to, up, NULL, outcome_domain(&restored));
+
+        /* One that did not even begin would leave the other waiting. */
+        if (!save_op)
+            vst_stream_abort(up, NULL);
+        if (!restore_op)
+            vst_stream_abort(down, NULL);
+        outcome_await_both(base, &saved, &restored);
+        good = save_op && restore_op && saved.err.code == VST_ERR_OK;
+        assert_int_equal(good, restore_op && restored.err.code == VST_ERR_OK);
+        vst_domain_free(&restored.domain);
+    }
+    failed = memory_stop_failing();
+    assert_true(failed || good);
+    if (to) {
+        assert_int_equal(state_in(from), good ? -1 : VST_DOMAIN_RUNNING);
+        assert_int_equal(state_in(to), good ? VST_DOMAIN_RUNNING : -1);
+    }
+    vst_stream_free(&down);
+    vst_stream_free(&up);
+    vst_domain_free(&domain);
+    vst_conn_close(&from);
+    vst_conn_close(&to);
+    event_base_dispatch(base);
+    return failed;
+}
+
 static void sweep(struct way way)
 {
     unsigned after = 0;
@@ -261,7 +302,7 @@ static void sweep(struct way way)
         assert_in_range(after, 0, MOST);
         image = evbuffer_new();
         memory_fail_once(after);
-        failed = live(&way);
+        failed = way.prepare_down ? live(&way) : move(&way);
         evbuffer_free(image);
     }
     print_message("# %u allocations\n", after);
@@ -305,6 +346,12 @@ static void guest_survives_in_a_file(void **state)
     sweep((struct way){0, file_down, file_up});
 }
 
+static void guest_survives_between_joined_streams(void **state)
+{
+    (void)state;
+    sweep((struct way){0, NULL, NULL});
+}
+
 int main(void)
 {
 #define SWEEP_TEST(function) VST_TEST_WITH(function, make, drop)
@@ -315,6 +362,7 @@ int main(void)
         SWEEP_TEST(guest_survives_compressed),
         SWEEP_TEST(guest_survives_with_layers),
         SWEEP_TEST(guest_survives_in_a_file),
+        SWEEP_TEST(guest_survives_between_joined_streams),
     };
 #undef SWEEP_TEST
     return cmocka_run_group_tests(tests, NULL, NULL);
