@@ -61,6 +61,8 @@ static void finished(void *opaque, enum vst_direction dir)
     const struct vst_test_identity *saved = vst_test_state_identity(restore->sink);
 
     (void)dir;
+    if (!guest)
+        return; /* failed before, and told so */
     guest->identity.generation = saved->generation + 1;
     guest->identity.size = saved->size;
     if (vst_driver_domain(host->conn, restore->op, guest->identity.name, guest->identity.uuid) <
