@@ -30,6 +30,27 @@ static void hear_edge(struct vst_host *host, const char *line)
         host->edge(host->opaque, machine, to + 4);
 }
 
+/* When a process was started, in ticks since boot; 0 when it is no more, zombies included. */
+static unsigned long long begun_at(pid_t pid)
+{
+    unsigned long long begun = 0;
+    char path[40], line[1024], state;
+    const char *rest;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    file = fopen(path, "re");
+    if (file && fgets(line, sizeof(line), file) && (rest = strrchr(line, ')')) &&
+        (sscanf(rest,
+                ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
+                &state, &begun) != 2 ||
+         state == 'Z' || state == 'X'))
+        begun = 0;
+    if (file)
+        fclose(file);
+    return begun;
+}
+
 static void hear(unsigned category, const char *line, void *opaque)
 {
     struct vst_host *host = traced;
@@ -41,8 +62,10 @@ static void hear(unsigned category, const char *line, void *opaque)
     if (category == VST_TRACE_STATE)
         hear_edge(host, line);
     else if (sscanf(line, "process %d started as", &pid) == 1 &&
-             host->started->count < sizeof(host->started->pids) / sizeof(pid_t))
-        host->started->pids[host->started->count++] = pid;
+             host->started->count <
+                 sizeof(host->started->processes) / sizeof(struct vst_host_process))
+        host->started->processes[host->started->count++] =
+            (struct vst_host_process){pid, begun_at(pid)};
 }
 
 /* ---- making ---- */
@@ -107,8 +130,8 @@ void vst_host_clear(struct vst_host *host)
 {
     vst_host_disconnect(host);
     for (size_t i = 0; i < host->started->count; i++)
-        if (vst_host_is_alive(host->started->pids[i]))
-            kill(host->started->pids[i], SIGKILL);
+        if (vst_host_is_alive(&host->started->processes[i]))
+            kill(host->started->processes[i].pid, SIGKILL);
     munmap(host->started, sizeof(*host->started));
     nftw(host->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     vst_trace_set(NULL);
@@ -360,19 +383,11 @@ unsigned vst_host_entries(const struct vst_host *host, const char *folder)
     return count;
 }
 
-bool vst_host_is_alive(pid_t pid)
+bool vst_host_is_alive(const struct vst_host_process *process)
 {
-    char path[40], line[512], *state;
-    bool alive = false;
-    FILE *file;
+    unsigned long long begun = begun_at(process->pid);
 
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    file = fopen(path, "re");
-    if (file && fgets(line, sizeof(line), file) && (state = strrchr(line, ')')))
-        alive = state[2] != 'Z' && state[2] != 'X';
-    if (file)
-        fclose(file);
-    return alive;
+    return begun && begun == process->begun;
 }
 
 void vst_host_expect_nothing(struct vst_host *host)
@@ -380,9 +395,9 @@ void vst_host_expect_nothing(struct vst_host *host)
     static const struct timespec moment = {0, 10 * 1000 * 1000};
 
     for (size_t i = 0; i < host->started->count; i++) {
-        for (int tries = 0; vst_host_is_alive(host->started->pids[i]); tries++) {
+        for (int tries = 0; vst_host_is_alive(&host->started->processes[i]); tries++) {
             if (tries == 500)
-                fail_msg("process %d is left", (int)host->started->pids[i]);
+                fail_msg("process %d is left", (int)host->started->processes[i].pid);
             nanosleep(&moment, NULL);
         }
     }

@@ -19,7 +19,10 @@
 /* In memory that children share, so that a process they started is known, too. */
 struct vst_host_started {
     size_t count;
-    pid_t pids[8192];
+    struct vst_host_process {
+        pid_t pid;
+        unsigned long long begun; /* in ticks since boot: its number is used again */
+    } processes[8192];
 };
 
 struct vst_host {
@@ -77,7 +80,7 @@ void vst_host_expect_gapless(const struct vst_host *host, const char *name);
 
 /* How many entries a folder of the host's directory has; hidden ones count. */
 unsigned vst_host_entries(const struct vst_host *host, const char *folder);
-bool vst_host_is_alive(pid_t pid);
+bool vst_host_is_alive(const struct vst_host_process *process);
 /* Nothing in the root, and no QEMU; the processes are given a moment to end. */
 void vst_host_expect_nothing(struct vst_host *host);
 

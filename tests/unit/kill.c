@@ -50,7 +50,7 @@ static void kill_qemu(struct strike *strike)
     const struct vst_host_started *started = strike->host->started;
 
     if (started->count)
-        kill(started->pids[started->count - 1], SIGKILL);
+        kill(started->processes[started->count - 1].pid, SIGKILL);
 }
 
 static void kill_us(struct strike *strike)
