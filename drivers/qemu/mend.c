@@ -59,7 +59,7 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
 
 static void unwind(struct vst_guest *guest)
 {
-    static const char *const off[] = {"background-snapshot", "late-block-activate", NULL};
+    static const char *const off[] = {"background-snapshot", NULL};
     struct vst_error err = {0};
 
     vst_qmp_execute(guest->qmp, "migrate-set-capabilities", (struct vst_qmp_reply){0}, NULL,

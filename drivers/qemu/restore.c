@@ -20,15 +20,15 @@
 #include "migration.h"
 #include "probe.h"
 
-#define RESTORE_STATES(X)                                                                     \
-    X(RESTORE_HEADER, "the HEADER record", "nothing is known yet")                            \
-    X(RESTORE_CHECKING, "the probe of QEMU", "can this host run it?")                         \
-    X(RESTORE_SPAWNING, "the monitor", "a new QEMU, paused, waits for an incoming migration") \
-    X(RESTORE_CAPABILITIES, "reply to migrate-set-capabilities", "events, late block locks")  \
-    X(RESTORE_PASSING, "reply to getfd", "QEMU gets its end of the socket pair")              \
-    X(RESTORE_LOADING, "completed, and END verified", "the state goes into QEMU")             \
-    X(RESTORE_RESUMING, "reply to cont", "everything is there and verified")                  \
-    X(RESTORE_UNDOING, "the end of QEMU", "failed: nothing is to be left")                    \
+#define RESTORE_STATES(X)                                                                      \
+    X(RESTORE_HEADER, "the HEADER record", "nothing is known yet")                             \
+    X(RESTORE_CHECKING, "the probe of QEMU", "can this host run it?")                          \
+    X(RESTORE_SPAWNING, "the monitor", "a new QEMU, paused, waits for an incoming migration")  \
+    X(RESTORE_CAPABILITIES, "reply to migrate-set-capabilities", "the progress shall be told") \
+    X(RESTORE_PASSING, "reply to getfd", "QEMU gets its end of the socket pair")               \
+    X(RESTORE_LOADING, "completed, and END verified", "the state goes into QEMU")              \
+    X(RESTORE_RESUMING, "reply to cont", "everything is there and verified")                   \
+    X(RESTORE_UNDOING, "the end of QEMU", "failed: nothing is to be left")                     \
     X(RESTORE_OVER, "nothing", "the operation has been completed")
 VST_FSM(restore, RESTORE_STATES)
 
@@ -199,7 +199,7 @@ static void sent(struct restore *restore, int status, const struct vst_error *er
 
 static void set_capabilities(struct restore *restore)
 {
-    static const char *const on[] = {"events", "late-block-activate", NULL};
+    static const char *const on[] = {"events", NULL};
     struct vst_error err = {0};
 
     enter(restore, RESTORE_CAPABILITIES, 0);

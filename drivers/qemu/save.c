@@ -59,11 +59,10 @@ struct save {
     char label[72];
 };
 
-/* What a restore, a migration or a save before this one may have left on does not go with it. */
+/* What a save before this one may have left on does not go with it. */
 static const char *const events[] = {"events", NULL};
-static const char *const all_else[] = {"background-snapshot", "late-block-activate", NULL};
+static const char *const snapshot[] = {"background-snapshot", NULL};
 static const char *const events_and_snapshot[] = {"events", "background-snapshot", NULL};
-static const char *const all_but_snapshot[] = {"late-block-activate", NULL};
 
 static void enter(struct save *save, enum save_state state)
 {
@@ -460,7 +459,7 @@ static void set_capabilities(struct save *save)
          vst_qmp_execute(qmp_of(save), "migrate-set-capabilities", then_step(save), &err,
                          "capabilities",
                          vst_migration_capabilities(is_live(save) ? events_and_snapshot : events,
-                                                    is_live(save) ? all_but_snapshot : all_else),
+                                                    is_live(save) ? NULL : snapshot),
                          NULL),
          &err);
 }
