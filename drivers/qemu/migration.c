@@ -112,6 +112,11 @@ static void enlarge(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 }
 
+void vst_migration_break(int ours)
+{
+    shutdown(ours, SHUT_RDWR);
+}
+
 int vst_migration_sockets(int *ret_ours, int *ret_qemus, struct vst_error *ret_err)
 {
     int ends[2];

@@ -37,6 +37,12 @@ struct json_object *vst_migration_unlimited(void);
  * cancel a migration into a pipe whose reader stands still. */
 int vst_migration_sockets(int *ret_ours, int *ret_qemus, struct vst_error *ret_err);
 
+/*
+ * Our end of the socket pair fails QEMU's, now: the migration fails with it. A QEMU that waits for
+ * us to read may do so with its lock held, and then hears no command, not even to cancel.
+ */
+void vst_migration_break(int ours);
+
 /* The string `name` of an object, valid as long as that; NULL if there is none. */
 const char *vst_json_string(struct json_object *from, const char *name);
 

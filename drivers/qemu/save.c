@@ -51,7 +51,7 @@ struct save {
     bool was_running;
     char machine[128];
     struct vst_channel *gate; /* inside the stream */
-    int spare;                /* live: our end of the socket once more, for draining; or -1 */
+    int spare;                /* our end of the socket once more, for when the save fails; or -1 */
     struct vst_channel *drain;
     struct vst_error why;  /* of the failure */
     struct vst_error lost; /* what QEMU ended of, in STORING */
@@ -178,6 +178,14 @@ static void drain(struct save *save)
     vst_channel_want(save->drain, VST_READ, true);
 }
 
+/* QEMU writes the last part with its lock held, and hears nothing until somebody reads that. */
+static void break_off(struct save *save)
+{
+    if (save->spare >= 0)
+        vst_migration_break(save->spare);
+    mend(save);
+}
+
 static void fail(struct save *save, const struct vst_error *err)
 {
     if (save->state >= SAVE_QUITTING)
@@ -190,7 +198,7 @@ static void fail(struct save *save, const struct vst_error *err)
     else if (is_live(save) && save->state == SAVE_MOVING && save->status == VST_MIGRATION_ACTIVE)
         drain(save);
     else
-        mend(save);
+        break_off(save);
 }
 
 static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
@@ -283,7 +291,8 @@ static int attach(struct save *save, int *ours, struct vst_error *ret_err)
 {
     struct vst_channel *image;
 
-    if (is_live(save) && (save->spare = fcntl(*ours, F_DUPFD_CLOEXEC, 0)) < 0)
+    save->spare = fcntl(*ours, F_DUPFD_CLOEXEC, 0);
+    if (save->spare < 0)
         return vst_error_system(ret_err, errno, "a second descriptor of the socket");
     image = image_channel(save, ours, ret_err);
     if (!image)
