@@ -90,6 +90,7 @@ static void conclude(struct vst_pump *pump, const struct vst_error *err)
         if (pump->sink)
             vst_channel_abort(pump->sink, &copy);
         evbuffer_drain(pump->buffer, evbuffer_get_length(pump->buffer));
+        pump->stats.held = 0;
     }
     enter(pump, PUMP_DONE);
     let_go(pump);

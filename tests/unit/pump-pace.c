@@ -174,6 +174,24 @@ static void a_turn_makes_a_bounded_number_of_moves(void **state)
     }
 }
 
+static void a_turn_makes_a_bounded_number_of_writes(void **state)
+{
+    char many[1000] = {0};
+
+    (void)state;
+    vst_pump_free(&pumping.pump);
+    pumping.pump = vst_pump_new(pumping.base, sizeof(many), pumping_done, &pumping, NULL);
+    script_give(pumping.source, many, sizeof(many));
+    for (size_t i = 0; i < sizeof(many); i++)
+        script_take(pumping.sink, 1);
+    pumping_join();
+    for (uint64_t before = 0; pumping_stats().delivered < sizeof(many);
+         before = pumping_stats().delivered) {
+        pumping_pass();
+        assert_in_range(pumping_stats().delivered - before, 0, TURN / CALL);
+    }
+}
+
 static void two_pumps_get_the_same_share(void **state)
 {
     size_t most = 8 * TURN;
@@ -338,6 +356,7 @@ int main(void)
         PUMP_TEST(api_calls_move_nothing_and_call_nobody),
         PUMP_TEST(a_turn_moves_a_bounded_number_of_bytes),
         PUMP_TEST(a_turn_makes_a_bounded_number_of_moves),
+        PUMP_TEST(a_turn_makes_a_bounded_number_of_writes),
         PUMP_TEST(two_pumps_get_the_same_share),
         PUMP_TEST(nothing_moves_before_both_are_open),
         PUMP_TEST(the_end_that_is_there_is_opened_without_the_other),

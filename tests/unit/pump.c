@@ -80,6 +80,7 @@ static void failed_source_aborts_the_sink_while_it_is_full(void **state)
     pumping_settle();
     assert_ended_badly(SCRIPT_ERROR);
     assert_sink_got("");
+    assert_int_equal(pumping_stats().held, 0);
 }
 
 static void failed_sink_is_aborted_and_nothing_more_is_read(void **state)

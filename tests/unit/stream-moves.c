@@ -232,12 +232,6 @@ static void pull_where_nothing_comes_is_the_end(void **state)
 
 /* ---- waking ---- */
 
-static void wake(void *opaque)
-{
-    (void)opaque;
-    vst_stream_wake(part.stream);
-}
-
 static void reader_that_said_again_is_asked_after_a_wake_only(void **state)
 {
     (void)state;
@@ -262,14 +256,54 @@ static void reader_that_said_again_is_asked_after_a_wake_only(void **state)
     part_forget_ends();
 }
 
-/* The callback wakes, and then says AGAIN: the wake counts. */
-static void wake_inside_the_callback_is_not_lost(void **state)
+/* The pump has a turn for another reason: the one who said AGAIN is left alone. */
+static void sleeping_reader_is_not_asked_when_the_sink_is_ready(void **state)
 {
     (void)state;
-    part_feed("hello", (struct manner){.again = true, .meanwhile = wake});
+    part_feed("hello", (struct manner){.never = true, .until = 2});
+    script_stop_writes(part.sink, true);
     part_claim();
     part_attach_up();
     part_run();
+    assert_int_equal(part.source_end.calls, 2);
+    script_stop_writes(part.sink, false);
+    part_run();
+    assert_text(script_seen(part.sink)->written, "he");
+    assert_int_equal(part.source_end.calls, 2);
+    vst_op_done(part.op);
+    part_run();
+    part_forget_ends();
+}
+
+/* The callback wakes, and then says AGAIN: the wake counts. */
+static enum vst_io wake_and_read(void *buf, size_t len, size_t *ret_n, struct vst_error *ret_err,
+                                 void *opaque)
+{
+    unsigned *calls = opaque;
+
+    (void)len, (void)ret_err;
+    if (++*calls > 3)
+        return VST_IO_EOF;
+    if (*calls % 2 == 1) {
+        vst_stream_wake(part.stream);
+        return VST_IO_AGAIN;
+    }
+    memcpy(buf, "hello", 5);
+    *ret_n = 5;
+    return VST_IO_OK;
+}
+
+static void wake_inside_the_callback_is_not_lost(void **state)
+{
+    unsigned calls = 0;
+    struct vst_reader reader = {wake_and_read, &calls, NULL};
+
+    (void)state;
+    vst_stream_set_source_reader(part.stream, &reader);
+    part_claim();
+    part_attach_up();
+    part_run();
+    assert_string_equal(part.order, "up");
     assert_text(script_seen(part.sink)->written, "hello");
     vst_op_done(part.op);
     part_run();
@@ -337,6 +371,7 @@ int main(void)
         STREAM_TEST(pull_before_the_method_says_again),
         STREAM_TEST(pull_where_nothing_comes_is_the_end),
         STREAM_TEST(reader_that_said_again_is_asked_after_a_wake_only),
+        STREAM_TEST(sleeping_reader_is_not_asked_when_the_sink_is_ready),
         STREAM_TEST(wake_inside_the_callback_is_not_lost),
         STREAM_TEST(reader_that_claims_too_much_is_an_error),
         STREAM_TEST(reader_may_say_why_it_failed),

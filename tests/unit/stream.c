@@ -159,6 +159,17 @@ static void driver_that_has_decided_hears_no_more(void **state)
     assert_int_equal(part.ended.code, VST_ERR_OK);
 }
 
+static void driver_that_decides_as_the_stream_fails_hears_no_more(void **state)
+{
+    (void)state;
+    part_claim();
+    vst_stream_abort(part.stream, "just before");
+    vst_op_done(part.op);
+    part_run();
+    assert_string_equal(part.order, "ended completed");
+    assert_int_equal(part.ended.code, VST_ERR_OK);
+}
+
 static void cancelled_operation_fails_its_stream(void **state)
 {
     (void)state;
@@ -400,8 +411,10 @@ static void stream_may_be_freed_between_outcome_and_completion(void **state)
     (void)state;
     part_drain(part_plain);
     part_claim();
-    part_give_and_end("hello");
     part_attach_down();
+    part_run();
+    /* The bytes are on their way already. */
+    part_give_and_end("hello");
     vst_op_done(part.op);
     vst_stream_free(&part.stream);
     part_run();
@@ -452,6 +465,7 @@ int main(void)
         STREAM_TEST(first_failure_wins_and_is_told_once),
         STREAM_TEST(sinks_are_aborted_before_the_driver_is_told),
         STREAM_TEST(driver_that_has_decided_hears_no_more),
+        STREAM_TEST(driver_that_decides_as_the_stream_fails_hears_no_more),
         STREAM_TEST(cancelled_operation_fails_its_stream),
         STREAM_TEST(deadline_fails_the_stream),
         STREAM_TEST(stream_is_for_one_method),
