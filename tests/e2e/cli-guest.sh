@@ -105,12 +105,19 @@ fails_and_goes_on()
     exits "$status" virstream save g1 "$@" && is_state g1 running && comes_back g1
 }
 
+# begin_save TARGET: starts a slow save of g1 as process $pid; what an earlier one said is gone
+begin_save()
+{
+    : >"$work/said"
+    "$top/run" virstream save --rate 20K --progress json g1 "$1" 2>>"$work/said" &
+    pid=$!
+}
+
 interrupted()
 {
     local pid status
     echo old >"$image"
-    "$top/run" virstream save --rate 20K --progress json g1 "$image" 2>"$work/said" &
-    pid=$!
+    begin_save "$image"
     wait_until 10 grep -q progress "$work/said" && kill -INT $pid
     wait $pid
     status=$?
@@ -123,8 +130,7 @@ interrupted_twice()
 {
     local pid status qemu
     qemu=$(virstream info g1 | sed -n 's/^pid: *//p')
-    "$top/run" virstream save --rate 20K --progress json g1 "$image" 2>"$work/said" &
-    pid=$!
+    begin_save "$image"
     wait_until 10 grep -q progress "$work/said" && kill -STOP "$qemu" &&
         wait_until 10 grep -q '^State:.T' "/proc/$qemu/status"
     kill -INT $pid && wait_until 5 grep -q cancelling "$work/said" &&
@@ -141,8 +147,7 @@ interrupted_twice()
 shows_the_job()
 {
     local pid
-    "$top/run" virstream save --rate 20K --progress json g1 "$image" 2>"$work/said" &
-    pid=$!
+    begin_save "$image"
     wait_until 10 grep -q progress "$work/said"
     virstream info g1
     virstream info g1 | grep -qE "busy: +process $pid " && exits 6 virstream suspend g1
@@ -155,8 +160,7 @@ shows_the_job()
 saver_is_killed()
 {
     local pid
-    "$top/run" virstream save --rate 20K --progress json g1 "$image.killed" 2>"$work/said" &
-    pid=$!
+    begin_save "$image.killed"
     wait_until 10 grep -q progress "$work/said" && kill -KILL $pid
     wait $pid
     [ ! -e "$image.killed" ] && virstream list && is_state g1 running && comes_back g1
