@@ -16,7 +16,8 @@ struct vst_domain {
 };
 
 static const char *const state_names[] = {
-    [VST_DOMAIN_RUNNING] = "running",   [VST_DOMAIN_PAUSED] = "paused",
+    [VST_DOMAIN_RUNNING] = "running",
+    [VST_DOMAIN_PAUSED] = "paused",
     [VST_DOMAIN_STARTING] = "starting",
     [VST_DOMAIN_CRASHED] = "crashed",
 };
