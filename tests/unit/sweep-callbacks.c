@@ -65,8 +65,9 @@ static struct vst_op *op; /* until it has completed */
 static struct outcome outcome, again;
 static struct vst_stream *extra;
 static unsigned ended, released;
-static bool freed; /* the stream: none of its callbacks may come any more */
-static struct evbuffer *bytes;
+static bool freed;              /* the stream: none of its callbacks may come any more */
+static struct evbuffer *bytes;  /* what goes up, or what has come down */
+static struct evbuffer *echoed; /* what has come down while others went up */
 static struct end end;
 
 static void free_stream(void)
@@ -149,14 +150,25 @@ static void push_and_pull(void)
 
     if (stream) {
         vst_stream_write(stream, "?", 1, &n);
-        vst_stream_read_buffer(stream, bytes, 10, &n);
+        vst_stream_read_buffer(stream, echoed, 10, &n);
     }
+}
+
+static enum vst_io discard(const void *buf, size_t len, size_t *ret_n, struct vst_error *ret_err,
+                           void *opaque)
+{
+    (void)buf, (void)ret_err, (void)opaque;
+    *ret_n = len;
+    return VST_IO_OK;
 }
 
 static void save_once_more(void)
 {
     if (app.domain && !extra) {
+        struct vst_writer nowhere = {discard, NULL, NULL, NULL};
+
         extra = vst_stream_new(app.base, NULL);
+        vst_stream_set_sink_writer(extra, &nowhere);
         vst_domain_save(app.domain, extra, NULL, outcome_done(&again));
     }
 }
@@ -220,7 +232,7 @@ static void in_readable(struct vst_stream *which, void *opaque)
     assert_false(freed);
     assert_ptr_equal(which, stream);
     at(READABLE);
-    while (stream && vst_stream_read_buffer(stream, bytes, CHUNK, &n) == VST_IO_OK)
+    while (stream && vst_stream_read_buffer(stream, echoed, CHUNK, &n) == VST_IO_OK)
         ;
 }
 
@@ -270,6 +282,7 @@ static void begin(void)
     struct vst_stream_callbacks cb = {in_writable, in_readable, in_ended, in_release};
     struct vst_event_cb events = {in_event, NULL, NULL};
 
+    echoed = evbuffer_new();
     stream = vst_stream_new(app.base, &opt);
     vst_stream_set_callbacks(stream, &cb, NULL);
     vst_conn_set_event_callback(app.conn, &events);
@@ -290,6 +303,7 @@ static void await_end(void)
         assert_int_equal(event_base_loop(app.base, EVLOOP_ONCE), 0);
     assert_int_equal(outcome.calls, 1);
     free_stream();
+    evbuffer_free(echoed);
     vst_stream_free(&extra);
     while (again.calls != again.released ||
            (trial.deed->fn == save_once_more && trial.hit && app.domain && !again.released))
@@ -317,8 +331,9 @@ static void check_guest(bool save)
                  place_names[trial.place], vst_code_name(outcome.err.code), state);
 }
 
-static void run_save(enum shape shape)
+static void run_save(enum shape shape, struct evbuffer *image)
 {
+    (void)image;
     app_start(&app, "test:///?memory=20000");
     bytes = evbuffer_new();
     begin();
@@ -349,8 +364,23 @@ static void run_restore(enum shape shape, struct evbuffer *image)
     evbuffer_free(bytes);
 }
 
+/* Both ways at once, with one channel at the far end of both. */
+static void run_console(enum shape shape, struct evbuffer *typed)
+{
+    (void)shape;
+    app_start(&app, "test:///?memory=20000");
+    bytes = copy_of(typed);
+    begin();
+    op = vst_domain_open_console(app.domain, stream, outcome_done(&outcome));
+    push_all();
+    await_end();
+    app_stop(&app);
+    evbuffer_free(bytes);
+}
+
 /* Tries everything everywhere with one method; the number of trials that came to pass. */
-static unsigned sweep(enum shape shape, struct evbuffer *image)
+static unsigned sweep(void (*run)(enum shape, struct evbuffer *), enum shape shape,
+                      struct evbuffer *image)
 {
     unsigned hits = 0;
 
@@ -362,10 +392,7 @@ static unsigned sweep(enum shape shape, struct evbuffer *image)
                 trial.place = (enum place)place;
                 trial.deed = &deeds[deed];
                 trial.nth = nth;
-                if (image)
-                    run_restore(shape, image);
-                else
-                    run_save(shape);
+                run(shape, image);
                 if (!trial.hit)
                     break;
                 hits++;
@@ -386,7 +413,7 @@ static struct evbuffer *make_image(void)
 
 static void sweep_save(enum shape shape, unsigned least)
 {
-    unsigned hits = sweep(shape, NULL);
+    unsigned hits = sweep(run_save, shape, NULL);
 
     print_message("# %u trials\n", hits);
     assert_in_range(hits, least, 100000);
@@ -395,7 +422,7 @@ static void sweep_save(enum shape shape, unsigned least)
 static void sweep_restore(enum shape shape, unsigned least)
 {
     struct evbuffer *image = make_image();
-    unsigned hits = sweep(shape, image);
+    unsigned hits = sweep(run_restore, shape, image);
 
     print_message("# %u trials\n", hits);
     assert_in_range(hits, least, 100000);
@@ -438,6 +465,20 @@ static void restore_by_pushing_survives_every_callback(void **state)
     sweep_restore(BY_HAND, 100);
 }
 
+static void console_survives_every_callback(void **state)
+{
+    struct evbuffer *typed = evbuffer_new();
+    unsigned hits;
+
+    (void)state;
+    for (int i = 0; i < 2000; i++)
+        evbuffer_add_printf(typed, "%d ", i);
+    hits = sweep(run_console, BY_HAND, typed);
+    print_message("# %u trials\n", hits);
+    assert_in_range(hits, 100, 100000);
+    evbuffer_free(typed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -447,6 +488,7 @@ int main(void)
         VST_TEST(restore_from_a_callback_survives_every_callback),
         VST_TEST(restore_from_a_callback_that_says_again_survives_every_callback),
         VST_TEST(restore_by_pushing_survives_every_callback),
+        VST_TEST(console_survives_every_callback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
