@@ -85,10 +85,6 @@ static const char *const accels[] = {"tcg", "kvm", NULL};
 static const char *const formats[] = {"raw", "qcow2", NULL};
 static const char *const buses[] = {"virtio", "ide", "scsi", "floppy", NULL};
 
-#define TABLE(list, kind)                                           \
-    {                                                               \
-        list, sizeof(list) / sizeof((list)[0]), sizeof(struct kind) \
-    }
 #define MEMBER(kind, text, field) .name = text, .offset = offsetof(struct kind, field)
 #define STRING(kind, text, field) MEMBER(kind, text, field), .type = VST_JSON_STRING
 
@@ -104,8 +100,8 @@ static const struct vst_json_member console_members[] = {
     {STRING(vst_console, "log", log), .check = check_path},
 };
 
-static const struct vst_json_table disk_table = TABLE(disk_members, vst_disk);
-static const struct vst_json_table console_table = TABLE(console_members, vst_console);
+static const struct vst_json_table disk_table = {VST_JSON_TABLE(disk_members, vst_disk)};
+static const struct vst_json_table console_table = {VST_JSON_TABLE(console_members, vst_console)};
 
 #define DEFINITION(text, field) STRING(vst_definition, text, field)
 #define NUMBER(text, field) MEMBER(vst_definition, text, field), .type = VST_JSON_NUMBER
@@ -129,7 +125,8 @@ static const struct vst_json_member definition_members[] = {
     {DEFINITION("args", args), .shape = VST_JSON_LIST},
 };
 
-static const struct vst_json_table definition_table = TABLE(definition_members, vst_definition);
+static const struct vst_json_table definition_table = {
+    VST_JSON_TABLE(definition_members, vst_definition)};
 
 /* ---- the rules ---- */
 

@@ -29,8 +29,7 @@ static const struct vst_json_member members[] = {
     {STRING("compression", compression), .required = true, .choices = compressions},
 };
 
-static const struct vst_json_table table = {members, sizeof(members) / sizeof(*members),
-                                            sizeof(struct vst_image_header)};
+static const struct vst_json_table table = {VST_JSON_TABLE(members, vst_image_header)};
 
 static struct json_object *encode(const struct vst_image_header *header, struct vst_error *ret_err)
 {

@@ -393,6 +393,8 @@ static int supply_missing(const struct vst_json_member *member, void *into,
 static int refuse_unknown(const struct vst_json_table *table, struct json_object *from,
                           const struct place *place, struct vst_error *ret_err)
 {
+    if (table->open)
+        return 0;
     json_object_object_foreach(from, name, value)
     {
         const struct place member = {.outer = place, .name = name};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * JSON objects to structs and back, by table: one row per member says its name, type and place.
- * What is strict here is strict everywhere: a member that the table does not know, a wrong type,
- * a number out of range are errors that name the member with its path,
+ * What is strict here is strict everywhere: a member that the table does not know (unless it is an
+ * open one), a wrong type, a number out of range are errors that name the member with its path,
  *
  *     definition: disks[1].formt: unknown member; did you mean `format`?
  *
@@ -58,7 +58,12 @@ struct vst_json_table {
     const struct vst_json_member *members;
     size_t count;
     size_t size; /* of the struct */
+    bool open;   /* members that it does not know are ignored: what newer peers say */
 };
+
+/* For a table of one's own: the array of its members, and the kind of struct. */
+#define VST_JSON_TABLE(list, kind) \
+    .members = (list), .count = sizeof(list) / sizeof((list)[0]), .size = sizeof(struct kind)
 
 /* One JSON object and nothing after it, at most `most` bytes; strict syntax, valid UTF-8. `what`
  * names the text in errors. Give it back with json_object_put(). */

@@ -23,6 +23,21 @@ static int set_end(struct half *half, struct vst_channel *ch)
     return 0;
 }
 
+int vst_stream_set_ends(struct vst_stream *stream, struct vst_channel *source,
+                        struct vst_channel *sink)
+{
+    if ((source && !vst_half_may_set(&stream->up)) || (sink && !vst_half_may_set(&stream->down))) {
+        vst_channel_free(&source);
+        vst_channel_free(&sink);
+        return -1;
+    }
+    if (source)
+        set_end(&stream->up, source);
+    if (sink)
+        set_end(&stream->down, sink);
+    return 0;
+}
+
 static int set_fd(struct half *half, int *fd)
 {
     return vst_half_may_set(half) ? set_end(half, vst_channel_any_fd(half->stream->base, fd, NULL))

@@ -42,6 +42,14 @@ int vst_stream_claim(struct vst_stream *stream, struct vst_op *op,
                      const struct vst_stream_user *user, struct vst_error *ret_err);
 
 /*
+ * The application's ends as channels, for the server of a connection, whose application is at its
+ * other side: `source` feeds up, `sink` drains down; NULL where there is nothing. Takes both, also
+ * when it fails because the stream has been given to a method or has an end already.
+ */
+int vst_stream_set_ends(struct vst_stream *stream, struct vst_channel *source,
+                        struct vst_channel *sink);
+
+/*
  * The driver's end: `source` feeds down, `sink` takes up; NULL where there is nothing. Takes
  * both, also when it fails. May be the same channel. At most once, after claim.
  */

@@ -156,8 +156,7 @@ static const struct vst_json_member job_members[] = {
      .required = true},
     {.name = "running", .type = VST_JSON_FLAG, .offset = offsetof(struct job, running)},
 };
-static const struct vst_json_table job_table = {
-    job_members, sizeof(job_members) / sizeof(job_members[0]), sizeof(struct job)};
+static const struct vst_json_table job_table = {VST_JSON_TABLE(job_members, job)};
 
 /* No file means no job. */
 static int read_job(int fd, struct vst_place_job *ret_job, struct vst_error *ret_err)

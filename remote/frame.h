@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Frames: the units of the wire protocol (PROTOCOL.md), as a pure codec. Twelve bytes of head, all
+ * numbers big-endian, then the body:
+ *
+ *     length  u32   bytes of the body
+ *     type    u8
+ *     flags   u8    0; every other value is an error
+ *     zero    u16   0
+ *     id      u32   the call, and its stream; 0: the connection
+ *
+ * A head is checked as a whole before anything is allocated for its body. Who may send which frame,
+ * and when, is the business of greeting.h and mux.h.
+ */
+#ifndef VST_REMOTE_FRAME_H
+#define VST_REMOTE_FRAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+enum {
+    VST_FRAME_HEAD = 12,
+    VST_FRAME_DATA_MAX = 256 * 1024,         /* body of DATA */
+    VST_FRAME_GREETING_MAX = 16 * 1024,      /* any body before the greeting is over */
+    VST_FRAME_CONTROL_MAX = 4 * 1024 * 1024, /* any other body */
+};
+
+/* number, name, least and most bytes of the body, what the id means */
+#define VST_FRAMES(X)                                              \
+    X(HELLO, 1, 2, VST_FRAME_GREETING_MAX, VST_ID_CONNECTION)      \
+    X(AUTH_START, 2, 2, VST_FRAME_GREETING_MAX, VST_ID_CONNECTION) \
+    X(AUTH_STEP, 3, 0, VST_FRAME_GREETING_MAX, VST_ID_CONNECTION)  \
+    X(AUTH_DONE, 4, 2, VST_FRAME_GREETING_MAX, VST_ID_CONNECTION)  \
+    X(CALL, 16, 2, VST_FRAME_CONTROL_MAX, VST_ID_CALL)             \
+    X(REPLY, 17, 2, VST_FRAME_CONTROL_MAX, VST_ID_CALL)            \
+    X(ERROR, 18, 2, VST_FRAME_GREETING_MAX, VST_ID_ANY)            \
+    X(STARTED, 19, 2, VST_FRAME_GREETING_MAX, VST_ID_CALL)         \
+    X(DATA, 32, 1, VST_FRAME_DATA_MAX, VST_ID_CALL)                \
+    X(HOLE, 33, 8, 8, VST_ID_CALL)                                 \
+    X(CREDIT, 34, 8, 8, VST_ID_CALL)                               \
+    X(END, 35, 8, 8, VST_ID_CALL)                                  \
+    X(TAKEN, 36, 0, 0, VST_ID_CALL)                                \
+    X(STOP, 37, 2, VST_FRAME_GREETING_MAX, VST_ID_CALL)            \
+    X(EVENT, 48, 2, VST_FRAME_GREETING_MAX, VST_ID_ANY)            \
+    X(PING, 49, 8, 8, VST_ID_CONNECTION)                           \
+    X(PONG, 50, 8, 8, VST_ID_CONNECTION)                           \
+    X(GOAWAY, 51, 2, VST_FRAME_GREETING_MAX, VST_ID_CONNECTION)
+
+enum vst_frame_id { VST_ID_CONNECTION, VST_ID_CALL, VST_ID_ANY };
+
+enum vst_frame_type {
+#define VST_FRAME_ENUM(name, number, least, most, id) VST_FRAME_##name = number,
+    VST_FRAMES(VST_FRAME_ENUM)
+#undef VST_FRAME_ENUM
+};
+
+struct vst_frame {
+    uint32_t length; /* of the body */
+    enum vst_frame_type type;
+    uint32_t id;
+};
+
+/* "CALL"; "?" for what is none. */
+const char *vst_frame_name(enum vst_frame_type type);
+
+void vst_frame_put(const struct vst_frame *frame, unsigned char ret_head[VST_FRAME_HEAD]);
+
+/*
+ * 0, or -1 with PROTOCOL: unknown type, flags, bytes that must be zero, a length that the type
+ * cannot have, an id where none belongs or none where one does.
+ */
+int vst_frame_get(const unsigned char head[VST_FRAME_HEAD], struct vst_frame *ret_frame,
+                  struct vst_error *ret_err);
+
+#endif
