@@ -33,6 +33,7 @@ static void qemu_free(struct vst_qemu *qemu)
         return;
     vst_root_free(&qemu->root);
     free(qemu->program);
+    free(qemu->cat);
     free(qemu->user);
     free(qemu);
 }
@@ -55,6 +56,7 @@ static void open_work(struct vst_job *job)
     qemu->program = vst_program_find(program_name, &opening->error);
     if (!qemu->program || vst_root_open(opening->root_dir, &qemu->root, &opening->error) < 0)
         return;
+    qemu->cat = vst_program_find("cat", NULL);
     if (qemu->user)
         vst_user_find(opening->user_name, qemu->user, &opening->error);
 }

@@ -44,8 +44,10 @@ struct vst_guest {
     char version[32];
     char reason[256];
     int64_t since;
-    struct vst_place_job left; /* what is to be mended; `kind` if it was found in the place */
-    unsigned polls;            /* in GUEST_MENDING */
+    struct vst_place_job left; /* what is to be mended; its `kind` is empty if nothing */
+    unsigned polls;            /* in GUEST_MENDING, since it has moved last */
+    uint64_t moved;            /* bytes, when it was looked at last */
+    bool broken;               /* a live save that did not come to its end */
     struct vst_error lost;     /* why the monitor is gone */
     struct vst_guest_job job;
     LIST_HEAD(, vst_guest_wait) waits;

@@ -27,6 +27,7 @@ struct vst_qemu {
     struct vst_root *root;
     struct vst_probe *probe; /* NULL until somebody asks */
     char *program;           /* where QEMU is */
+    char *cat;               /* and cat(1), for drain.h; or NULL */
     struct vst_user *user;   /* who it runs as; NULL: as we do */
     unsigned shots;          /* screenshots asked for, to number QEMU's sets of descriptors */
     LIST_HEAD(, vst_guest) guests;
@@ -89,11 +90,12 @@ void vst_guest_end_job(struct vst_guest *guest);
 
 /*
  * For a job that ends, well or not, and leaves the guest where it is: whatever migrates is
- * cancelled, and the guest runs if it `ran` before the job. `wait->fn` is called as by
- * vst_guest_get(). What cannot be mended is let go of, to be mended by whoever gets hold of it
- * next.
+ * cancelled, or if `kind` is "live" waited for, and the guest runs if it `ran` before the job.
+ * `wait->fn` is called as by vst_guest_get(). What cannot be mended is let go of, to be mended by
+ * whoever gets hold of it next.
  */
-void vst_guest_mend(struct vst_guest *guest, bool ran, struct vst_guest_wait *wait);
+void vst_guest_mend(struct vst_guest *guest, const char *kind, bool ran,
+                    struct vst_guest_wait *wait);
 
 /* ---- what methods may do ---- */
 

@@ -12,6 +12,7 @@
 
 #include "migration.h"
 
+/* That many looks without progress. */
 enum { LOOK_US = 50000, LOOKS = 200 };
 
 static void failed(struct vst_guest *guest, const struct vst_error *err)
@@ -24,14 +25,23 @@ static void failed(struct vst_guest *guest, const struct vst_error *err)
     vst_guest_end(guest, &why);
 }
 
-/* What a manager before us left undone, and what became of it. */
+static bool is_live(const struct vst_guest *guest)
+{
+    return strcmp(guest->left.kind, "live") == 0;
+}
+
+/* What a manager before us left undone, and what became of it. A job that has hold of the guest
+ * tells its own story. */
 static const char *reason_of(const struct vst_guest *guest)
 {
-    if (!guest->left.kind[0])
-        return "";
-    if (strcmp(guest->left.kind, "live") == 0)
-        return "a live save of it was cut off, after which QEMU may not let it write to its "
+    if (guest->broken)
+        return "a live save of it was broken off, after which QEMU may not let it write to its "
                "memory; if it stands still, destroy it";
+    if (!guest->left.kind[0] || guest->job.kind != VST_JOB_NONE)
+        return "";
+    if (is_live(guest))
+        return guest->running ? "a live save of it was cut off; it went on meanwhile"
+                              : "a live save of it was cut off; it has been paused since";
     return guest->running ? "a save of it was cut off; it was resumed"
                           : "a save of it was cut off; it was paused before, too";
 }
@@ -41,6 +51,7 @@ static void mended(struct vst_guest *guest)
     vst_place_clear_job(guest->place);
     snprintf(guest->reason, sizeof(guest->reason), "%s", reason_of(guest));
     guest->left = (struct vst_place_job){0};
+    guest->broken = false;
     vst_guest_become_ready(guest);
 }
 
@@ -73,17 +84,31 @@ static void unwind(struct vst_guest *guest)
         failed(guest, &err);
 }
 
-static void looked(void *opaque, struct json_object *value, const struct vst_error *err)
+/* A live save is let run to its end (drain.h), unless that does not come nearer. */
+static void look_again(struct vst_guest *guest, uint64_t moved)
 {
     static const struct timeval pause = {0, LOOK_US};
+
+    if (is_live(guest) && moved != guest->moved)
+        guest->polls = 0;
+    guest->moved = moved;
+    if (!is_live(guest) || guest->polls > LOOKS / 2)
+        vst_qmp_execute(guest->qmp, "migrate_cancel", (struct vst_qmp_reply){0}, NULL, NULL);
+    event_add(&guest->timer, &pause);
+}
+
+static void looked(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    enum vst_migration_status status = vst_migration_status(value);
     struct vst_guest *guest = opaque;
 
     if (err) {
         failed(guest, err);
-    } else if (vst_migration_status(value) == VST_MIGRATION_ACTIVE && guest->polls++ < LOOKS) {
-        vst_qmp_execute(guest->qmp, "migrate_cancel", (struct vst_qmp_reply){0}, NULL, NULL);
-        event_add(&guest->timer, &pause);
+    } else if (status == VST_MIGRATION_ACTIVE && guest->polls++ < LOOKS) {
+        look_again(guest, vst_migration_moved(value));
     } else {
+        guest->broken =
+            is_live(guest) && status != VST_MIGRATION_COMPLETED && status != VST_MIGRATION_NONE;
         unwind(guest);
     }
 }
@@ -104,11 +129,13 @@ static void begin(struct vst_guest *guest)
     vst_guest_mend_again(guest);
 }
 
-void vst_guest_mend(struct vst_guest *guest, bool ran, struct vst_guest_wait *wait)
+void vst_guest_mend(struct vst_guest *guest, const char *kind, bool ran,
+                    struct vst_guest_wait *wait)
 {
     LIST_INSERT_HEAD(&guest->waits, wait, link);
     wait->waiting = true;
     guest->left = (struct vst_place_job){.running = ran};
+    snprintf(guest->left.kind, sizeof(guest->left.kind), "%s", kind);
     begin(guest);
 }
 

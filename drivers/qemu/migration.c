@@ -43,6 +43,16 @@ enum vst_migration_status vst_migration_status(struct json_object *from)
     return VST_MIGRATION_ACTIVE;
 }
 
+uint64_t vst_migration_moved(struct json_object *from)
+{
+    struct json_object *ram, *moved;
+
+    if (!json_object_object_get_ex(from, "ram", &ram) ||
+        !json_object_object_get_ex(ram, "transferred", &moved))
+        return 0;
+    return json_object_get_uint64(moved);
+}
+
 const char *vst_migration_reason(struct json_object *from)
 {
     return vst_json_string(from, "error-desc");

@@ -6,6 +6,8 @@
 #ifndef VST_DRIVERS_QEMU_MIGRATION_H
 #define VST_DRIVERS_QEMU_MIGRATION_H
 
+#include <stdint.h>
+
 #include "core/error.h"
 
 struct json_object;
@@ -22,6 +24,9 @@ enum vst_migration_status {
 
 /* From the data of a MIGRATION event, or the value of query-migrate. */
 enum vst_migration_status vst_migration_status(struct json_object *from);
+
+/* Bytes of memory that have left, by query-migrate. */
+uint64_t vst_migration_moved(struct json_object *from);
 
 /* query-migrate's error-desc, or NULL. Valid as long as `from`. */
 const char *vst_migration_reason(struct json_object *from);

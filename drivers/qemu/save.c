@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Save: QEMU migrates into a socket, whose other end goes down the stream as an image. The guest
- * ends only after the application's end has taken, and finished, a complete image; until then every
- * failure is undone, and the guest is as it was.
+ * Save: QEMU migrates into a socket (a pipe, see drain.h, when live), whose other end goes down the
+ * stream as an image. The guest ends only after the application's end has taken, and finished, a
+ * complete image; until then every failure is undone, and the guest is as it was.
  *
  * The end of QEMU's socket proves nothing (a QEMU that was killed ends it too), so a gate above it
  * believes it only when QEMU has said `completed`; only then does the image get its END record.
@@ -18,6 +18,7 @@
 
 #include "core/fsm.h"
 #include "core/image.h"
+#include "drain.h"
 #include "migration.h"
 
 #define SAVE_STATES(X)                                                                       \
@@ -27,16 +28,15 @@
     X(SAVE_CAPABILITIES, "reply to migrate-set-capabilities", "events; snapshot when live")  \
     X(SAVE_PARAMETERS, "reply to migrate-set-parameters", "no limit of bandwidth")           \
     X(SAVE_STOPPING, "reply to stop", "the guest is being paused")                           \
-    X(SAVE_PASSING, "reply to getfd", "QEMU gets its end of the socket pair")                \
+    X(SAVE_PASSING, "reply to getfd", "QEMU gets its end of what we read")                   \
     X(SAVE_MOVING, "completed, then the stream", "the state goes down the stream")           \
     X(SAVE_STORING, "the stream", "QEMU has ended by itself, after it had given everything") \
     X(SAVE_QUITTING, "the end of QEMU", "the image is safe, the guest ends")                 \
-    X(SAVE_DRAINING, "completed", "failed, and live: QEMU is let finish into nothing")       \
     X(SAVE_MENDING, "the guest", "the guest stays, and is made again what it was")           \
     X(SAVE_OVER, "nothing", "the operation has been completed")
 VST_FSM(save, SAVE_STATES)
 
-enum { QUIT_SECONDS = 20, STALL_SECONDS = 60, DRAIN_SECONDS = 20, DRAIN = 1024 * 1024 };
+enum { QUIT_SECONDS = 20, STALL_SECONDS = 60 };
 
 struct save {
     struct vst_conn *conn;
@@ -52,10 +52,10 @@ struct save {
     char machine[128];
     struct vst_channel *gate; /* inside the stream */
     int spare;                /* our end of the socket once more, for when the save fails; or -1 */
-    struct vst_channel *drain;
-    struct vst_error why;  /* of the failure */
-    struct vst_error lost; /* what QEMU ended of, in STORING */
-    struct event patience; /* in QUITTING and DRAINING */
+    int leash;                /* of the drain, instead of that, when live; or -1 */
+    struct vst_error why;     /* of the failure */
+    struct vst_error lost;    /* what QEMU ended of, in STORING */
+    struct event patience;    /* in QUITTING */
     char label[72];
 };
 
@@ -88,8 +88,8 @@ static void over(struct save *save)
 {
     enter(save, SAVE_OVER);
     let_go(save);
-    vst_channel_free(&save->drain);
     vst_close(&save->spare);
+    vst_close(&save->leash);
     if (vst_error_is_set(&save->why)) {
         vst_error_where(&save->why, VST_SIDE_NONE, "save");
         vst_op_fail(save->op, &save->why);
@@ -110,6 +110,12 @@ static void blame_end(struct save *save, const struct vst_error *err)
                   err->text);
 }
 
+/* A paused guest has nothing to go on with; and after a snapshot QEMU would start it. */
+static bool is_live(const struct save *save)
+{
+    return save->opt.live && save->was_running;
+}
+
 /* ---- leaving the guest as it was ---- */
 
 static void mended(void *opaque, struct vst_guest *guest, const struct vst_error *err)
@@ -123,66 +129,23 @@ static void mended(void *opaque, struct vst_guest *guest, const struct vst_error
 /* What is still to be answered is of no interest any more. */
 static void mend(struct save *save)
 {
+    bool live = is_live(save) && save->state == SAVE_MOVING;
+
     enter(save, SAVE_MENDING);
     vst_guest_forget(save->guest, save);
     save->wait = (struct vst_guest_wait){.fn = mended, .opaque = save};
-    vst_guest_mend(save->guest, save->was_running, &save->wait);
-}
-
-/* A paused guest has nothing to go on with; and after a snapshot QEMU would start it. */
-static bool is_live(const struct save *save)
-{
-    return save->opt.live && save->was_running;
-}
-
-static void be_patient(struct save *save, int seconds)
-{
-    struct timeval tv = {seconds, 0};
-
-    event_add(&save->patience, &tv);
-}
-
-/* What is read is thrown away; at the end, QEMU's event is what counts. */
-static void drained(void *opaque)
-{
-    struct save *save = opaque;
-    struct evbuffer *nowhere = evbuffer_new();
-    enum vst_io io;
-    size_t n;
-
-    if (!nowhere)
-        return; /* announced again as long as it is readable */
-    io = vst_channel_read(save->drain, nowhere, DRAIN, &n);
-    evbuffer_free(nowhere);
-    if (io == VST_IO_OK)
-        be_patient(save, DRAIN_SECONDS);
-    else if (io != VST_IO_AGAIN)
-        vst_channel_want(save->drain, VST_READ, false);
+    vst_guest_mend(save->guest, live ? "live" : "", save->was_running, &save->wait);
 }
 
 /*
- * QEMU 7.2 leaves the guest's memory write-protected for ever when a background snapshot is
- * cancelled or fails: the guest stops at its next write. One that completes is cleaned up. So QEMU
- * is never told that a live save has failed.
+ * QEMU writes the last part with its lock held, and hears nothing until somebody reads that, or the
+ * socket is broken. When live, it is the drain that reads.
  */
-static void drain(struct save *save)
-{
-    enter(save, SAVE_DRAINING);
-    save->drain = vst_channel_fd(save->conn->base, &save->spare, NULL);
-    if (!save->drain) {
-        mend(save);
-        return;
-    }
-    be_patient(save, DRAIN_SECONDS);
-    vst_channel_listen(save->drain, VST_READ, drained, save);
-    vst_channel_want(save->drain, VST_READ, true);
-}
-
-/* QEMU writes the last part with its lock held, and hears nothing until somebody reads that. */
 static void break_off(struct save *save)
 {
     if (save->spare >= 0)
         vst_migration_break(save->spare);
+    vst_close(&save->leash);
     mend(save);
 }
 
@@ -195,8 +158,6 @@ static void fail(struct save *save, const struct vst_error *err)
     vst_stream_fail(save->stream, &save->why);
     if (!save->guest || save->state < SAVE_CAPABILITIES)
         over(save);
-    else if (is_live(save) && save->state == SAVE_MOVING && save->status == VST_MIGRATION_ACTIVE)
-        drain(save);
     else
         break_off(save);
 }
@@ -206,10 +167,7 @@ static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
     struct save *save = opaque;
 
     (void)fd, (void)what;
-    if (save->state == SAVE_DRAINING)
-        mend(save);
-    else
-        vst_guest_kill(save->guest); /* its state is safe */
+    vst_guest_kill(save->guest); /* its state is safe */
 }
 
 /* ---- talking to QEMU ---- */
@@ -291,8 +249,9 @@ static int attach(struct save *save, int *ours, struct vst_error *ret_err)
 {
     struct vst_channel *image;
 
-    save->spare = fcntl(*ours, F_DUPFD_CLOEXEC, 0);
-    if (save->spare < 0)
+    if (!is_live(save))
+        save->spare = fcntl(*ours, F_DUPFD_CLOEXEC, 0);
+    if (!is_live(save) && save->spare < 0)
         return vst_error_system(ret_err, errno, "a second descriptor of the socket");
     image = image_channel(save, ours, ret_err);
     if (!image)
@@ -300,15 +259,23 @@ static int attach(struct save *save, int *ours, struct vst_error *ret_err)
     return vst_stream_attach(save->stream, image, NULL, ret_err);
 }
 
-static void pass_socket(struct save *save)
+static int open_ends(struct save *save, int *ret_ours, int *ret_qemus, struct vst_error *ret_err)
+{
+    struct vst_qemu *qemu = save->conn->impl;
+
+    if (is_live(save))
+        return vst_drain_start(qemu->cat, ret_ours, ret_qemus, &save->leash, ret_err);
+    return vst_migration_sockets(ret_ours, ret_qemus, ret_err);
+}
+
+static void pass_end(struct save *save)
 {
     struct json_object *arguments = vst_json_object("fdname", json_object_new_string("save"));
     struct vst_error err = {0};
     int ours = -1, qemus = -1;
 
     enter(save, SAVE_PASSING);
-    if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
-        attach(save, &ours, &err) < 0) {
+    if (!arguments || open_ends(save, &ours, &qemus, &err) < 0 || attach(save, &ours, &err) < 0) {
         json_object_put(arguments);
         vst_close(&ours);
         vst_close(&qemus);
@@ -336,9 +303,11 @@ static void start(struct save *save)
 
 static void quit(struct save *save)
 {
+    static const struct timeval patience = {QUIT_SECONDS, 0};
+
     vst_guest_expect_exit(save->guest);
     enter(save, SAVE_QUITTING);
-    be_patient(save, QUIT_SECONDS);
+    event_add(&save->patience, &patience);
     vst_qmp_execute(qmp_of(save), "quit", (struct vst_qmp_reply){0}, NULL, NULL);
 }
 
@@ -384,15 +353,10 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
     struct save *save = opaque;
     struct vst_error err = {0};
 
-    if (strcmp(name, "MIGRATION") != 0 ||
-        (save->state != SAVE_MOVING && save->state != SAVE_DRAINING))
+    if (strcmp(name, "MIGRATION") != 0 || save->state != SAVE_MOVING)
         return;
     save->status = vst_migration_status(data);
-    if (save->state == SAVE_DRAINING && save->status != VST_MIGRATION_ACTIVE)
-        mend(save);
-    else if (save->state == SAVE_DRAINING)
-        return;
-    else if (save->status == VST_MIGRATION_COMPLETED)
+    if (save->status == VST_MIGRATION_COMPLETED)
         vst_gate_open(save->gate);
     else if (save->status != VST_MIGRATION_ACTIVE)
         sent(save,
@@ -518,10 +482,10 @@ static void step(struct save *save, struct json_object *value)
         if (save->was_running && !is_live(save))
             command(save, SAVE_STOPPING, "stop");
         else
-            pass_socket(save);
+            pass_end(save);
         break;
     case SAVE_STOPPING:
-        pass_socket(save);
+        pass_end(save);
         break;
     case SAVE_PASSING:
         start(save);
@@ -530,7 +494,6 @@ static void step(struct save *save, struct json_object *value)
     case SAVE_MOVING:
     case SAVE_STORING:
     case SAVE_QUITTING:
-    case SAVE_DRAINING:
     case SAVE_MENDING:
     case SAVE_OVER:
         break; /* waits for something else than a reply */
@@ -577,7 +540,7 @@ void vst_qemu_save(struct vst_conn *conn, const char *name, struct vst_stream *s
     save->op = op;
     save->stream = stream;
     save->opt = *opt;
-    save->spare = -1;
+    save->spare = save->leash = -1;
     snprintf(save->label, sizeof(save->label), "%s", name);
     event_assign(&save->patience, conn->base, -1, 0, out_of_patience, save);
     save->watch = (struct vst_guest_watch){.gone = guest_gone, .opaque = save};

@@ -207,7 +207,7 @@ char *vst_program_find(const char *name, struct vst_error *ret_err)
         free(file);
         path += length;
     }
-    vst_error_set(ret_err, VST_ERR_NOT_FOUND, "%s: not in PATH; is QEMU installed?", name);
+    vst_error_set(ret_err, VST_ERR_NOT_FOUND, "%s: not in PATH; is it installed?", name);
     return NULL;
 }
 

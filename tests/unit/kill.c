@@ -431,6 +431,64 @@ static void saver_killed_and_a_paused_guest_stays_paused(void **state)
     assert_true(at > 10);
 }
 
+/* More of an image than QEMU has written when the first of it comes, and less than all. */
+enum { LIVE_PART = 2 * 1024 * 1024 };
+
+static enum vst_io take_and_be_killed(const void *bytes, size_t length, size_t *ret_n,
+                                      struct vst_error *ret_err, void *opaque)
+{
+    size_t *seen = opaque;
+
+    (void)bytes, (void)ret_err;
+    *ret_n = length;
+    *seen += length;
+    if (*seen > LIVE_PART)
+        raise(SIGKILL);
+    return VST_IO_OK;
+}
+
+static int save_live_and_be_killed(struct vst_host *host, struct strike *strike)
+{
+    size_t seen = 0;
+    struct vst_writer writer = {.write = take_and_be_killed, .opaque = &seen};
+    struct vst_save_options opt = {.live = true, .stall_seconds = 10};
+    struct vst_stream *stream = vst_stream_new(host->base, NULL);
+    struct vst_error err = {0};
+
+    (void)strike;
+    assert_int_equal(vst_stream_set_sink_writer(stream, &writer), 0);
+    if (vst_host_save(host, "g", stream, &opt, &err) < 0)
+        print_error("live save: %s\n", err.text);
+    return -1;
+}
+
+/* Also while nobody comes to look after it. Twice: what the first one leaves on is not in the way
+ * of the next. */
+static void live_saver_killed_and_the_guest_counts_on(void **state)
+{
+    struct vst_save_options live = {.live = true};
+    struct vst_host *host = *state;
+    struct vst_domain_info info;
+    struct vst_error err = {0};
+
+    put_old_image(host);
+    start(host, vst_host_counting(host, "g", "D"));
+    vst_host_expect_counting(host, "g", 2);
+    for (int i = 0; i < 2; i++) {
+        assert_true(in_child(host, NULL, save_live_and_be_killed));
+        vst_host_expect_counting(host, "g", 50);
+        info = ask(host, VST_DOMAIN_RUNNING, &err);
+        if (info.state != VST_DOMAIN_RUNNING || !strstr(info.reason, "went on"))
+            fail_msg("state %s (%s) %s", vst_domain_state_name(info.state), info.reason, err.text);
+        if (vst_host_save(host, "g", vst_host_sink_file(host, target_path(host)), &live, &err) < 0)
+            fail_msg("the next live save: %s", err.text);
+        vst_host_expect_counting(host, "g", 50);
+    }
+    vst_host_expect_gapless(host, "g");
+    assert_int_equal(vst_host_destroy(host, "g", NULL), 0);
+    vst_host_expect_nothing(host);
+}
+
 /* ---- the process that restores is killed ---- */
 
 static int restore_and_be_killed(struct vst_host *host, struct strike *strike)
@@ -513,6 +571,7 @@ int main(void)
         VST_TEST_WITH(qemu_killed_in_a_restore, make_host, clear_host),
         VST_TEST_WITH(saver_killed_and_the_guest_runs_on, make_host, clear_host),
         VST_TEST_WITH(saver_killed_and_a_paused_guest_stays_paused, make_host, clear_host),
+        VST_TEST_WITH(live_saver_killed_and_the_guest_counts_on, make_host, clear_host),
         VST_TEST_WITH(restorer_killed_and_nothing_is_left, make_host, clear_host),
         VST_TEST_WITH(restorer_killed_and_the_next_one_restores, make_host, clear_host),
     };
