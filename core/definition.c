@@ -232,6 +232,16 @@ struct vst_definition *vst_definition_copy(const struct vst_definition *def,
     return copy;
 }
 
+int vst_definition_check_no_args(const struct vst_definition *def, struct vst_error *ret_err)
+{
+    if (!def->args || !def->args[0])
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_ACCESS,
+                         "the definition of %s has raw arguments for QEMU (`args`), which whoever "
+                         "asks for this may not give",
+                         def->name);
+}
+
 int vst_definition_rename(struct vst_definition *def, const char *name, struct vst_error *ret_err)
 {
     char *copy, *uuid = NULL;

@@ -83,6 +83,9 @@ struct json_object *vst_definition_encode(const struct vst_definition *def,
 struct vst_definition *vst_definition_copy(const struct vst_definition *def,
                                            struct vst_error *ret_err);
 
+/* For a definition from somebody who may not give QEMU raw arguments: ACCESS if it has any. */
+int vst_definition_check_no_args(const struct vst_definition *def, struct vst_error *ret_err);
+
 /* Gives it another name, checked, and another UUID: it is another guest then. */
 int vst_definition_rename(struct vst_definition *def, const char *name, struct vst_error *ret_err);
 

@@ -384,6 +384,8 @@ static struct vst_definition *definition_of(const struct restore *restore,
         vst_error_no_memory(ret_err);
         vst_definition_free(&def);
     }
+    if (def && restore->opt.no_args && vst_definition_check_no_args(def, ret_err) < 0)
+        vst_definition_free(&def);
     if (def && restore->name && vst_definition_rename(def, restore->name, ret_err) < 0)
         vst_definition_free(&def);
     return def;

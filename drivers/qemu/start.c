@@ -113,7 +113,8 @@ static void cancelled(void *opaque, const struct vst_error *why)
     fail(opaque, why);
 }
 
-static int begin(struct start *start, const char *definition, struct vst_error *ret_err)
+static int begin(struct start *start, const char *definition, bool no_args,
+                 struct vst_error *ret_err)
 {
     struct vst_guest_job job = {.opaque = start};
     struct vst_definition *def = vst_definition_parse(definition, strlen(definition), ret_err);
@@ -121,8 +122,10 @@ static int begin(struct start *start, const char *definition, struct vst_error *
 
     if (!def)
         return -1;
-    status =
-        vst_guest_spawn(start->conn->impl, &def, false, &job, &start->wait, &start->guest, ret_err);
+    status = no_args ? vst_definition_check_no_args(def, ret_err) : 0;
+    if (status == 0)
+        status = vst_guest_spawn(start->conn->impl, &def, false, &job, &start->wait, &start->guest,
+                                 ret_err);
     vst_definition_free(&def);
     if (status == 0)
         vst_guest_watch(start->guest, &start->watch);
@@ -145,6 +148,6 @@ void vst_qemu_start(struct vst_conn *conn, const char *definition,
     *start = (struct start){.conn = conn, .op = op, .paused = opt->paused};
     start->wait = (struct vst_guest_wait){.fn = ready, .opaque = start};
     start->watch = (struct vst_guest_watch){.gone = gone, .opaque = start};
-    if (begin(start, definition, &start->why) < 0)
+    if (begin(start, definition, opt->no_args, &start->why) < 0)
         over(start);
 }

@@ -220,8 +220,10 @@ static void test_start(struct vst_conn *conn, const char *definition,
 {
     struct vst_error err = {0};
     struct vst_definition *def = vst_definition_parse(definition, strlen(definition), &err);
-    struct call *call = def ? call_new(conn, op, do_start, &err) : NULL;
+    struct call *call = NULL;
 
+    if (def && (!opt->no_args || vst_definition_check_no_args(def, &err) == 0))
+        call = call_new(conn, op, do_start, &err);
     if (!call) {
         vst_definition_free(&def);
         vst_op_fail(op, &err);

@@ -22,6 +22,7 @@ struct restore {
     struct vst_channel *sink;  /* the image's */
     char name[64];             /* the one asked for; "" for the saved one */
     bool paused;
+    bool no_args;
 };
 
 /* The guest is nobody's job any more. */
@@ -91,6 +92,8 @@ static struct vst_definition *make_definition(const struct restore *restore,
 {
     struct vst_definition *def = vst_definition_copy(header->definition, ret_err);
 
+    if (def && restore->no_args && vst_definition_check_no_args(def, ret_err) < 0)
+        vst_definition_free(&def);
     if (def && restore->name[0] && vst_definition_rename(def, restore->name, ret_err) < 0)
         vst_definition_free(&def);
     return def;
@@ -174,6 +177,7 @@ static struct restore *restore_new(struct vst_conn *conn, struct vst_stream *str
     restore->stream = stream;
     restore->op = op;
     restore->paused = opt->paused;
+    restore->no_args = opt->no_args;
     if (opt->name)
         snprintf(restore->name, sizeof(restore->name), "%s", opt->name);
     vst_op_own(op, restore, free);

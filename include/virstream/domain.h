@@ -81,6 +81,7 @@ struct vst_op *vst_domain_get_info(struct vst_domain *domain, const struct vst_i
  */
 struct vst_start_options {
     bool paused;
+    bool no_args; /* a definition with raw arguments for QEMU is refused with VST_ERR_ACCESS */
 };
 struct vst_op *vst_domain_start(struct vst_conn *conn, const char *definition,
                                 const struct vst_start_options *opt,
@@ -116,6 +117,7 @@ struct vst_op *vst_domain_save(struct vst_domain *domain, struct vst_stream *str
 struct vst_restore_options {
     const char *name; /* another name than the saved one, and then another UUID; may be NULL */
     bool paused;
+    bool no_args; /* as above, of the definition in the image; nothing was started for it */
     unsigned stall_seconds; /* as above */
 };
 struct vst_op *vst_domain_restore(struct vst_conn *conn, struct vst_stream *stream,
