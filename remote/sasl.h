@@ -20,7 +20,7 @@ struct vst_sasl_options {
     const char *host;       /* of the server, as the client calls it; for GSSAPI */
     const char *mechanisms; /* allowed, separated by blanks; NULL: SCRAM-SHA-256 and GSSAPI */
     const char *database;   /* server: path of a sasldb; NULL: the library's own */
-    const char *config_dir; /* server: directory with virstream.conf of Cyrus SASL; may be NULL */
+    const char *saslauthd;  /* server: its socket, to check passwords of PLAIN; NULL: `database` */
     const char *user;       /* client; NULL: none, as GSSAPI allows */
     const char *password;   /* client; NULL: none. Copied, and wiped when it is over */
     const unsigned char
