@@ -51,6 +51,49 @@ static int check_text(const char *text, size_t length, size_t most, const char *
     return 0;
 }
 
+/* How many members valid JSON names: every colon outside a string is one. */
+static size_t count_named(const char *text, size_t length)
+{
+    bool quoted = false;
+    size_t count = 0;
+
+    for (size_t i = 0; i < length; i++) {
+        if (quoted && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else
+            count += !quoted && text[i] == ':';
+    }
+    return count;
+}
+
+static size_t count_kept(struct json_object *object)
+{
+    size_t count = 0;
+
+    if (json_object_is_type(object, json_type_array))
+        for (size_t i = 0; i < json_object_array_length(object); i++)
+            count += count_kept(json_object_array_get_idx(object, i));
+    if (json_object_is_type(object, json_type_object)) {
+        json_object_object_foreach(object, name, value)
+        {
+            (void)name;
+            count += 1 + count_kept(value);
+        }
+    }
+    return count;
+}
+
+/* json-c keeps the last of those that have one name. */
+static int refuse_duplicates(const char *text, size_t length, const char *what,
+                             struct json_object *object, struct vst_error *ret_err)
+{
+    if (count_named(text, length) == count_kept(object))
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_INVALID, "%s: a member is given twice", what);
+}
+
 struct json_object *vst_json_parse(const char *text, size_t length, size_t most, const char *what,
                                    struct vst_error *ret_err)
 {
@@ -76,6 +119,10 @@ struct json_object *vst_json_parse(const char *text, size_t length, size_t most,
                                                           : json_tokener_error_desc(error),
                            ret_err);
     json_tokener_free(tokener);
+    if (object && refuse_duplicates(text, length, what, object, ret_err) < 0) {
+        json_object_put(object);
+        return NULL;
+    }
     return object;
 }
 
