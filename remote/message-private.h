@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of message.h share: the table of what is told of a domain, and the checks of what
+ * comes from a peer.
+ */
+#ifndef VST_REMOTE_MESSAGE_PRIVATE_H
+#define VST_REMOTE_MESSAGE_PRIVATE_H
+
+#include "message.h"
+
+extern const struct vst_json_table vst_info_text_table;
+
+/* For tables: NULL if good, else "must be ...". */
+const char *vst_message_check_name(const char *text);
+const char *vst_message_check_uuid(const char *text);
+
+/* Copies as much as fits: whole characters, and no control characters but newlines. In place, too.
+ */
+void vst_message_clean(char *into, size_t size, const char *from);
+
+#endif

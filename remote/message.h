@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the bodies of control frames say: calls, their results, errors and events, as structs and
+ * back, by the tables of core/json.h. Both sides use it. Pure.
+ *
+ *     CALL   {"procedure": "save", "arguments": {"name": "g1", "live": true}}
+ *     REPLY  {"result": {}}
+ *     EVENT  {"event": "started", "name": "g1", "uuid": "...", "reason": ""}
+ *     ERROR, STOP, GOAWAY  {"code": "damaged", "system": 5, "side": "qemu", "phase": "load",
+ *                           "text": "..."}
+ *
+ * Members that a table does not know are ignored: newer peers may say more. A member given twice, a
+ * wrong type, and the absence of what is required are errors that name it.
+ *
+ * Bodies that are printed are the caller's to free(), and end in a NUL that the frame does not
+ * carry.
+ */
+#ifndef VST_REMOTE_MESSAGE_H
+#define VST_REMOTE_MESSAGE_H
+
+#include "core/driver.h"
+#include "procedure.h"
+
+/* ---- arguments; strings are NULL when absent ---- */
+
+struct vst_list_arguments {
+    char *after; /* the last name of the page before; NULL: the first page */
+};
+struct vst_name_arguments { /* lookup (or a UUID), info, console, screenshot */
+    char *name;
+};
+struct vst_start_arguments {
+    char *definition; /* its text, as the application gave it */
+    bool paused;
+};
+struct vst_control_arguments {
+    char *name;
+    char *what; /* vst_control_name() */
+};
+struct vst_save_arguments {
+    char *name;
+    bool live;
+    bool keep_running;
+    uint64_t zstd_level;
+    uint64_t stall_seconds;
+};
+struct vst_restore_arguments {
+    char *name;
+    bool paused;
+    uint64_t stall_seconds;
+};
+
+union vst_arguments {
+    struct vst_list_arguments list;
+    struct vst_name_arguments name;
+    struct vst_start_arguments start;
+    struct vst_control_arguments control;
+    struct vst_save_arguments save;
+    struct vst_restore_arguments restore;
+};
+
+const char *vst_control_name(enum vst_control what);
+/* -1: there is none of this name. */
+int vst_control_find(const char *name);
+
+/* ---- calls ---- */
+
+/* Which procedure, so that access is decided before its arguments are looked at. */
+struct vst_call {
+    enum vst_procedure procedure;
+    struct json_object *body; /* the message's own */
+};
+
+/* PROTOCOL: what it says is no call. UNSUPPORTED: of a procedure that we do not have. */
+int vst_call_parse(const char *body, size_t length, struct vst_call *ret_call,
+                   struct vst_error *ret_err);
+/* INVALID, and the member. Give them back with vst_arguments_clear(). */
+int vst_call_get_arguments(const struct vst_call *call, union vst_arguments *ret_arguments,
+                           struct vst_error *ret_err);
+void vst_arguments_clear(enum vst_procedure procedure, union vst_arguments *arguments);
+void vst_call_clear(struct vst_call *call);
+
+/* `arguments` is NULL for a procedure that takes none. */
+char *vst_call_print(enum vst_procedure procedure, const union vst_arguments *arguments,
+                     struct vst_error *ret_err);
+
+/* ---- results ---- */
+
+struct vst_domain_result { /* lookup, start, restore */
+    char *name;
+    char *uuid;
+};
+
+struct vst_info_text;
+struct vst_infos_result { /* list, info: by the functions below */
+    struct vst_info_text **domains;
+    bool more;
+};
+
+struct vst_stats_result {
+    char *software; /* the server's: "virstream 0.1.0" */
+    char *identity; /* who the client is to it: "unix:1000" */
+    char *role;     /* and what it may do: vst_role_name() */
+    uint64_t uptime_seconds;
+    uint64_t clients;
+    uint64_t calls;   /* of all clients, answered */
+    uint64_t streams; /* of all clients, open now */
+    uint64_t received;
+    uint64_t sent; /* bytes of streams */
+};
+
+union vst_results {
+    struct vst_domain_result domain;
+    struct vst_infos_result infos;
+    struct vst_stats_result stats;
+};
+
+/* `result` is NULL for a procedure that has none. */
+char *vst_reply_print(enum vst_procedure procedure, const union vst_results *result,
+                      struct vst_error *ret_err);
+/* PROTOCOL, and the member. Give it back with vst_results_clear(). */
+int vst_reply_parse(enum vst_procedure procedure, const char *body, size_t length,
+                    union vst_results *ret_result, struct vst_error *ret_err);
+void vst_results_clear(enum vst_procedure procedure, union vst_results *result);
+
+/* The reply to info. */
+char *vst_info_print(const struct vst_domain_info *info, struct vst_error *ret_err);
+/*
+ * One page of the reply to list: of `infos`, which it sorts by name, those whose names come after
+ * `after` (NULL: all), as many as a page has.
+ */
+enum { VST_PAGE = 256 };
+char *vst_page_print(struct vst_domain_info *infos, size_t count, const char *after,
+                     struct vst_error *ret_err);
+/* Both; *ret_infos is the caller's to free(). */
+int vst_infos_parse(enum vst_procedure procedure, const char *body, size_t length,
+                    struct vst_domain_info **ret_infos, size_t *ret_count, bool *ret_more,
+                    struct vst_error *ret_err);
+
+/* ---- events ---- */
+
+const char *vst_event_kind_text(enum vst_event_kind kind);
+
+char *vst_event_print(const struct vst_event *event, struct vst_error *ret_err);
+
+/* An event with its texts, which `kind_text` and the rest hold. */
+struct vst_event_text {
+    char *kind;
+    char *name;
+    char *uuid;
+    char *reason;
+};
+/* *ret_event points into *ret_text; give that back with vst_event_text_clear(). A kind that we do
+ * not know is UNSUPPORTED: not ours to tell of. */
+int vst_event_parse(const char *body, size_t length, struct vst_event_text *ret_text,
+                    struct vst_event *ret_event, struct vst_error *ret_err);
+void vst_event_text_clear(struct vst_event_text *text);
+
+/* ---- errors: without a single allocation, so that running out of memory can be told ---- */
+
+#define VST_ERROR_BODY_MAX 4096
+
+/* The body, NUL-terminated, and its length. What is not UTF-8 becomes `?`. */
+size_t vst_error_print(const struct vst_error *err, char ret_body[VST_ERROR_BODY_MAX]);
+
+/*
+ * What the peer says went wrong: always an error, PROTOCOL if it cannot be read. Its text is cut to
+ * what fits, and has no control characters but newlines. A code that we do not know is DRIVER.
+ */
+void vst_error_parse(const char *body, size_t length, struct vst_error *ret_err);
+
+/* As a client has it that calls a server: what is the client's side there is the host here. */
+void vst_error_from_server(const char *body, size_t length, struct vst_error *ret_err);
+
+#endif
