@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,6 +39,11 @@ static int open_file(const char *path, int flags, const char *member, int *ret_f
     return 0;
 }
 
+static int open_disk(const struct vst_disk *disk, int *ret_fd, struct vst_error *ret_err)
+{
+    return open_file(disk->file, disk->readonly ? O_RDONLY : O_RDWR, disk->name, ret_fd, ret_err);
+}
+
 static int *place(struct vst_files *files, int number)
 {
     return &files->fds[number - VST_QEMU_FD_MONITOR];
@@ -51,10 +57,7 @@ static int open_all(const struct vst_definition *def, struct vst_files *files,
                   place(files, VST_QEMU_FD_CONSOLE_LOG), ret_err) < 0)
         return -1;
     for (int i = 0; def->disks && def->disks[i]; i++) {
-        const struct vst_disk *disk = def->disks[i];
-
-        if (open_file(disk->file, disk->readonly ? O_RDONLY : O_RDWR, disk->name,
-                      place(files, VST_QEMU_FD_DISKS + i), ret_err) < 0)
+        if (open_disk(def->disks[i], place(files, VST_QEMU_FD_DISKS + i), ret_err) < 0)
             return -1;
     }
     return 0;
@@ -78,6 +81,67 @@ struct vst_files *vst_files_open(const struct vst_definition *def, struct vst_er
     if (open_all(def, files, ret_err) < 0)
         vst_files_free(&files);
     return files;
+}
+
+/*
+ * QEMU locks bytes of an image (block/file-posix.c): 100 + p for each permission p that it has, and
+ * 200 + p for each that it grants to nobody else. Permission 0 is to read, 1 is to write; our QEMU
+ * would grant nobody to write.
+ */
+static bool is_locked(int fd, bool readonly)
+{
+    const off_t has_write = 101, denies = readonly ? 200 : 201, bytes[] = {has_write, denies};
+    bool locked = false;
+
+    for (size_t i = 0; i < 2 && !locked; i++) {
+        struct flock lock = {
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = bytes[i], .l_len = 1};
+
+        locked = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    }
+    return locked;
+}
+
+static int check_disk(const struct vst_disk *disk, bool locks, struct vst_error *ret_err)
+{
+    int fd, result = 0;
+
+    if (open_disk(disk, &fd, ret_err) < 0)
+        return -1;
+    if (locks && is_locked(fd, disk->readonly))
+        result = vst_error_set(ret_err, VST_ERR_BUSY, "%s: %s: another QEMU has locked it",
+                               disk->name, disk->file);
+    close(fd);
+    return result;
+}
+
+void vst_files_check(const struct vst_definition *def, bool locks,
+                     void (*tell)(void *opaque, const struct vst_error *err), void *opaque)
+{
+    const struct {
+        const char *member;
+        const char *path;
+    } inputs[] = {
+        {"firmware", def->firmware},
+        {"kernel", def->kernel},
+        {"initrd", def->initrd},
+    };
+
+    for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++) {
+        struct vst_error err = {0};
+
+        /* QEMU looks for firmware without a path where it keeps its own. */
+        if (!inputs[i].path || inputs[i].path[0] != '/' || access(inputs[i].path, R_OK) == 0)
+            continue;
+        vst_error_system(&err, errno, "%s: %s", inputs[i].member, inputs[i].path);
+        tell(opaque, &err);
+    }
+    for (struct vst_disk **disk = def->disks; disk && *disk; disk++) {
+        struct vst_error err = {0};
+
+        if (check_disk(*disk, locks, &err) < 0)
+            tell(opaque, &err);
+    }
 }
 
 void vst_files_set(struct vst_files *files, enum vst_qemu_fd number, int *fd)

@@ -20,6 +20,11 @@ struct vst_files {
  */
 struct vst_files *vst_files_open(const struct vst_definition *def, struct vst_error *ret_err);
 
+/* Tells of each that could not be opened or, if `locks`, that another QEMU has locked; also of
+ * those that QEMU opens itself. For a job of the worker, too. */
+void vst_files_check(const struct vst_definition *def, bool locks,
+                     void (*tell)(void *opaque, const struct vst_error *err), void *opaque);
+
 /* Takes *fd. */
 void vst_files_set(struct vst_files *files, enum vst_qemu_fd number, int *fd);
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Asking QEMU what it knows, and holding a definition against it. The process is bounded in time,
- * and gone when the answer is there.
+ * Asking QEMU what it knows. The process is bounded in time, and gone when the answer is there.
  */
 #include "probe.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <json-c/json.h>
 #include <signal.h>
 #include <stdio.h>
@@ -204,16 +202,13 @@ static struct vst_probe *probe_new(struct vst_qemu *qemu)
     return probe;
 }
 
-void vst_probe_get(struct vst_qemu *qemu, struct vst_probe_wait *wait)
+int vst_probe_get(struct vst_qemu *qemu, struct vst_probe_wait *wait, struct vst_error *ret_err)
 {
     struct vst_probe *probe = qemu->probe ? qemu->probe : (qemu->probe = probe_new(qemu));
     struct vst_error err = {0};
 
-    if (!probe) {
-        vst_error_no_memory(&err);
-        wait->fn(wait->opaque, NULL, &err);
-        return;
-    }
+    if (!probe)
+        return vst_error_no_memory(ret_err);
     LIST_INSERT_HEAD(&probe->waits, wait, link);
     wait->waiting = true;
     if (probe->state == PROBE_FAILED) {
@@ -224,6 +219,7 @@ void vst_probe_get(struct vst_qemu *qemu, struct vst_probe_wait *wait)
     } else if (probe->state == PROBE_ANSWERED) {
         vst_turn_schedule(&probe->turn);
     }
+    return 0;
 }
 
 void vst_probe_free(struct vst_probe **slot)
@@ -239,7 +235,7 @@ void vst_probe_free(struct vst_probe **slot)
     free(probe);
 }
 
-/* ---- holding a definition against the answers ---- */
+/* ---- the answers ---- */
 
 static bool has_name(struct json_object *machine, const char *member, const char *name)
 {
@@ -250,7 +246,7 @@ static bool has_name(struct json_object *machine, const char *member, const char
            strcmp(json_object_get_string(value), name) == 0;
 }
 
-static bool knows_machine(const struct vst_probe *probe, const char *name)
+bool vst_probe_knows_machine(const struct vst_probe *probe, const char *name)
 {
     for (size_t i = 0; i < json_object_array_length(probe->machines); i++) {
         struct json_object *machine = json_object_array_get_idx(probe->machines, i);
@@ -262,62 +258,7 @@ static bool knows_machine(const struct vst_probe *probe, const char *name)
     return false;
 }
 
-/* MemAvailable of /proc/meminfo, in MiB; 0 if it cannot be told. */
-static uint64_t memory_available(void)
+const char *vst_probe_version(const struct vst_probe *probe)
 {
-    FILE *file = fopen("/proc/meminfo", "re");
-    unsigned long long kib = 0;
-    char line[128];
-
-    if (!file)
-        return 0;
-    while (fgets(line, sizeof(line), file))
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-            break;
-    fclose(file);
-    return kib / 1024;
-}
-
-struct blockers {
-    char text[400];
-    int count;
-};
-
-static void block(struct blockers *blockers, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void block(struct blockers *blockers, const char *format, ...)
-{
-    size_t used = strlen(blockers->text);
-    va_list args;
-
-    if (blockers->count++)
-        used += (size_t)snprintf(blockers->text + used, sizeof(blockers->text) - used, "; ");
-    if (used >= sizeof(blockers->text))
-        return;
-    va_start(args, format);
-    vsnprintf(blockers->text + used, sizeof(blockers->text) - used, format, args);
-    va_end(args);
-}
-
-int vst_probe_check(const struct vst_probe *probe, struct vst_root *root,
-                    const struct vst_definition *def, struct vst_error *ret_err)
-{
-    bool taken = vst_root_has(root, def->name);
-    uint64_t available = memory_available();
-    struct blockers blockers = {0};
-
-    if (taken)
-        block(&blockers, "a domain named %s is there already", def->name);
-    if (!knows_machine(probe, def->machine))
-        block(&blockers, "QEMU %s of this host has no machine type %s", probe->version,
-              def->machine);
-    if (available && def->memory_mib > available)
-        block(&blockers, "the guest needs %" PRIu64 " MiB of memory, %" PRIu64 " are available",
-              def->memory_mib, available);
-    if (!blockers.count)
-        return 0;
-    return vst_error_set(ret_err,
-                         taken && blockers.count == 1 ? VST_ERR_EXISTS : VST_ERR_INCOMPATIBLE, "%s",
-                         blockers.text);
+    return probe->version;
 }

@@ -18,14 +18,13 @@ struct vst_probe_wait {
     bool waiting;
 };
 
-/* `wait->fn` comes from the loop, once, unless vst_probe_unwait() came first. */
-void vst_probe_get(struct vst_qemu *qemu, struct vst_probe_wait *wait);
+/* `wait->fn` comes from the loop, once, unless vst_probe_unwait() came first. -1: no memory. */
+int vst_probe_get(struct vst_qemu *qemu, struct vst_probe_wait *wait, struct vst_error *ret_err);
 void vst_probe_unwait(struct vst_probe_wait *wait);
 
-/* Fails with every reason why this host cannot run `def` now: INCOMPATIBLE, or EXISTS when the name
- * being taken is the only one. */
-int vst_probe_check(const struct vst_probe *probe, struct vst_root *root,
-                    const struct vst_definition *def, struct vst_error *ret_err);
+/* By its name or its alias. */
+bool vst_probe_knows_machine(const struct vst_probe *probe, const char *name);
+const char *vst_probe_version(const struct vst_probe *probe);
 
 /* Sets *probe to NULL. Accepts NULL. */
 void vst_probe_free(struct vst_probe **probe);

@@ -15,14 +15,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "core/fsm.h"
 #include "core/image.h"
 #include "migration.h"
-#include "probe.h"
 
 #define RESTORE_STATES(X)                                                                      \
     X(RESTORE_HEADER, "the HEADER record", "nothing is known yet")                             \
-    X(RESTORE_CHECKING, "the probe of QEMU", "can this host run it?")                          \
+    X(RESTORE_CHECKING, "the check", "can this host run it?")                                  \
     X(RESTORE_SPAWNING, "the monitor", "a new QEMU, paused, waits for an incoming migration")  \
     X(RESTORE_CAPABILITIES, "reply to migrate-set-capabilities", "the progress shall be told") \
     X(RESTORE_PASSING, "reply to getfd", "QEMU gets its end of the socket pair")               \
@@ -39,7 +39,7 @@ struct restore {
     struct vst_guest *guest; /* from the spawning on, until it is gone */
     struct vst_guest_wait wait;
     struct vst_guest_watch watch;
-    struct vst_probe_wait probe;
+    struct vst_check *check; /* in CHECKING */
     struct vst_op *op;
     struct vst_stream *stream;
     char *name; /* another one, or NULL */
@@ -81,7 +81,7 @@ static void over(struct restore *restore)
     enter(restore, RESTORE_OVER, 0);
     vst_guest_unwait(&restore->wait);
     vst_guest_unwatch(&restore->watch);
-    vst_probe_unwait(&restore->probe);
+    vst_check_cancel(&restore->check);
     if (restore->guest) {
         vst_guest_forget(restore->guest, restore);
         vst_guest_end_job(restore->guest);
@@ -347,17 +347,13 @@ static void spawn(struct restore *restore)
         vst_guest_watch(restore->guest, &restore->watch);
 }
 
-/* Every blocker is told, not only the first. */
-static void checked(void *opaque, const struct vst_probe *probe, const struct vst_error *probe_err)
+static void checked(void *opaque, const struct vst_error *err)
 {
     struct restore *restore = opaque;
-    struct vst_qemu *qemu = restore->conn->impl;
-    struct vst_error err = {0};
 
-    if (probe_err)
-        fail(restore, probe_err);
-    else if (vst_probe_check(probe, qemu->root, restore->def, &err) < 0)
-        fail(restore, &err);
+    restore->check = NULL;
+    if (err)
+        fail(restore, err);
     else
         spawn(restore);
 }
@@ -406,8 +402,10 @@ static void have_header(void *opaque, const struct vst_image_header *header)
     restore->run = header->running && !restore->opt.paused;
     snprintf(restore->label, sizeof(restore->label), "%s", restore->def->name);
     enter(restore, RESTORE_CHECKING, 0);
-    restore->probe = (struct vst_probe_wait){.fn = checked, .opaque = restore};
-    vst_probe_get(restore->conn->impl, &restore->probe);
+    restore->check = vst_check_start(restore->conn->impl, header->definition, restore->def, checked,
+                                     restore, &err);
+    if (!restore->check)
+        fail(restore, &err);
 }
 
 /* ---- the stream ---- */

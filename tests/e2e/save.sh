@@ -126,6 +126,37 @@ name_taken()
         virstream destroy -q g1 && continued "$work/g1.log"
 }
 
+# fresh_with_disk NAME: and it has $work/disk, and a kernel of its own
+fresh_with_disk()
+{
+    local disk="{\"name\": \"d0\", \"file\": \"$work/disk\", \"format\": \"raw\"}"
+    rm -f "$work/$1.log"
+    truncate -s 1M "$work/disk" && cp "$guest_elf" "$work/kernel" && define "$1" &&
+        sed -i "s|\"vcpus\"|\"disks\": [$disk], \"vcpus\"|; s|$guest_elf|$work/kernel|" \
+            "$work/$1.json" &&
+        virstream start -q "$work/$1.json" && wait_until 20 counts "$1"
+}
+
+all_blockers_at_once()
+{
+    fresh_with_disk g1 && virstream save -q --keep-running g1 "$image" &&
+        exits 11 virstream restore --name g2 "$image" 2>"$work/said" &&
+        grep -q "d0: $work/disk: another QEMU has locked it" "$work/said" &&
+        rm "$work/disk" "$work/kernel" && exits 11 virstream restore "$image" 2>"$work/said" &&
+        grep -q "d0: $work/disk: No such file" "$work/said" &&
+        grep -q "kernel: $work/kernel: No such file" "$work/said" &&
+        grep -q "named g1 is there" "$work/said" && [ "$(guests)" = g1 ] &&
+        virstream destroy -q g1
+}
+
+# Its disk is locked when the new one is looked at, and is not when that goes on.
+disk_through_a_pipe()
+{
+    fresh_with_disk g1 && (set -o pipefail && virstream save -q g1 - |
+        virstream restore -q --name g2 -) && [ "$(guests)" = g2 ] && is_state g2 running &&
+        virstream destroy -q g2
+}
+
 # A gigabyte without a zero page; `v` makes the guest compare every page of it.
 gigabyte()
 {
@@ -161,6 +192,8 @@ check live_and_other_saves_follow_each_other  live_can_be_saved_again
 check guest_survives_live_saves_that_fail  live_is_called_off
 check guest_is_restored_beside_itself_with_another_name  beside_itself
 check taken_name_is_exit_6_and_the_guest_runs_on  name_taken
+check whatever_keeps_a_guest_from_being_restored_is_told_at_once  all_blockers_at_once
+check guest_with_a_disk_goes_through_a_pipe  disk_through_a_pipe
 check q35_guest_is_saved_and_restored  another_machine
 check gigabyte_of_random_memory_is_saved_and_restored  gigabyte
 check nothing_is_left_at_the_end  nothing_left

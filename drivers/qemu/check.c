@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * QEMU's probe answers first; then a job of the worker looks at the files and the memory; the loop
+ * adds what it knows itself.
+ */
+#include "check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/worker.h"
+#include "files.h"
+#include "probe.h"
+
+struct vst_check {
+    struct vst_job job; /* from here to `worker` the thread's, while it looks */
+    struct vst_definition *def;
+    bool locks;      /* of disks count */
+    char found[400]; /* the reasons, one after the other */
+    unsigned count;
+    struct vst_worker *worker;
+    struct vst_qemu *qemu;
+    const struct vst_probe *probe; /* NULL: it has not answered yet */
+    struct vst_probe_wait wait;
+    void (*fn)(void *opaque, const struct vst_error *err);
+    void *opaque;
+};
+
+/* ---- on the thread ---- */
+
+static void block(struct vst_check *check, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void block(struct vst_check *check, const char *format, ...)
+{
+    size_t used = strlen(check->found);
+    va_list args;
+
+    if (check->count++)
+        used += (size_t)snprintf(check->found + used, sizeof(check->found) - used, "; ");
+    if (used >= sizeof(check->found))
+        return;
+    va_start(args, format);
+    vsnprintf(check->found + used, sizeof(check->found) - used, format, args);
+    va_end(args);
+}
+
+static void block_file(void *opaque, const struct vst_error *err)
+{
+    block(opaque, "%s", err->text);
+}
+
+/* MemAvailable of /proc/meminfo, in MiB; 0 if it cannot be told. */
+static uint64_t memory_available(void)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    unsigned long long kib = 0;
+    char line[128];
+
+    if (!file)
+        return 0;
+    while (fgets(line, sizeof(line), file))
+        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+            break;
+    fclose(file);
+    return kib / 1024;
+}
+
+static void look(struct vst_job *job)
+{
+    struct vst_check *check = (struct vst_check *)job;
+    uint64_t available = memory_available();
+
+    if (available && check->def->memory_mib > available)
+        block(check, "the guest needs %" PRIu64 " MiB of memory, %" PRIu64 " are available",
+              check->def->memory_mib, available);
+    vst_files_check(check->def, check->locks, block_file, check);
+}
+
+static void dispose(struct vst_job *job)
+{
+    struct vst_check *check = (struct vst_check *)job;
+
+    vst_definition_free(&check->def);
+    free(check);
+}
+
+/* ---- on the loop ---- */
+
+/* The check is gone before anybody is told. */
+static void tell(struct vst_check *check, const struct vst_error *err)
+{
+    void (*fn)(void *opaque, const struct vst_error *err) = check->fn;
+    void *opaque = check->opaque;
+
+    vst_worker_put(&check->worker);
+    dispose(&check->job);
+    fn(opaque, err);
+}
+
+static void looked(struct vst_job *job)
+{
+    struct vst_check *check = (struct vst_check *)job;
+    bool taken = vst_root_has(check->qemu->root, check->def->name);
+    struct vst_error err = {0};
+
+    if (taken)
+        block(check, "a domain named %s is there already", check->def->name);
+    if (!vst_probe_knows_machine(check->probe, check->def->machine))
+        block(check, "QEMU %s of this host has no machine type %s", vst_probe_version(check->probe),
+              check->def->machine);
+    if (check->count)
+        vst_error_set(&err, taken && check->count == 1 ? VST_ERR_EXISTS : VST_ERR_INCOMPATIBLE,
+                      "%s", check->found);
+    tell(check, check->count ? &err : NULL);
+}
+
+static void probed(void *opaque, const struct vst_probe *probe, const struct vst_error *err)
+{
+    struct vst_check *check = opaque;
+
+    check->probe = probe;
+    if (err)
+        tell(check, err);
+    else
+        vst_worker_submit(check->worker, &check->job);
+}
+
+/* An image that comes straight from where it is being made: by the time the new guest runs, that
+ * one has let go of its disks. */
+static bool is_being_saved(struct vst_root *root, const struct vst_definition *def)
+{
+    struct vst_glance glance;
+    bool saved;
+
+    if (vst_place_glance(root, def->name, &glance, NULL) < 0)
+        return false;
+    saved = strcmp(glance.job.kind, "save") == 0 && strcmp(glance.def->uuid, def->uuid) == 0;
+    vst_definition_free(&glance.def);
+    return saved;
+}
+
+struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_definition *saved,
+                                  const struct vst_definition *def,
+                                  void (*fn)(void *opaque, const struct vst_error *err),
+                                  void *opaque, struct vst_error *ret_err)
+{
+    struct vst_check *check = calloc(1, sizeof(*check));
+
+    if (!check) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    check->job = (struct vst_job){.work = look, .done = looked, .dispose = dispose};
+    check->locks = !is_being_saved(qemu->root, saved);
+    check->qemu = qemu;
+    check->fn = fn;
+    check->opaque = opaque;
+    check->def = vst_definition_copy(def, ret_err);
+    check->worker = check->def ? vst_worker_get(qemu->conn->base, ret_err) : NULL;
+    check->wait = (struct vst_probe_wait){.fn = probed, .opaque = check};
+    if (check->worker && vst_probe_get(qemu, &check->wait, ret_err) == 0)
+        return check;
+    vst_worker_put(&check->worker);
+    dispose(&check->job);
+    return NULL;
+}
+
+void vst_check_cancel(struct vst_check **slot)
+{
+    struct vst_check *check = *slot;
+    struct vst_worker *worker;
+
+    *slot = NULL;
+    if (!check)
+        return;
+    worker = check->worker;
+    vst_probe_unwait(&check->wait);
+    if (check->probe)
+        vst_job_abandon(&check->job);
+    else
+        dispose(&check->job);
+    vst_worker_put(&worker);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Before a restore: everything that keeps this host from running a guest now, told at once. What
+ * only turns out when QEMU does it is not here.
+ */
+#ifndef VST_DRIVERS_QEMU_CHECK_H
+#define VST_DRIVERS_QEMU_CHECK_H
+
+#include "guest.h"
+
+struct vst_check;
+
+/*
+ * `saved` is the guest of the image, `def` what is to become of it. `fn` comes from the loop, once,
+ * and the check is over then; unless vst_check_cancel() came first. `err` is NULL when nothing
+ * stands against it. Else INCOMPATIBLE with every reason, or EXISTS when the name being taken is
+ * the only one; or what kept us from finding out.
+ */
+struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_definition *saved,
+                                  const struct vst_definition *def,
+                                  void (*fn)(void *opaque, const struct vst_error *err),
+                                  void *opaque, struct vst_error *ret_err);
+
+/* Sets *check to NULL. Accepts NULL. */
+void vst_check_cancel(struct vst_check **check);
+
+#endif
