@@ -131,9 +131,19 @@ void vst_guest_end(struct vst_guest *guest, const struct vst_error *why)
     vst_guest_destroy(guest);
 }
 
+/* What QEMU said before it ended may be that it shuts down, or that a save was complete. */
 static void process_gone(void *opaque, const struct vst_error *why)
 {
-    vst_guest_end(opaque, why);
+    struct vst_guest *guest = opaque;
+
+    guest->held++;
+    if (guest->qmp)
+        vst_qmp_read_rest(guest->qmp);
+    guest->held--;
+    if (guest->state == GUEST_GONE)
+        vst_guest_destroy(guest);
+    else
+        vst_guest_end(guest, why);
 }
 
 static void monitor_closed(void *opaque, const struct vst_error *err)

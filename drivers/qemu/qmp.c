@@ -30,6 +30,7 @@
 VST_FSM(qmp, QMP_STATES)
 
 enum { READS_PER_TURN = 16 }; /* of at most 4 KiB each, as evbuffer_read() does them */
+enum { TURNS_OF_REST = 64 };  /* more than any socket holds */
 
 struct vst_qmp {
     struct vst_qmp_cb cb; /* all NULL once it must not be called any more */
@@ -378,6 +379,14 @@ static void run(evutil_socket_t fd, short what, void *opaque)
     }
     if (qmp->state == QMP_CLOSED)
         conclude(qmp);
+    release(qmp);
+}
+
+void vst_qmp_read_rest(struct vst_qmp *qmp)
+{
+    qmp->holds++;
+    for (int turns = 0; turns < TURNS_OF_REST && qmp->state != QMP_CLOSED; turns++)
+        run(-1, 0, qmp);
     release(qmp);
 }
 

@@ -100,6 +100,10 @@ int vst_qmp_execute(struct vst_qmp *qmp, const char *command, struct vst_qmp_rep
  * been sent stays sent, and what waits to be sent still will be. */
 void vst_qmp_forget(struct vst_qmp *qmp, const void *opaque);
 
+/* From the loop, when QEMU's process has ended: what it had said before is read now, up to the end;
+ * so closed() comes from in here. */
+void vst_qmp_read_rest(struct vst_qmp *qmp);
+
 /*
  * Closes the socket. The callbacks given to vst_qmp_new() are not called any more; commands that
  * are pending complete with CANCELLED, from the loop, after this has returned, so that an owner of
