@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "last-words.h"
+
 /* What differs between machine types. The first row whose prefix fits. */
 struct machine {
     const char *prefix;
@@ -190,6 +192,8 @@ char **vst_command_line(const struct vst_definition *def, const char *program, b
     add_disks(&words, def, machine);
     add_option(&words, "-sandbox",
                "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    /* For whoever wonders later why it has ended: see last-words.h. */
+    add_option(&words, "-trace", "enable=" VST_SHUTDOWN_TRACE);
     add(&words, "-S");
     add_option(&words, "-incoming", incoming ? "defer" : NULL);
     for (char **arg = def->args; arg && *arg; arg++)

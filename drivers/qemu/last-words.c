@@ -12,6 +12,8 @@
 
 enum { TAIL_MAX = 4096 };
 
+static const char mark[] = "virstream: ";
+
 /* Whole lines only. */
 static void read_lines(int fd, char lines[TAIL_MAX + 1])
 {
@@ -34,6 +36,19 @@ static void read_lines(int fd, char lines[TAIL_MAX + 1])
         memmove(lines, line + 1, strlen(line));
 }
 
+bool vst_last_words_shutdown(int log_fd)
+{
+    char lines[TAIL_MAX + 1];
+
+    read_lines(log_fd, lines);
+    return strstr(lines, VST_SHUTDOWN_TRACE " reason=") != NULL;
+}
+
+void vst_last_words_mark(int log_fd, const char *what)
+{
+    dprintf(log_fd, "%s%s\n", mark, what);
+}
+
 /* The length of "qemu-system-x86_64: ", or the like. */
 static size_t own_prefix(const char *line)
 {
@@ -44,13 +59,20 @@ static size_t own_prefix(const char *line)
     return 0;
 }
 
+static bool is_mark(const char *line)
+{
+    return strncmp(line, mark, strlen(mark)) == 0;
+}
+
 static void join_lines(char *lines, char words[2 * TAIL_MAX + 1])
 {
     char *at = words, *line;
 
     while ((line = strsep(&lines, "\n"))) {
         line += own_prefix(line);
-        if (!*line)
+        if (is_mark(line))
+            at = words;
+        if (!*line || is_mark(line) || strstr(line, VST_SHUTDOWN_TRACE))
             continue;
         if (at != words)
             at = stpcpy(at, "; ");

@@ -5,13 +5,26 @@
 #ifndef VST_QEMU_LAST_WORDS_H
 #define VST_QEMU_LAST_WORDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+/* QEMU writes a line that begins so as it shuts down in order: because the guest wants it, or a
+ * user. After a crash, or a kill, there is none. */
+#define VST_SHUTDOWN_TRACE "qemu_system_shutdown_request"
+
 /*
- * The last lines, of at most 4 KiB, as one: joined by "; ", without the name that QEMU puts before
- * each, and with nothing that a terminal would obey. Where not all has room, the end is what
- * matters, after "...". Empty when there are none. `log_fd` is open for reading; its offset stays.
+ * The last lines since the last mark, of at most 4 KiB, as one: joined by "; ", without the name
+ * that QEMU puts before each, and with nothing that a terminal would obey. Where not all has room,
+ * the end is what matters, after "...". Empty when there are none. `log_fd` is open for reading;
+ * its offset stays.
  */
 void vst_last_words(int log_fd, char *ret_text, size_t room);
+
+/* Whether they tell of a shutdown, marks or not. */
+bool vst_last_words_shutdown(int log_fd);
+
+/* A line of our own in the log: what QEMU said before belongs to something that is over. `log_fd`
+ * appends. */
+void vst_last_words_mark(int log_fd, const char *what);
 
 #endif

@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/fd.h"
 #include "core/json.h"
 #include "last-words.h"
 
@@ -46,6 +47,25 @@ int vst_place_new_id(struct vst_place *place, struct vst_error *ret_err)
 int vst_place_open_log(struct vst_place *place, struct vst_error *ret_err)
 {
     return open_in(place, "log", O_RDONLY, ret_err);
+}
+
+bool vst_place_has_shut_down(struct vst_place *place)
+{
+    int fd = open_in(place, "log", O_RDONLY, NULL);
+    bool shut_down = fd >= 0 && vst_last_words_shutdown(fd);
+
+    vst_close(&fd);
+    return shut_down;
+}
+
+/* So that the last words of a crash are not those of an earlier job. */
+static void mark_log(const struct vst_place *place, const char *what)
+{
+    int fd = open_in(place, "log", O_WRONLY | O_APPEND, NULL);
+
+    if (fd >= 0)
+        vst_last_words_mark(fd, what);
+    vst_close(&fd);
 }
 
 static struct vst_definition *read_definition(int fd, const char *name, struct vst_error *ret_err)
@@ -208,6 +228,7 @@ int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
         return -1;
     }
     close(fd);
+    mark_log(place, kind);
     return 0;
 }
 
@@ -218,7 +239,8 @@ bool vst_place_job_makes(const struct vst_place_job *job)
 
 void vst_place_clear_job(struct vst_place *place)
 {
-    unlinkat(place->fd, "job", 0);
+    if (unlinkat(place->fd, "job", 0) == 0)
+        mark_log(place, "job done");
 }
 
 /* ---- looking without the lock ---- */

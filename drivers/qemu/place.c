@@ -209,7 +209,7 @@ static int remove_nobodys(struct vst_place **place, struct vst_error *ret_err)
                       "no domain %s: whoever made it died before it was whole, and what was left "
                       "has been removed",
                       (*place)->name);
-    } else if (strcmp(job.kind, "end") == 0 && !exists) {
+    } else if (!exists && (strcmp(job.kind, "end") == 0 || vst_place_has_shut_down(*place))) {
         vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s: it has shut down", (*place)->name);
     } else {
         return 0;

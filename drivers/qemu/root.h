@@ -6,7 +6,7 @@
  *     ROOT/NAME/definition.json   what it was started from
  *               identity          the process: written by vst_spawn()
  *               monitor, console  UNIX sockets that QEMU listens on
- *               log               QEMU's own words, of this run
+ *               log               QEMU's own words, of this run, and between them what we did
  *               job               what was under way, for whoever comes after a manager that died
  *               lock              its lock, in which the holder's pid stands
  *
@@ -66,6 +66,8 @@ int vst_place_new_log(struct vst_place *place, struct vst_error *ret_err);
 int vst_place_new_id(struct vst_place *place, struct vst_error *ret_err);
 /* The log of the present run, for reading. */
 int vst_place_open_log(struct vst_place *place, struct vst_error *ret_err);
+/* By the log, this run has shut down and not crashed. */
+bool vst_place_has_shut_down(struct vst_place *place);
 
 /* `name` is "monitor" or "console". A listening socket; and one that is connected to it, which does
  * not wait: QEMU accepts when it comes to it. Works for a root of any length. */

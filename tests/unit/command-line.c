@@ -17,7 +17,9 @@
 
 #define UUID "12345678-9abc-4def-8123-456789abcdef"
 #define HEAD "{\"name\":\"g1\",\"uuid\":\"" UUID "\",\"memory-mib\":64,\"vcpus\":2,"
-#define TAIL "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny -S"
+#define TAIL                                                                            \
+    "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny " \
+    "-trace enable=qemu_system_shutdown_request -S"
 #define MONITOR \
     "-chardev socket,id=monitor,fd=3,server=on,wait=off -mon chardev=monitor,mode=control"
 
