@@ -90,6 +90,7 @@ OPEN_TABLE(name_arguments);
 static const struct vst_json_member start_arguments_members[] = {
     NEEDED(vst_start_arguments, "definition", definition),
     FLAG(vst_start_arguments, "paused", paused),
+    FLAG(vst_start_arguments, "no-args", no_args),
 };
 OPEN_TABLE(start_arguments);
 
@@ -112,6 +113,7 @@ OPEN_TABLE(save_arguments);
 static const struct vst_json_member restore_arguments_members[] = {
     STRING(vst_restore_arguments, "name", name),
     FLAG(vst_restore_arguments, "paused", paused),
+    FLAG(vst_restore_arguments, "no-args", no_args),
     NUMBER(vst_restore_arguments, "stall-seconds", stall_seconds, UINT32_MAX),
 };
 OPEN_TABLE(restore_arguments);
@@ -333,12 +335,6 @@ void vst_results_clear(enum vst_procedure procedure, union vst_results *result)
 
 /* ---- events ---- */
 
-static const char *const event_names[] = {
-    [VST_EVENT_STARTED] = "started", [VST_EVENT_SUSPENDED] = "suspended",
-    [VST_EVENT_RESUMED] = "resumed", [VST_EVENT_STOPPED] = "stopped",
-    [VST_EVENT_CRASHED] = "crashed", NULL,
-};
-
 static const struct vst_json_member event_text_members[] = {
     NEEDED(vst_event_text, "event", kind),
     DOMAIN_NAME(vst_event_text, name),
@@ -347,11 +343,6 @@ static const struct vst_json_member event_text_members[] = {
 };
 OPEN_TABLE(event_text);
 
-const char *vst_event_kind_text(enum vst_event_kind kind)
-{
-    return event_names[kind];
-}
-
 char *vst_event_print(const struct vst_event *event, struct vst_error *ret_err)
 {
     char kind[16] = "";
@@ -359,15 +350,15 @@ char *vst_event_print(const struct vst_event *event, struct vst_error *ret_err)
                                   (char *)event->reason};
     struct json_object *object;
 
-    strncpy(kind, event_names[event->kind], sizeof(kind) - 1);
+    strncpy(kind, vst_event_kind_name(event->kind), sizeof(kind) - 1);
     object = vst_json_encode(&event_text_table, &text, ret_err);
     return print(object, 0, ret_err);
 }
 
 static int find_event(const char *name)
 {
-    for (int kind = 0; event_names[kind]; kind++)
-        if (strcmp(event_names[kind], name) == 0)
+    for (int kind = VST_EVENT_STARTED; kind <= VST_EVENT_CRASHED; kind++)
+        if (strcmp(vst_event_kind_name((enum vst_event_kind)kind), name) == 0)
             return kind;
     return -1;
 }

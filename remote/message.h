@@ -32,6 +32,7 @@ struct vst_name_arguments { /* lookup (or a UUID), info, console, screenshot */
 struct vst_start_arguments {
     char *definition; /* its text, as the application gave it */
     bool paused;
+    bool no_args;
 };
 struct vst_control_arguments {
     char *name;
@@ -47,6 +48,7 @@ struct vst_save_arguments {
 struct vst_restore_arguments {
     char *name;
     bool paused;
+    bool no_args;
     uint64_t stall_seconds;
 };
 
@@ -138,8 +140,6 @@ int vst_infos_parse(enum vst_procedure procedure, const char *body, size_t lengt
                     struct vst_error *ret_err);
 
 /* ---- events ---- */
-
-const char *vst_event_kind_text(enum vst_event_kind kind);
 
 char *vst_event_print(const struct vst_event *event, struct vst_error *ret_err);
 

@@ -33,7 +33,7 @@ static union vst_arguments carry(enum vst_procedure procedure, const union vst_a
 static void arguments_arrive_as_they_were(void **state)
 {
     union vst_arguments save = {.save = {(char *)"g1", true, false, 19, 7}};
-    union vst_arguments start = {.start = {(char *)" {\"a\\n\": 1}\n", true}};
+    union vst_arguments start = {.start = {(char *)" {\"a\\n\": 1}\n", true, true}};
     union vst_arguments got = carry(VST_PROCEDURE_SAVE, &save);
 
     (void)state;
