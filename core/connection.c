@@ -50,6 +50,8 @@ void vst_conn_set_event_callback(struct vst_conn *conn, const struct vst_event_c
     struct vst_event_cb old = conn->event_cb;
 
     conn->event_cb = cb ? *cb : (struct vst_event_cb){0};
+    if (conn->event_cb.fn && conn->driver->watch)
+        conn->driver->watch(conn);
     if (old.release)
         old.release(old.opaque);
 }
@@ -61,6 +63,12 @@ void vst_driver_event(struct vst_conn *conn, enum vst_event_kind kind, const cha
 
     if (conn->state == CONN_OPEN && conn->event_cb.fn)
         conn->event_cb.fn(conn, &event, conn->event_cb.opaque);
+}
+
+void vst_driver_events_lost(struct vst_conn *conn, const struct vst_error *err)
+{
+    if (conn->state == CONN_OPEN && conn->event_cb.lost)
+        conn->event_cb.lost(conn, err, conn->event_cb.opaque);
 }
 
 /* Closing goes on, from the loop, when nothing holds it up any more. */
@@ -199,7 +207,6 @@ struct vst_op *vst_conn_open(struct event_base *base, const char *uri,
     struct vst_conn *conn = calloc(1, sizeof(*conn));
     struct vst_op *op;
 
-    (void)opt;
     if (!opening || !conn) {
         free(opening);
         free(conn);
@@ -208,6 +215,8 @@ struct vst_op *vst_conn_open(struct event_base *base, const char *uri,
         return NULL;
     }
     conn->base = base;
+    if (opt)
+        conn->options = *opt;
     conn->refs = 1;
     TAILQ_INIT(&conn->ops);
     vst_turn_init(&conn->turn, base, turn, conn);

@@ -16,6 +16,7 @@ struct vst_conn {
     const struct vst_driver *driver;
     struct event_base *base;
     struct vst_uri *uri;
+    struct vst_conn_options options;
     void *impl; /* the driver's own */
     struct vst_op_list ops;
     struct vst_event_cb event_cb;

@@ -39,6 +39,18 @@ const char *vst_job_kind_name(enum vst_job_kind kind)
     return (unsigned)kind < sizeof(job_names) / sizeof(*job_names) ? job_names[kind] : "unknown";
 }
 
+static const char *const event_names[] = {
+    [VST_EVENT_STARTED] = "started", [VST_EVENT_SUSPENDED] = "suspended",
+    [VST_EVENT_RESUMED] = "resumed", [VST_EVENT_STOPPED] = "stopped",
+    [VST_EVENT_CRASHED] = "crashed",
+};
+
+const char *vst_event_kind_name(enum vst_event_kind kind)
+{
+    return (unsigned)kind < sizeof(event_names) / sizeof(*event_names) ? event_names[kind]
+                                                                       : "unknown";
+}
+
 const char *vst_domain_get_name(const struct vst_domain *domain)
 {
     return domain->name;
@@ -70,7 +82,7 @@ static void free_domain(void *value, size_t count)
     vst_domain_free(&domain);
 }
 
-static void free_infos(void *value, size_t count)
+static void free_plain(void *value, size_t count)
 {
     (void)count;
     free(value);
@@ -106,7 +118,38 @@ void vst_driver_infos(struct vst_op *op, const struct vst_domain_info *infos, si
     }
     if (count)
         memcpy(copy, infos, count * sizeof(*copy));
-    vst_op_succeed(op, (struct vst_result){copy, count, free_infos});
+    vst_op_succeed(op, (struct vst_result){copy, count, free_plain});
+}
+
+void vst_driver_ping(struct vst_op *op, int64_t us)
+{
+    vst_op_succeed(op, (struct vst_result){.count = (size_t)us});
+}
+
+void vst_driver_stats(struct vst_op *op, char *json)
+{
+    struct vst_error err = {0};
+
+    if (json) {
+        vst_op_succeed(op, (struct vst_result){json, 1, free_plain});
+        return;
+    }
+    vst_error_no_memory(&err);
+    vst_op_fail(op, &err);
+}
+
+static void deliver_ping(const struct vst_callback *cb, struct vst_result *result,
+                         const struct vst_error *err)
+{
+    ((void (*)(int64_t, const struct vst_error *, void *))cb->fn)(err ? -1 : (int64_t)result->count,
+                                                                  err, cb->opaque);
+}
+
+static void deliver_stats(const struct vst_callback *cb, struct vst_result *result,
+                          const struct vst_error *err)
+{
+    ((void (*)(const char *, const struct vst_error *, void *))cb->fn)(err ? NULL : result->value,
+                                                                       err, cb->opaque);
 }
 
 static void deliver_domain(const struct vst_callback *cb, struct vst_result *result,
@@ -129,7 +172,7 @@ static void deliver_infos(const struct vst_callback *cb, struct vst_result *resu
     fn(err ? NULL : result->value, err ? 0 : result->count, err, cb->opaque);
 }
 
-/* The three callback types, erased; NULL means that nobody wants to know. */
+/* The callback types, erased; NULL means that nobody wants to know. */
 #define ERASE(cb)                                                                        \
     ((cb) ? (struct vst_callback){(void (*)(void))(cb)->fn, (cb)->opaque, (cb)->release} \
           : (struct vst_callback){0})
@@ -176,6 +219,16 @@ static struct vst_op *begin(struct vst_conn *conn, vst_deliver_fn *deliver, stru
             (conn)->driver->method(__VA_ARGS__, op_);                                            \
         return op_;                                                                              \
     } while (0)
+
+struct vst_op *vst_conn_ping(struct vst_conn *conn, const struct vst_ping_cb *cb)
+{
+    DISPATCH(conn, ping, deliver_ping, cb, NULL, conn);
+}
+
+struct vst_op *vst_conn_get_stats(struct vst_conn *conn, const struct vst_stats_cb *cb)
+{
+    DISPATCH(conn, get_stats, deliver_stats, cb, NULL, conn);
+}
 
 struct vst_op *vst_conn_list(struct vst_conn *conn, const struct vst_info_cb *cb)
 {

@@ -29,6 +29,13 @@ struct vst_driver {
      */
     void (*close)(struct vst_conn *conn);
 
+    /* The application wants to hear of events. NULL where vst_driver_event() is called anyway. */
+    void (*watch)(struct vst_conn *conn);
+
+    /* Complete with vst_driver_ping() and vst_driver_stats(). */
+    void (*ping)(struct vst_conn *conn, struct vst_op *op);
+    void (*get_stats)(struct vst_conn *conn, struct vst_op *op);
+
     /* Complete with vst_driver_infos(). */
     void (*list)(struct vst_conn *conn, struct vst_op *op);
     void (*get_info)(struct vst_conn *conn, const char *name, struct vst_op *op);
@@ -57,8 +64,18 @@ int vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name
 /* Success with `count` infos, copied. */
 void vst_driver_infos(struct vst_op *op, const struct vst_domain_info *infos, size_t count);
 
+/* Success with a round trip. */
+void vst_driver_ping(struct vst_op *op, int64_t us);
+/* Success with a JSON object, which is taken; NULL: out of memory. */
+void vst_driver_stats(struct vst_op *op, char *json);
+/* The methods of a driver of this process: there is no way to go, and little to tell. */
+void vst_local_ping(struct vst_conn *conn, struct vst_op *op);
+void vst_local_get_stats(struct vst_conn *conn, struct vst_op *op);
+
 /* Tells the application what happened to a domain. Call it from the loop. */
 void vst_driver_event(struct vst_conn *conn, enum vst_event_kind kind, const char *name,
                       const char *uuid, const char *reason);
+/* Tells it that no more will come. */
+void vst_driver_events_lost(struct vst_conn *conn, const struct vst_error *err);
 
 #endif

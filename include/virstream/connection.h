@@ -9,10 +9,27 @@
  *     qemu:///?user=NAME       QEMU runs as this user (root only)
  *     test:///?domains=N&memory=BYTES   guests in memory, for applications' own tests
  *
+ *     qemu+unix:///path/to/socket       those of virstreamd on this host; without a path
+ *                                       /run/virstream/virstreamd.sock
+ *     qemu+tls://host[:16515]/          on another host, through TLS
+ *     qemu+tcp://[user@]host[:16514]/   the same with SASL, which then protects the data
+ *
+ * and test+unix, test+tls and test+tcp. What is said after a `?` there:
+ *
+ *     user=NAME, password-file=FILE, mech=NAMES   who logs in, and how (SASL)
+ *     pkipath=DIR; ca=, cert=, key=FILE           where the certificates are (TLS)
+ *     wire=eager|replied|acked    whether bytes go up with the call, or once the method runs, or
+ *                                 then with one frame under way only; eager
+ *     window=BYTES                granted to each direction of a stream at first; 256K
+ *     keepalive=SECONDS           the silence that is looked into; 5, and 0 for never
+ *     timeout=SECONDS             for the whole of the opening; 20
+ *
  * An unknown driver, transport or parameter is an error that names it.
  */
 #ifndef VIRSTREAM_CONNECTION_H
 #define VIRSTREAM_CONNECTION_H
+
+#include <stdint.h>
 
 #include <virstream/error.h>
 #include <virstream/op.h>
@@ -24,8 +41,32 @@ extern "C" {
 struct event_base;
 struct vst_conn;
 
+/*
+ * A password is wanted. Answer it exactly once: now, or at any later time, also when the connection
+ * has been given up meanwhile.
+ */
+struct vst_question;
+const char *vst_question_get_user(const struct vst_question *question);
+const char *vst_question_get_uri(const struct vst_question *question);
+/* Copies the password, NULL if there is none, and sets *question to NULL. From the thread of the
+ * connection's loop. */
+void vst_question_answer(struct vst_question **question, const char *password);
+
+/*
+ * What the opening of a connection has come to, one at a time, for people who look for what is
+ * wrong with it: "lookup", "connect", "tls-files", "tls", "login", "greeting".
+ */
+struct vst_conn_step {
+    const char *name;
+    const char *text; /* what was found: "192.0.2.1 port 16515" */
+};
+
+/* Each may be NULL, and is called from the loop until the outcome of vst_conn_open() is told. */
 struct vst_conn_options {
-    int unused; /* none yet; pass NULL */
+    /* For a user in the URI without a password-file. Without it there is no password. */
+    void (*ask_password)(struct vst_question *question, void *opaque);
+    void (*step)(const struct vst_conn_step *step, void *opaque);
+    void *opaque;
 };
 
 /* `conn` is NULL and err says why, or the other way round; close it with vst_conn_close(). */
@@ -67,13 +108,41 @@ struct vst_event {
     const char *reason; /* never NULL */
 };
 
+/* "started", "suspended", ... */
+const char *vst_event_kind_name(enum vst_event_kind kind);
+
 struct vst_event_cb {
     void (*fn)(struct vst_conn *conn, const struct vst_event *event, void *opaque);
     void *opaque;
     void (*release)(void *opaque);
+    /* No event will come any more: the connection was lost, or the server does not allow it. Once;
+     * may be NULL. */
+    void (*lost)(struct vst_conn *conn, const struct vst_error *err, void *opaque);
 };
 /* Replaces what was set before. NULL for none. */
 void vst_conn_set_event_callback(struct vst_conn *conn, const struct vst_event_cb *cb);
+
+/*
+ * The time to the server and back, in microseconds, whatever else is under way; 0 for a driver of
+ * this process. -1 with an error.
+ */
+struct vst_ping_cb {
+    void (*fn)(int64_t us, const struct vst_error *err, void *opaque);
+    void *opaque;
+    void (*release)(void *opaque);
+};
+struct vst_op *vst_conn_ping(struct vst_conn *conn, const struct vst_ping_cb *cb);
+
+/*
+ * What is known of the connection, and what its server tells of itself, as a JSON object; for
+ * people and monitors, who find the members described in virstream(1). NULL with an error.
+ */
+struct vst_stats_cb {
+    void (*fn)(const char *json, const struct vst_error *err, void *opaque);
+    void *opaque;
+    void (*release)(void *opaque);
+};
+struct vst_op *vst_conn_get_stats(struct vst_conn *conn, const struct vst_stats_cb *cb);
 
 #ifdef __cplusplus
 }

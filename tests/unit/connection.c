@@ -220,7 +220,7 @@ static struct vst_domain *start(const char *name, bool paused, enum vst_code exp
 static void life_of_a_guest_is_told(void **state)
 {
     unsigned released = 0;
-    struct vst_event_cb cb = {on_event, &released, count_release};
+    struct vst_event_cb cb = {on_event, &released, count_release, NULL};
     struct vst_domain *domain;
 
     (void)state;
@@ -306,7 +306,7 @@ static void destroy_and_close(struct vst_conn *conn, const struct vst_event *eve
 static void event_callback_may_do_anything(void **state)
 {
     unsigned released = 0;
-    struct vst_event_cb cb = {destroy_and_close, &released, count_release};
+    struct vst_event_cb cb = {destroy_and_close, &released, count_release, NULL};
 
     (void)state;
     destroyed = (struct outcome){0};
@@ -418,6 +418,34 @@ static void deadline_is_for_every_method(void **state)
     vst_stream_free(&stream);
 }
 
+/* ---- what every connection tells of itself ---- */
+
+static void keep_ping(int64_t us, const struct vst_error *err, void *opaque)
+{
+    assert_null(err);
+    *(int64_t *)opaque = us;
+}
+
+static void keep_stats(const char *json, const struct vst_error *err, void *opaque)
+{
+    assert_null(err);
+    snprintf(opaque, 200, "%s", json);
+}
+
+static void driver_of_this_process_answers_pings_at_once(void **state)
+{
+    int64_t us = -1;
+    char json[200];
+    struct vst_ping_cb ping = {.fn = keep_ping, .opaque = &us};
+    struct vst_stats_cb stats = {.fn = keep_stats, .opaque = json};
+
+    (void)state;
+    assert_int_equal(vst_op_wait(vst_conn_ping(app.conn, &ping), NULL), 0);
+    assert_int_equal(us, 0);
+    assert_int_equal(vst_op_wait(vst_conn_get_stats(app.conn, &stats), NULL), 0);
+    assert_non_null(strstr(json, "\"driver\":\"test\""));
+}
+
 int main(void)
 {
 #define APP_TEST(function) VST_TEST_WITH(function, make, drop)
@@ -436,6 +464,7 @@ int main(void)
         APP_TEST(name_that_is_taken_is_refused),
         APP_TEST(definition_that_is_wrong_is_refused),
         APP_TEST(event_callback_may_do_anything),
+        APP_TEST(driver_of_this_process_answers_pings_at_once),
         APP_TEST(close_completes_what_is_pending_as_cancelled),
         APP_TEST(domain_outlives_its_connection),
         APP_TEST(connection_may_be_closed_in_a_completion),

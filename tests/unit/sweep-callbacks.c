@@ -280,7 +280,7 @@ static void begin(void)
 {
     struct vst_stream_options opt = {.limit = LIMIT};
     struct vst_stream_callbacks cb = {in_writable, in_readable, in_ended, in_release};
-    struct vst_event_cb events = {in_event, NULL, NULL};
+    struct vst_event_cb events = {.fn = in_event};
 
     echoed = evbuffer_new();
     stream = vst_stream_new(app.base, &opt);

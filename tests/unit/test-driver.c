@@ -214,7 +214,7 @@ static void what_befalls_a_guest_is_told(void **state)
 {
     struct vst_save_options keep = {.keep_running = true}, live = {.live = true};
     struct manner fails = {.fails = true, .until = STATE / 2};
-    struct vst_event_cb cb = {on_event, NULL, NULL};
+    struct vst_event_cb cb = {.fn = on_event};
 
     (void)state;
     told[0] = '\0';
