@@ -104,8 +104,10 @@ static void mailbox_writable(void *opaque)
     struct vst_stream *stream = half->stream;
 
     vst_channel_want(half->mailbox, VST_WRITE, false);
+    vst_stream_hold(stream);
     if (stream->cb.writable && !stream->freed)
         stream->cb.writable(stream, stream->opaque);
+    vst_stream_let_go(stream);
 }
 
 static void mailbox_readable(void *opaque)
@@ -114,8 +116,10 @@ static void mailbox_readable(void *opaque)
     struct vst_stream *stream = half->stream;
 
     vst_channel_want(half->mailbox, VST_READ, false);
+    vst_stream_hold(stream);
     if (stream->cb.readable && !stream->freed)
         stream->cb.readable(stream, stream->opaque);
+    vst_stream_let_go(stream);
 }
 
 int vst_half_use_mailbox(struct half *half, struct vst_error *ret_err)

@@ -44,7 +44,7 @@ struct vst_stream {
     size_t limit;
     enum stream_state state;
     struct vst_op *op; /* decides the outcome; NULL before a method */
-    bool held;         /* it is being concluded: the application's callbacks may run */
+    unsigned held;     /* callbacks of the application run */
     bool freed;        /* the application has let go */
     struct half up;
     struct half down;
@@ -64,6 +64,10 @@ struct vst_stream {
     double rate;
     struct vst_progress last; /* what the pumps had counted when they went */
 };
+
+/* stream.c: around callbacks. A stream that was freed meanwhile goes when nobody holds it. */
+void vst_stream_hold(struct vst_stream *stream);
+void vst_stream_let_go(struct vst_stream *stream);
 
 /* stream-join.c: the stream that feeds this one learns the outcome. */
 void vst_relay_conclude(struct vst_stream *to, const struct vst_error *err);

@@ -66,9 +66,25 @@ static void destroy(struct vst_stream *stream)
     free(stream);
 }
 
+static bool is_done(const struct vst_stream *stream)
+{
+    return stream->state == STREAM_ENDED || !stream->op;
+}
+
+void vst_stream_hold(struct vst_stream *stream)
+{
+    stream->held++;
+}
+
+void vst_stream_let_go(struct vst_stream *stream)
+{
+    if (--stream->held == 0 && stream->freed && is_done(stream))
+        destroy(stream);
+}
+
 void vst_stream_conclude(struct vst_stream *stream, const struct vst_error *err)
 {
-    stream->held = true; /* the ends' releases, and `ended`, may free it */
+    vst_stream_hold(stream); /* the ends' releases, and `ended`, may free it */
     stream->outcome = err ? *err : (struct vst_error){0};
     vst_relay_conclude(stream, err);
     vst_progress_freeze(stream);
@@ -79,9 +95,7 @@ void vst_stream_conclude(struct vst_stream *stream, const struct vst_error *err)
     enter(stream, STREAM_ENDED);
     if (stream->cb.ended && !stream->freed)
         stream->cb.ended(stream, err ? &stream->outcome : NULL, stream->opaque);
-    stream->held = false;
-    if (stream->freed)
-        destroy(stream);
+    vst_stream_let_go(stream);
 }
 
 static void turn(evutil_socket_t fd, short what, void *opaque)
@@ -135,7 +149,7 @@ void vst_stream_free(struct vst_stream **slot)
     *slot = NULL;
     if (!stream || stream->freed)
         return;
-    if (!stream->held && (stream->state == STREAM_ENDED || !stream->op)) {
+    if (!stream->held && is_done(stream)) {
         destroy(stream);
         return;
     }
