@@ -107,7 +107,8 @@ static void begin(struct vst_op *op, struct event_base *base, struct vst_stream 
                   const struct vst_image_options *opt)
 {
     struct check *check = calloc(1, sizeof(*check));
-    struct vst_stream_user user = {finished, failed, check, "the check", STALL_SECONDS};
+    struct vst_stream_user user = {finished,    failed,          check,
+                                   "the check", VST_SIDE_CLIENT, STALL_SECONDS};
     struct vst_error err = {0};
 
     if (!check) {

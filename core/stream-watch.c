@@ -51,7 +51,7 @@ static void fail_stalled(struct vst_stream *stream)
     vst_error_set(&err, VST_ERR_STALLED, "no byte moved for %u seconds: %s %s no data",
                   stream->user.stall_seconds, driver ? stream->user.name : "the application's end",
                   driver == down ? "gives" : "takes");
-    vst_error_where(&err, driver ? VST_SIDE_QEMU : VST_SIDE_APPLICATION, "transfer");
+    vst_error_where(&err, driver ? stream->user.side : VST_SIDE_APPLICATION, "transfer");
     vst_stream_fail(stream, &err);
 }
 

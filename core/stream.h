@@ -23,6 +23,7 @@ struct vst_stream_user {
     void (*failed)(void *opaque, const struct vst_error *err);
     void *opaque;
     const char *name;       /* of the driver's end, for "... takes no data": "qemu g1"; kept */
+    enum vst_side side;     /* and what is to blame when that stalls */
     unsigned stall_seconds; /* 0: a stall is no failure (a console) */
 };
 

@@ -459,6 +459,7 @@ static int begin(struct restore *restore, struct vst_error *ret_err)
         .failed = stream_failed,
         .opaque = restore,
         .name = "QEMU",
+        .side = VST_SIDE_QEMU,
         .stall_seconds = (unsigned)stall_seconds(restore),
     };
 

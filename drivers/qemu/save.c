@@ -525,6 +525,7 @@ void vst_qemu_save(struct vst_conn *conn, const char *name, struct vst_stream *s
         .failed = stream_failed,
         .opaque = save,
         .name = "QEMU",
+        .side = VST_SIDE_QEMU,
         .stall_seconds = opt->stall_seconds ? opt->stall_seconds : STALL_SECONDS,
     };
 

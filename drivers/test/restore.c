@@ -194,6 +194,7 @@ void vst_test_restore(struct vst_conn *conn, struct vst_stream *stream,
         .failed = failed,
         .opaque = restore,
         .name = "test guest",
+        .side = VST_SIDE_HOST,
         .stall_seconds = opt->stall_seconds ? opt->stall_seconds : STALL_SECONDS,
     };
 

@@ -173,6 +173,7 @@ void vst_test_save(struct vst_conn *conn, const char *name, struct vst_stream *s
         .failed = failed,
         .opaque = save,
         .name = save ? save->label : NULL,
+        .side = VST_SIDE_HOST,
         .stall_seconds = opt->stall_seconds ? opt->stall_seconds : STALL_SECONDS,
     };
 

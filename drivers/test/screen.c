@@ -151,6 +151,7 @@ static struct vst_test_guest *claim(struct vst_conn *conn, const char *name,
         .failed = failed,
         .opaque = op,
         .name = "test guest",
+        .side = VST_SIDE_HOST,
         .stall_seconds = stall_seconds,
     };
 

@@ -67,7 +67,7 @@ static void failed(void *opaque, const struct vst_error *err)
 
 static void begin(struct method *method, struct vst_channel *source, struct vst_channel *sink)
 {
-    struct vst_stream_user user = {finished, failed, method, "nobody", 0};
+    struct vst_stream_user user = {finished, failed, method, "nobody", VST_SIDE_NONE, 0};
 
     method->op = vst_op_new(base, NULL, vst_deliver_done, (struct vst_callback){0});
     must(method->op && vst_stream_claim(method->stream, method->op, &user, NULL) == 0 &&

@@ -101,7 +101,8 @@ int part_make(void **state)
     part.up = evbuffer_new();
     part.down = evbuffer_new();
     part.undo = true;
-    part.user = (struct vst_stream_user){on_finished, on_failed, &part, "the driver", 0};
+    part.user =
+        (struct vst_stream_user){on_finished, on_failed, &part, "the driver", VST_SIDE_HOST, 0};
     vst_stream_set_callbacks(part.stream, &part_callbacks, &part);
     return 0;
 }

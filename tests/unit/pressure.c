@@ -170,7 +170,8 @@ static void method_new(struct method *method)
 static void method_begin(struct method *method, struct vst_channel *source,
                          struct vst_channel *sink)
 {
-    struct vst_stream_user user = {method_finished, method_failed, method, "the driver", 0};
+    struct vst_stream_user user = {method_finished, method_failed, method,
+                                   "the driver",    VST_SIDE_HOST, 0};
 
     assert_int_equal(vst_stream_claim(method->stream, method->op, &user, NULL), 0);
     assert_int_equal(vst_stream_attach(method->stream, source, sink, NULL), 0);

@@ -189,7 +189,7 @@ static void stalled_driver_is_named(void **state)
     script_stop_writes(part.sink, true);
     part_claim();
     part_attach_up();
-    assert_stalled(VST_SIDE_QEMU, "the driver takes no data");
+    assert_stalled(VST_SIDE_HOST, "the driver takes no data");
 }
 
 static void stalled_source_of_the_driver_is_named(void **state)
@@ -199,7 +199,7 @@ static void stalled_source_of_the_driver_is_named(void **state)
     part_drain(part_plain);
     part_claim();
     part_attach_down();
-    assert_stalled(VST_SIDE_QEMU, "the driver gives no data");
+    assert_stalled(VST_SIDE_HOST, "the driver gives no data");
 }
 
 static void slow_is_not_stalled(void **state)
