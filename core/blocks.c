@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "buffer.h"
+#include "zeros.h"
 
 /* A reference takes libevent a kilobyte: up to there a copy takes less. */
 enum { SHORT = 1024 };
@@ -84,6 +85,7 @@ struct vst_block *vst_block_get(struct vst_blocks *blocks)
         blocks->refs++;
         block->blocks = blocks;
         block->refs = 1;
+        block->zeros = false;
         block->begin = block->end = 0;
     }
     pthread_mutex_unlock(&blocks->lock);
@@ -138,9 +140,14 @@ static int refer(struct vst_block *block, size_t n, struct evbuffer *into)
 size_t vst_block_take(struct vst_block *block, size_t max, struct evbuffer *into)
 {
     size_t n = vst_least(max, block->end - block->begin);
-    int result =
-        n <= SHORT ? evbuffer_add(into, block->bytes + block->begin, n) : refer(block, n, into);
+    int result;
 
+    if (block->zeros)
+        result = vst_zeros_add(into, n);
+    else if (n <= SHORT)
+        result = evbuffer_add(into, block->bytes + block->begin, n);
+    else
+        result = refer(block, n, into);
     if (result < 0)
         return 0;
     block->begin += n;

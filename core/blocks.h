@@ -10,6 +10,7 @@
 #define VST_CORE_BLOCKS_H
 
 #include <event2/buffer.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/queue.h>
 
@@ -19,6 +20,7 @@ struct vst_block {
     struct vst_blocks *blocks;
     STAILQ_ENTRY(vst_block) next; /* of whoever holds it */
     unsigned refs;
+    bool zeros;   /* stands for zeros, however many; there is nothing in `bytes` */
     size_t begin; /* bytes[begin..end) have been filled and not been taken */
     size_t end;
     unsigned char bytes[VST_BLOCK];

@@ -76,9 +76,10 @@ void vst_buffer_walk(struct evbuffer *buf, size_t offset, size_t n,
     }
 }
 
-int vst_buffer_pieces(struct evbuffer *buf, size_t n, struct evbuffer_iovec *ret_pieces, int room)
+int vst_buffer_pieces_at(struct evbuffer *buf, struct evbuffer_ptr *at, size_t n,
+                         struct evbuffer_iovec *ret_pieces, int room)
 {
-    int found = evbuffer_peek(buf, (ev_ssize_t)n, NULL, ret_pieces, room);
+    int found = evbuffer_peek(buf, (ev_ssize_t)n, at, ret_pieces, room);
     int count = 0;
 
     while (count < found && count < room && n) {
@@ -86,4 +87,9 @@ int vst_buffer_pieces(struct evbuffer *buf, size_t n, struct evbuffer_iovec *ret
         n -= ret_pieces[count++].iov_len;
     }
     return count;
+}
+
+int vst_buffer_pieces(struct evbuffer *buf, size_t n, struct evbuffer_iovec *ret_pieces, int room)
+{
+    return vst_buffer_pieces_at(buf, NULL, n, ret_pieces, room);
 }

@@ -44,5 +44,8 @@ void vst_buffer_walk(struct evbuffer *buf, size_t offset, size_t n,
  * Returns the number of pieces.
  */
 int vst_buffer_pieces(struct evbuffer *buf, size_t n, struct evbuffer_iovec *ret_pieces, int room);
+/* The same for those that begin at `at`. */
+int vst_buffer_pieces_at(struct evbuffer *buf, struct evbuffer_ptr *at, size_t n,
+                         struct evbuffer_iovec *ret_pieces, int room);
 
 #endif

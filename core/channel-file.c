@@ -14,6 +14,7 @@
 #include "buffer.h"
 #include "fsm.h"
 #include "leaf.h"
+#include "zeros.h"
 
 #define FILE_STATES(X)                                                                   \
     X(FILE_CLOSED, "open()", "nothing has been done yet")                                \
@@ -32,7 +33,8 @@ struct file_channel {
     struct vst_file *file;               /* NULL once let go */
     void (*then)(struct file_channel *); /* a job is under way, and what to do when it is done */
     struct vst_block_list ahead;         /* read and not asked for yet */
-    size_t ahead_len;
+    size_t waiting;                      /* blocks in it */
+    uint64_t hole;           /* zeros to be written before `behind`: they take no memory */
     struct evbuffer *behind; /* to be written and not begun yet */
     size_t writing;          /* bytes in the job that writes */
 };
@@ -74,7 +76,7 @@ static void after_read(struct file_channel *self)
     struct vst_block *block;
 
     STAILQ_FOREACH(block, &self->file->filled, next)
-    self->ahead_len += block->end;
+    self->waiting++;
     STAILQ_CONCAT(&self->ahead, &self->file->filled);
 }
 
@@ -95,7 +97,9 @@ static void start_write(struct file_channel *self)
 {
     struct evbuffer *empty = self->file->data;
 
+    self->file->hole = self->hole;
     self->file->data = self->behind;
+    self->hole = 0;
     self->behind = empty;
     self->writing = evbuffer_get_length(self->file->data);
     start(self, vst_file_write, after_write);
@@ -106,11 +110,12 @@ static void proceed(struct file_channel *self)
 {
     if (self->then || has_failed(self))
         return;
-    if (evbuffer_get_length(self->behind))
+    if (evbuffer_get_length(self->behind) || (self->hole && self->state == FILE_FINISHING))
         start_write(self);
     else if (self->state == FILE_FINISHING)
         start(self, vst_file_sync, after_sync);
-    else if (self->reads && !self->file->ended && self->ahead_len + VST_FILE_JOB <= VST_FILE_BUFFER)
+    else if (self->reads && !self->file->ended &&
+             self->waiting * VST_BLOCK + VST_FILE_JOB <= VST_FILE_BUFFER)
         start(self, vst_file_read, after_read);
 }
 
@@ -118,7 +123,8 @@ static void work(struct vst_job *job)
 {
     struct vst_file *file = (struct vst_file *)job;
 
-    file->step(file);
+    if (file->step(file) < 0)
+        vst_file_undo(file);
 }
 
 static void done(struct vst_job *job)
@@ -165,7 +171,7 @@ static unsigned ready(const struct vst_leaf *leaf)
 
     if (!self->file || !self->then)
         return VST_READ | VST_WRITE;
-    if (self->ahead_len)
+    if (self->waiting)
         dirs |= VST_READ;
     if (self->state == FILE_OPEN && room(self))
         dirs |= VST_WRITE;
@@ -230,12 +236,27 @@ static enum vst_io file_read(struct vst_channel *ch, struct evbuffer *into, size
         return fail_no_memory(self);
     if (block->begin == block->end) {
         STAILQ_REMOVE_HEAD(&self->ahead, next);
+        self->waiting--;
         vst_block_put(block);
     }
-    self->ahead_len -= n;
     proceed(self);
     *ret_n = n;
     return VST_IO_OK;
+}
+
+/* Zeros that need no look become a number, so that a large hole takes no job but its last. */
+static bool count_hole(struct file_channel *self, struct evbuffer *from, size_t max, size_t *ret_n)
+{
+    size_t n;
+
+    if (!self->file->gap.makes_holes || evbuffer_get_length(self->behind))
+        return false;
+    n = vst_zeros_added(from, max);
+    if (!n || evbuffer_drain(from, n) < 0)
+        return false;
+    self->hole += n;
+    *ret_n = n;
+    return true;
 }
 
 static enum vst_io file_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
@@ -246,6 +267,8 @@ static enum vst_io file_write(struct vst_channel *ch, struct evbuffer *from, siz
 
     if (self->state != FILE_OPEN || has_failed(self))
         return fail(self);
+    if (count_hole(self, from, max, ret_n))
+        return VST_IO_OK;
     n = vst_least(vst_least(max, evbuffer_get_length(from)), room(self));
     if (n == 0)
         return VST_IO_AGAIN;

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fd.h"
+
 struct new_file {
     struct vst_file file;
     unsigned flags;
@@ -95,8 +97,7 @@ static bool open_unnamed(struct new_file *self)
     own_path(self, path);
     if (access(path, F_OK) == 0)
         return true;
-    close(self->file.fd);
-    self->file.fd = -1;
+    vst_close(&self->file.fd);
     return false;
 }
 
@@ -164,8 +165,8 @@ static void new_discard(struct vst_file *file)
 
     if (self->temp[0])
         file->calls->unlinkat(self->dir, self->temp, 0);
-    if (self->dir >= 0)
-        close(self->dir);
+    self->temp[0] = '\0';
+    vst_close(&self->dir);
 }
 
 static const struct vst_file_kind new_kind = {
@@ -183,5 +184,6 @@ struct vst_channel *vst_channel_new_file(struct event_base *base, const char *pa
         return NULL;
     new_of(file)->dir = -1;
     new_of(file)->flags = flags;
+    file->gap.makes_holes = true;
     return vst_file_channel(base, file, ret_err);
 }

@@ -6,12 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "buffer.h"
+#include "fd.h"
 
 enum {
     SPARE_BLOCKS = 64, /* not more than were in use at once, on all of their way */
@@ -28,6 +30,9 @@ const struct vst_file_calls vst_file_calls_real = {
     .openat = real_openat,
     .readv = readv,
     .writev = writev,
+    .lseek = lseek,
+    .fallocate = fallocate,
+    .ftruncate = ftruncate,
     .fsync = fsync,
     .linkat = linkat,
     .renameat2 = renameat2,
@@ -56,6 +61,7 @@ struct vst_file *vst_file_new(size_t size, const struct vst_file_kind *kind, con
     STAILQ_INIT(&file->filled);
     file->kind = kind;
     file->fd = -1;
+    file->left = UINT64_MAX;
     file->path = path ? strdup(path) : NULL;
     file->data = evbuffer_new();
     if (file->data && (file->path || !path))
@@ -75,24 +81,46 @@ int vst_file_open(struct vst_file *file)
     return file->kind->open(file);
 }
 
-/* One block. Returns what was read; 0 is the end. */
-static ssize_t read_block(struct vst_file *file)
+static ssize_t read_bytes(struct vst_file *file, struct vst_block *block)
 {
-    struct vst_block *block = vst_block_get(file->blocks);
-    struct iovec vec = {.iov_len = VST_BLOCK};
+    struct iovec vec = {block->bytes, VST_BLOCK};
     ssize_t n;
 
-    if (!block)
-        return vst_error_no_memory(&file->error);
-    vec.iov_base = block->bytes;
+    if (file->left < VST_BLOCK)
+        vec.iov_len = (size_t)file->left;
     do {
         n = file->calls->readv(file->fd, &vec, 1);
     } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return vst_file_fail(file, "read");
+    if (n == 0 && file->left != UINT64_MAX)
+        return vst_error_set(&file->error, VST_ERR_TRUNCATED,
+                             "%s: ends %" PRIu64 " bytes earlier than when it was opened",
+                             file->path, file->left);
+    file->data_left -= (uint64_t)n < file->data_left ? (uint64_t)n : file->data_left;
+    return n;
+}
+
+/* One block, of bytes or for a hole. Returns how much it is; 0 is the end. */
+static ssize_t read_block(struct vst_file *file)
+{
+    struct vst_block *block = vst_block_get(file->blocks);
+    ssize_t n = 0;
+
+    if (!block)
+        return vst_error_no_memory(&file->error);
+    if (file->left && !file->data_left)
+        n = (ssize_t)vst_file_pass_hole(file);
+    block->zeros = n > 0;
+    if (file->left && !n)
+        n = read_bytes(file, block);
     if (n <= 0) {
         vst_block_put(block);
-        return n < 0 ? vst_file_fail(file, "read") : 0;
+        return n;
     }
     block->end = (size_t)n;
+    if (file->left != UINT64_MAX)
+        file->left -= (size_t)n;
     STAILQ_INSERT_TAIL(&file->filled, block, next);
     return n;
 }
@@ -124,20 +152,13 @@ static void begin_writeback(struct vst_file *file)
     (void)sync_file_range(file->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
-/*
- * The loop empties `data` afterwards: blocks that came from the application may have a clean-up
- * function, which is not for other threads to call.
- */
-int vst_file_write(struct vst_file *file)
+int vst_file_write_part(struct vst_file *file, struct evbuffer *from, struct evbuffer_ptr at,
+                        size_t left)
 {
-    size_t left = evbuffer_get_length(file->data);
-    struct evbuffer_ptr at;
-
-    evbuffer_ptr_set(file->data, &at, 0, EVBUFFER_PTR_SET);
     while (left) {
         struct evbuffer_iovec vec[VECTORS];
-        int count = evbuffer_peek(file->data, (ev_ssize_t)left, &at, vec, VECTORS);
-        ssize_t n = file->calls->writev(file->fd, vec, count < VECTORS ? count : VECTORS);
+        int count = vst_buffer_pieces_at(from, &at, left, vec, VECTORS);
+        ssize_t n = file->calls->writev(file->fd, vec, count);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -147,10 +168,41 @@ int vst_file_write(struct vst_file *file)
             return vst_file_fail(file, "write");
         left -= (size_t)n;
         if (left)
-            evbuffer_ptr_set(file->data, &at, (size_t)n, EVBUFFER_PTR_ADD);
+            evbuffer_ptr_set(from, &at, (size_t)n, EVBUFFER_PTR_ADD);
     }
-    begin_writeback(file);
     return 0;
+}
+
+/* A file that is told how much will come takes no more and no less. */
+static int count_down(struct vst_file *file, uint64_t n)
+{
+    if (file->left == UINT64_MAX)
+        return 0;
+    if (n > file->left)
+        return vst_error_set(&file->error, VST_ERR_INVALID, "%s: more bytes came than were to come",
+                             file->path);
+    file->left -= n;
+    return 0;
+}
+
+/*
+ * The loop empties `data` afterwards: blocks that came from the application may have a clean-up
+ * function, which is not for other threads to call.
+ */
+int vst_file_write(struct vst_file *file)
+{
+    size_t n = evbuffer_get_length(file->data);
+    struct evbuffer_ptr at;
+    int status;
+
+    evbuffer_ptr_set(file->data, &at, 0, EVBUFFER_PTR_SET);
+    if (count_down(file, file->hole + n) < 0)
+        return -1;
+    status = file->gap.makes_holes ? vst_file_write_sparse(file)
+                                   : vst_file_write_part(file, file->data, at, n);
+    if (status == 0)
+        begin_writeback(file);
+    return status;
 }
 
 int vst_file_sync_fd(struct vst_file *file, int fd, const char *what)
@@ -163,18 +215,28 @@ int vst_file_sync_fd(struct vst_file *file, int fd, const char *what)
 
 int vst_file_sync(struct vst_file *file)
 {
+    if (file->left && file->left != UINT64_MAX)
+        return vst_error_set(&file->error, VST_ERR_TRUNCATED,
+                             "%s: %" PRIu64 " of the bytes that were to come did not", file->path,
+                             file->left);
+    if (file->gap.makes_holes && vst_file_end_sparse(file) < 0)
+        return -1;
     if (vst_file_sync_fd(file, file->fd, "sync") < 0)
         return -1;
     return file->kind->publish ? file->kind->publish(file) : 0;
+}
+
+void vst_file_undo(struct vst_file *file)
+{
+    vst_close(&file->fd);
+    if (file->kind->discard)
+        file->kind->discard(file);
 }
 
 void vst_file_dispose(struct vst_job *job)
 {
     struct vst_file *file = (struct vst_file *)job;
 
-    if (file->fd >= 0)
-        close(file->fd);
-    if (file->kind->discard)
-        file->kind->discard(file);
+    vst_file_undo(file);
     vst_file_free(file);
 }

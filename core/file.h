@@ -5,7 +5,7 @@
  * the file belongs to the thread while a job runs and to the loop otherwise.
  *
  * Kinds differ in how a file opens and what it takes to be complete: one that was handed over
- * open, one that exists, one that is to appear (channel-new-file.c).
+ * open, one that exists, one that is to appear (channel-new-file.c), a volume (volume-open.c).
  */
 #ifndef VST_CORE_FILE_H
 #define VST_CORE_FILE_H
@@ -24,6 +24,9 @@ struct vst_file_calls {
     int (*openat)(int dir, const char *path, int flags, mode_t mode);
     ssize_t (*readv)(int fd, const struct iovec *into, int count);
     ssize_t (*writev)(int fd, const struct iovec *from, int count);
+    off_t (*lseek)(int fd, off_t offset, int whence);
+    int (*fallocate)(int fd, int mode, off_t offset, off_t length);
+    int (*ftruncate)(int fd, off_t length);
     int (*fsync)(int fd);
     int (*linkat)(int from_dir, const char *from, int to_dir, const char *to, int flags);
     int (*renameat2)(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
@@ -39,11 +42,20 @@ enum {
 
 struct vst_file;
 
+/* Zeros that are to be written, and may become a hole: file-hole.c. Only for a file whose offset is
+ * nobody else's. */
+struct vst_gap {
+    bool makes_holes;
+    uint64_t zeros; /* that came last and have not been written */
+    uint64_t at;    /* where in the file writing goes on, before those zeros */
+    uint64_t end;   /* how long the file is */
+};
+
 /* All on a thread, and on nothing but the file. 0, or -1 with the file's error filled. */
 struct vst_file_kind {
     int (*open)(struct vst_file *file);     /* sets fd; NULL: is open */
     int (*publish)(struct vst_file *file);  /* after the sync; NULL: has its name already */
-    void (*discard)(struct vst_file *file); /* last of all: undoes what is not complete */
+    void (*discard)(struct vst_file *file); /* undoes what is not complete; may come twice */
 };
 
 struct vst_file {
@@ -54,8 +66,12 @@ struct vst_file {
     int (*step)(struct vst_file *file); /* what the job does */
     int fd;                             /* -1: not open */
     char *path;                         /* NULL: only the descriptor is known */
-    struct evbuffer *data;              /* what a job is to write */
+    uint64_t hole;                      /* zeros that a job is to write first */
+    struct evbuffer *data;              /* what it is to write then */
     size_t written;                     /* since the disk was last asked to begin */
+    uint64_t left;                      /* to be read or written yet; UINT64_MAX: what there is */
+    uint64_t data_left;                 /* to be read before it is looked for a hole again */
+    struct vst_gap gap;                 /* when writing */
     struct vst_block_list filled;       /* what a job has read */
     struct vst_blocks *blocks;          /* what it reads into; NULL: not begun, or ended */
     bool ended;                         /* read to the end */
@@ -75,12 +91,30 @@ void vst_file_free(struct vst_file *file);
 
 /* Steps. */
 int vst_file_open(struct vst_file *file);
-int vst_file_read(struct vst_file *file);  /* at most VST_FILE_JOB bytes, into `filled` */
-int vst_file_write(struct vst_file *file); /* all of `data`, which it leaves as it is */
+int vst_file_read(struct vst_file *file);  /* at most VST_FILE_JOB bytes and holes, into `filled` */
+int vst_file_write(struct vst_file *file); /* `hole`, and all of `data`, which stays as it is */
 int vst_file_sync(struct vst_file *file);
 
-/* The last job: closes, discards, frees. */
+/* What is left to do when a step has failed, on the same thread: when the channel tells of the
+ * failure, nothing is left of the file. */
+void vst_file_undo(struct vst_file *file);
+
+/* The last job: undoes and frees. */
 void vst_file_dispose(struct vst_job *job);
+
+/*
+ * How many zeros begin here, which need not be read and are passed over; 0: to be read, and
+ * data_left says when to ask again.
+ */
+uint64_t vst_file_pass_hole(struct vst_file *file);
+/* `hole` and `data`, runs of zeros left out. */
+int vst_file_write_sparse(struct vst_file *file);
+/* The zeros at the end. */
+int vst_file_end_sparse(struct vst_file *file);
+
+/* `n` bytes of `from`, which may be anywhere, at the present offset. */
+int vst_file_write_part(struct vst_file *file, struct evbuffer *from, struct evbuffer_ptr at,
+                        size_t n);
 
 /* fsync() where there is something to sync; `what` for the error. */
 int vst_file_sync_fd(struct vst_file *file, int fd, const char *what);

@@ -31,6 +31,9 @@ int vst_zeros_add(struct evbuffer *into, size_t n);
 size_t vst_zeros_run(struct evbuffer *buf, const struct evbuffer_ptr *at, size_t max, size_t before,
                      bool *ret_zeros);
 
+/* How many of the first `max` bytes, from the first on, vst_zeros_add() added. Looks at no byte. */
+size_t vst_zeros_added(struct evbuffer *buf, size_t max);
+
 /* With how many zeros these `n` bytes end. */
 size_t vst_zeros_tail(struct evbuffer *buf, const struct evbuffer_ptr *at, size_t n);
 

@@ -58,7 +58,7 @@ void vst_stream_free(struct vst_stream **stream);
 
 /*
  * A descriptor of any kind: file, block device, pipe, socket, terminal. Takes *fd and sets it to
- * -1. Files are read on worker threads; everything else is polled.
+ * -1. Files are read on worker threads, holes passed over; everything else is polled.
  */
 int vst_stream_set_source_fd(struct vst_stream *stream, int *fd);
 
@@ -86,7 +86,8 @@ int vst_stream_set_sink_fd(struct vst_stream *stream, int *fd);
 
 /*
  * A new file: written under a temporary name in the same directory and renamed to `path` when
- * complete and on disk, so that `path` is always the old file or the whole new one.
+ * complete and on disk, so that `path` is always the old file or the whole new one. Long runs of
+ * zeros become holes, which take no room.
  */
 int vst_stream_set_sink_file(struct vst_stream *stream, const char *path);
 

@@ -118,6 +118,9 @@ static const struct vst_file_calls disk_calls = {
     .openat = disk_openat,
     .readv = disk_readv,
     .writev = disk_writev,
+    .lseek = lseek,
+    .fallocate = fallocate,
+    .ftruncate = ftruncate,
     .fsync = disk_fsync,
     .linkat = disk_linkat,
     .renameat2 = disk_renameat2,
@@ -599,6 +602,8 @@ static bool fails_at(atomic_int *left, int n, int number)
     if (reached) {
         assert_int_equal(vst_channel_error(ch)->system, number);
         assert_non_null(strstr(vst_channel_error(ch)->text, path));
+        /* Nothing is left by the time that it is told, with or without a hidden name. */
+        assert_int_equal(entries(NULL), 1);
     }
     vst_channel_free(&ch);
     vst_worker_put(&worker);
@@ -616,6 +621,7 @@ static void every_write_and_sync_that_fails_leaves_the_old_file(void **state)
     for (int i = 0; i < 2; i++) {
         int writes = 1;
 
+        disk.unnamed_refused = i;
         disk.shortest = SHORTEST;
         put_file("old", 3);
         while (fails_at(&disk.writes_left, writes, numbers[i])) {
