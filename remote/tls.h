@@ -7,7 +7,8 @@
  *    client the host's name. An error says which of them, whose certificate, and what to do.
  *  - EOF is close_notify and nothing else; the end of what is below without it is FAIL LOST.
  *  - finish() sends close_notify and finishes below; abort() does not send it.
- *  - Either side may rekey at any time; we do after VST_TLS_REKEY_BYTES each way.
+ *  - Either side may rekey at any time. Each rekeys what it sends, we after VST_TLS_REKEY_BYTES,
+ * and at most four times a second: GnuTLS refuses a peer that does it more than eight times.
  */
 #ifndef VST_REMOTE_TLS_H
 #define VST_REMOTE_TLS_H
@@ -33,8 +34,10 @@ void vst_tls_files_clear(struct vst_tls_files *files);
 
 /*
  * Where the files are: what the caller has set stays; the rest is looked for in `directory` if
- * given, else in the user's and the system's directories of virstream, then in libvirt's. Blocks
- * (it looks at files). An error names every place that was looked at.
+ * given, else in $XDG_CONFIG_HOME/virstream/pki, /etc/virstream/pki, ~/.pki/libvirt and
+ * /etc/pki/{CA,libvirt}: cacert.pem and beside it cacrl.pem; clientcert.pem and clientkey.pem, or
+ * servercert.pem and serverkey.pem. Only a server must have the latter two; a revocation list there
+ * may be. Blocks (it looks at files). An error names every place that was looked at.
  */
 int vst_tls_find_files(enum vst_tls_role role, const char *directory, struct vst_tls_files *files,
                        struct vst_error *ret_err);
@@ -62,8 +65,8 @@ void vst_tls_load_free(struct vst_tls_load **load);
 struct vst_tls_options {
     enum vst_tls_role role;
     const char *host; /* client: the name or address that the server's certificate must have */
-    bool want_peer;   /* server: a client must show a certificate */
-    uint64_t rekey;   /* bytes; 0: VST_TLS_REKEY_BYTES */
+    bool want_peer; /* server: a client must show a certificate; else it may, and it must be good */
+    uint64_t rekey; /* bytes; 0: VST_TLS_REKEY_BYTES */
 };
 /* Takes `lower` on success; holds the creds. */
 struct vst_channel *vst_channel_tls(struct vst_channel *lower, struct vst_tls_creds *creds,
