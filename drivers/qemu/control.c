@@ -10,14 +10,17 @@
 
 #include "core/fsm.h"
 
-#define CONTROL_STATES(X)                                                      \
-    X(CONTROL_WAITING, "the guest", "its monitor is being connected")          \
-    X(CONTROL_TELLING, "the reply", "QEMU has been told")                      \
-    X(CONTROL_ENDING, "the end of QEMU", "it shuts down, quits, or is killed") \
+#define CONTROL_STATES(X)                                                     \
+    X(CONTROL_WAITING, "the guest", "its monitor is being connected")         \
+    X(CONTROL_TELLING, "the reply", "QEMU has been told")                     \
+    X(CONTROL_ENDING, "the end of QEMU", "it shuts down or quits")            \
+    X(CONTROL_KILLING, "the end of QEMU", "it does not quit, and was killed") \
     X(CONTROL_OVER, "nothing", "the operation has been completed")
 VST_FSM(control, CONTROL_STATES)
 
 enum { QUIT_SECONDS = 5 };
+
+static const struct timeval patience = {QUIT_SECONDS, 0};
 
 struct control {
     struct vst_qemu *qemu;
@@ -44,6 +47,11 @@ static void enter(struct control *control, enum control_state state)
     control->state = state;
 }
 
+static bool is_ending(const struct control *control)
+{
+    return control->state == CONTROL_ENDING || control->state == CONTROL_KILLING;
+}
+
 static void over(struct control *control, const struct vst_error *err)
 {
     if (control->state == CONTROL_OVER)
@@ -64,7 +72,7 @@ static void gone(void *opaque, const struct vst_error *err)
 {
     struct control *control = opaque;
 
-    if (control->state == CONTROL_ENDING && vst_guest_expects_exit(control->guest))
+    if (is_ending(control) && vst_guest_expects_exit(control->guest))
         over(control, NULL);
     else
         over(control, err);
@@ -75,7 +83,7 @@ static void replied(void *opaque, struct json_object *value, const struct vst_er
     struct control *control = opaque;
 
     (void)value;
-    if (control->state == CONTROL_ENDING && (!err || control->what == VST_DESTROY))
+    if (is_ending(control) && (!err || control->what == VST_DESTROY))
         return; /* its end is what counts, and a monitor may close before it has answered */
     over(control, err);
 }
@@ -84,9 +92,18 @@ static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
 {
     struct control *control = opaque;
     struct vst_guest *guest = vst_guest_find(control->qemu, control->name);
+    struct vst_error err = {.side = VST_SIDE_QEMU};
 
     (void)fd, (void)what;
-    enter(control, CONTROL_ENDING);
+    if (control->state == CONTROL_KILLING) {
+        vst_error_set(&err, VST_ERR_TIMEOUT,
+                      "qemu %s was killed, and has not ended in %d seconds: it hangs in the kernel",
+                      control->name, QUIT_SECONDS);
+        over(control, &err);
+        return;
+    }
+    enter(control, CONTROL_KILLING);
+    event_add(&control->patience, &patience);
     if (guest)
         vst_guest_kill(guest); /* deaf since it was asked to quit, or since before that */
 }
@@ -136,7 +153,7 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
         return;
     }
     if (wait_err) {
-        over(control, control->state == CONTROL_ENDING ? NULL : wait_err);
+        over(control, is_ending(control) ? NULL : wait_err);
         return;
     }
     if (control->what != VST_DESTROY && vst_guest_check_idle(guest, &err) < 0) {
@@ -156,7 +173,6 @@ static void cancelled(void *opaque, const struct vst_error *why)
 void vst_qemu_control(struct vst_conn *conn, const char *name, enum vst_control what,
                       struct vst_op *op)
 {
-    static const struct timeval patience = {QUIT_SECONDS, 0};
     struct control *control = calloc(1, sizeof(*control));
     struct vst_error err = {0};
 

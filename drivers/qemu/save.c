@@ -32,11 +32,12 @@
     X(SAVE_MOVING, "completed, then the stream", "the state goes down the stream")           \
     X(SAVE_STORING, "the stream", "QEMU has ended by itself, after it had given everything") \
     X(SAVE_QUITTING, "the end of QEMU", "the image is safe, the guest ends")                 \
+    X(SAVE_KILLING, "the end of QEMU", "it has not quit, and was killed")                    \
     X(SAVE_MENDING, "the guest", "the guest stays, and is made again what it was")           \
     X(SAVE_OVER, "nothing", "the operation has been completed")
 VST_FSM(save, SAVE_STATES)
 
-enum { QUIT_SECONDS = 20, STALL_SECONDS = 60 };
+enum { QUIT_SECONDS = 20, KILL_SECONDS = 5, STALL_SECONDS = 60 };
 
 struct save {
     struct vst_conn *conn;
@@ -55,7 +56,7 @@ struct save {
     int leash;                /* of the drain, instead of that, when live; or -1 */
     struct vst_error why;     /* of the failure */
     struct vst_error lost;    /* what QEMU ended of, in STORING */
-    struct event patience;    /* in QUITTING */
+    struct event patience;    /* in QUITTING and KILLING */
     char label[72];
 };
 
@@ -162,11 +163,28 @@ static void fail(struct save *save, const struct vst_error *err)
         break_off(save);
 }
 
+static void be_patient(struct save *save, enum save_state state, int seconds)
+{
+    struct timeval tv = {seconds, 0};
+
+    enter(save, state);
+    event_add(&save->patience, &tv);
+}
+
 static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
 {
     struct save *save = opaque;
+    struct vst_error err = {0};
 
     (void)fd, (void)what;
+    if (save->state == SAVE_KILLING) {
+        vst_error_set(&err, VST_ERR_TIMEOUT, "qemu %s was killed, and hangs in the kernel",
+                      save->label);
+        blame_end(save, &err);
+        over(save);
+        return;
+    }
+    be_patient(save, SAVE_KILLING, KILL_SECONDS);
     vst_guest_kill(save->guest); /* its state is safe */
 }
 
@@ -303,11 +321,8 @@ static void start(struct save *save)
 
 static void quit(struct save *save)
 {
-    static const struct timeval patience = {QUIT_SECONDS, 0};
-
     vst_guest_expect_exit(save->guest);
-    enter(save, SAVE_QUITTING);
-    event_add(&save->patience, &patience);
+    be_patient(save, SAVE_QUITTING, QUIT_SECONDS);
     vst_qmp_execute(qmp_of(save), "quit", (struct vst_qmp_reply){0}, NULL, NULL);
 }
 
@@ -378,7 +393,7 @@ static void guest_gone(void *opaque, const struct vst_error *err)
     }
     if (save->state == SAVE_MENDING)
         blame_end(save, err);
-    else if (save->state != SAVE_QUITTING)
+    else if (save->state != SAVE_QUITTING && save->state != SAVE_KILLING)
         vst_error_copy(&save->why, err);
     over(save);
 }
@@ -494,6 +509,7 @@ static void step(struct save *save, struct json_object *value)
     case SAVE_MOVING:
     case SAVE_STORING:
     case SAVE_QUITTING:
+    case SAVE_KILLING:
     case SAVE_MENDING:
     case SAVE_OVER:
         break; /* waits for something else than a reply */

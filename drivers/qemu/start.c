@@ -4,6 +4,7 @@
  */
 #include "guest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@
     X(START_OVER, "nothing", "the operation has been completed")
 VST_FSM(start, START_STATES)
 
+enum { UNDO_SECONDS = 2 };
+
 struct start {
     struct vst_conn *conn;
     struct vst_guest *guest;
@@ -25,12 +28,15 @@ struct start {
     bool paused;
     enum start_state state;
     struct vst_error why;
+    struct event patience; /* in UNDOING */
+    char label[VST_NAME_MAX + 1];
 };
 
 static void enter(struct start *start, enum start_state state)
 {
-    vst_fsm_trace(start, "", start->state, state);
+    vst_fsm_trace(start, start->label, start->state, state);
     start->state = state;
+    event_del(&start->patience);
 }
 
 static void over(struct start *start)
@@ -62,8 +68,17 @@ static void done(struct start *start)
         vst_guest_kill(start->guest);
 }
 
+/* Killed, and still there: in the kernel's hands (a dead disk). */
+static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
+{
+    (void)fd, (void)what;
+    over(opaque);
+}
+
 static void fail(struct start *start, const struct vst_error *err)
 {
+    static const struct timeval patience = {UNDO_SECONDS, 0};
+
     if (start->state >= START_UNDOING)
         return;
     vst_error_copy(&start->why, err);
@@ -71,6 +86,7 @@ static void fail(struct start *start, const struct vst_error *err)
     vst_guest_unwait(&start->wait);
     vst_guest_forget(start->guest, start);
     enter(start, START_UNDOING);
+    event_add(&start->patience, &patience);
     vst_guest_kill(start->guest);
 }
 
@@ -122,6 +138,7 @@ static int begin(struct start *start, const char *definition, bool no_args,
 
     if (!def)
         return -1;
+    snprintf(start->label, sizeof(start->label), "%s", def->name);
     status = no_args ? vst_definition_check_no_args(def, ret_err) : 0;
     if (status == 0)
         status = vst_guest_spawn(start->conn->impl, &def, false, &job, &start->wait, &start->guest,
@@ -146,6 +163,7 @@ void vst_qemu_start(struct vst_conn *conn, const char *definition,
     vst_op_own(op, start, free);
     vst_op_set_cancel(op, cancelled, start);
     *start = (struct start){.conn = conn, .op = op, .paused = opt->paused};
+    event_assign(&start->patience, conn->base, -1, 0, out_of_patience, start);
     start->wait = (struct vst_guest_wait){.fn = ready, .opaque = start};
     start->watch = (struct vst_guest_watch){.gone = gone, .opaque = start};
     if (begin(start, definition, opt->no_args, &start->why) < 0)
