@@ -31,7 +31,7 @@ static int add_guest(struct vst_test_host *host, unsigned number, uint64_t memor
                           ",\"vcpus\":1,\"console\":{}}",
                           number, number, (memory + MIB - 1) / MIB);
     struct vst_definition *def = vst_definition_parse(text, (size_t)length, ret_err);
-    struct vst_test_guest *guest = def ? vst_test_guest_new(host, &def, ret_err) : NULL;
+    struct vst_test_guest *guest = def ? vst_test_guest_add(host, &def, ret_err) : NULL;
 
     vst_definition_free(&def);
     if (!guest)

@@ -37,11 +37,16 @@ int vst_test_guest_check_free(struct vst_test_host *host, const char *name, cons
 struct vst_test_guest *vst_test_guest_new(struct vst_test_host *host, struct vst_definition **def,
                                           struct vst_error *ret_err)
 {
-    struct vst_test_guest *guest;
-
     if (vst_test_guest_check_free(host, (*def)->name, (*def)->uuid, ret_err) < 0)
         return NULL;
-    guest = calloc(1, sizeof(*guest));
+    return vst_test_guest_add(host, def, ret_err);
+}
+
+struct vst_test_guest *vst_test_guest_add(struct vst_test_host *host, struct vst_definition **def,
+                                          struct vst_error *ret_err)
+{
+    struct vst_test_guest *guest = calloc(1, sizeof(*guest));
+
     if (!guest) {
         vst_error_no_memory(ret_err);
         return NULL;

@@ -41,6 +41,9 @@ struct vst_test_host {
 /* Adds a paused guest; takes *def on success. EXISTS if its name or UUID is taken. */
 struct vst_test_guest *vst_test_guest_new(struct vst_test_host *host, struct vst_definition **def,
                                           struct vst_error *ret_err);
+/* The same where nothing can be taken: it does not look. */
+struct vst_test_guest *vst_test_guest_add(struct vst_test_host *host, struct vst_definition **def,
+                                          struct vst_error *ret_err);
 void vst_test_guest_free(struct vst_test_host *host, struct vst_test_guest *guest);
 
 void vst_test_guest_watch(struct vst_test_guest *guest, struct vst_test_watch *watch);

@@ -120,6 +120,7 @@ check usage_names_the_help  contains "hint: virstream save --help" virstream sav
 
 check unknown_driver_is_exit_2  exits 2 virstream -c nonsense:/// list
 check unknown_parameter_is_named  contains '`foo`' virstream -c 'test:///?foo=1' list
+check hundred_thousand_domains_open_in_seconds  timeout 20 "$top/run" virstream -q -c 'test:///?domains=100000' info test100000
 check missing_domain_is_exit_5  exits 5 virstream -c "$uri" info nobody
 check missing_file_is_exit_5  exits 5 virstream -c "$uri" start "$work/nothing.json"
 check bad_definition_is_exit_2  exits 2 virstream -c "$uri" start "$top/COPYING"
