@@ -177,12 +177,12 @@ int vst_user_find(const char *name, struct vst_user *ret_user, struct vst_error 
     char text[4096];
 
     number = getpwnam_r(name, &entry, text, sizeof(text), &found);
-    if (number)
-        return vst_error_system(ret_err, number, "user %s", name);
+    if (number && number != ENOENT && number != ESRCH)
+        return vst_error_system(ret_err, number, "user=%s", name);
     if (!found)
-        return vst_error_set(ret_err, VST_ERR_NOT_FOUND, "user %s: no such user", name);
+        return vst_error_set(ret_err, VST_ERR_INVALID, "user=%s: this host has no such user", name);
     if (getgrouplist(name, entry.pw_gid, ret_user->groups, &count) < 0)
-        return vst_error_set(ret_err, VST_ERR_UNSUPPORTED, "user %s: in more than %d groups", name,
+        return vst_error_set(ret_err, VST_ERR_UNSUPPORTED, "user=%s: in more than %d groups", name,
                              VST_PROCESS_GROUPS_MAX);
     ret_user->uid = entry.pw_uid;
     ret_user->gid = entry.pw_gid;

@@ -101,6 +101,12 @@ missing_disk()
         refuses 5 "$work/nothing" virstream start "$work/g5.json" && [ ! -e "$root/g5" ]
 }
 
+unknown_user()
+{
+    [ "$(id -u)" != 0 ] || refuses 2 "no such user" \
+        virstream -c "qemu:///?root=$work/other&user=nobody-of-that-name" list
+}
+
 # The confinement, as the kernel sees it.
 confined()
 {
@@ -142,6 +148,7 @@ check killed_qemu_is_shown_and_cleaned_up  killed_is_told
 check name_of_a_crashed_guest_is_free  name_is_free_after_a_crash
 check deaf_qemu_is_destroyed  deaf_is_destroyed
 check refused_start_has_qemus_words_and_leaves_nothing  last_words
+check unknown_user_is_wrong_usage  unknown_user
 check missing_disk_is_named_and_leaves_nothing  missing_disk
 if [ "$(id -u)" = 0 ]; then
     check qemu_runs_as_another_user  another_user

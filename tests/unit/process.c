@@ -376,7 +376,7 @@ static void users_are_found_by_name(void **state)
     assert_int_equal(vst_user_find("root", &user, NULL), 0);
     assert_int_equal(user.uid, 0);
     assert_int_equal(vst_user_find("no such user", &user, &err), -1);
-    assert_int_equal(err.code, VST_ERR_NOT_FOUND);
+    assert_int_equal(err.code, VST_ERR_INVALID);
 }
 
 /* ---- who it is ---- */
