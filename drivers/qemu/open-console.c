@@ -6,6 +6,7 @@
 #include "console.h"
 #include "guest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/fsm.h"
@@ -23,11 +24,12 @@ struct view {
     struct vst_stream *stream;
     struct vst_channel *viewer;
     enum view_state state;
+    char label[VST_NAME_MAX + 1];
 };
 
 static void enter(struct view *view, enum view_state state)
 {
-    vst_fsm_trace(view, "", view->state, state);
+    vst_fsm_trace(view, view->label, view->state, state);
     view->state = state;
 }
 
@@ -104,6 +106,7 @@ void vst_qemu_open_console(struct vst_conn *conn, const char *name, struct vst_s
     vst_op_own(op, view, free);
     view->op = op;
     view->stream = stream;
+    snprintf(view->label, sizeof(view->label), "%s", name);
     view->wait = (struct vst_guest_wait){.fn = guest_ready, .opaque = view};
     vst_guest_get(conn->impl, name, &view->wait);
 }
