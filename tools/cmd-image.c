@@ -45,14 +45,6 @@ static int run(struct tool *tool, bool header_only, struct finding *finding)
 
 /* ---- for people ---- */
 
-static const char *text_of(struct json_object *object, const char *name, const char *otherwise)
-{
-    struct json_object *member;
-
-    return json_object_object_get_ex(object, name, &member) ? json_object_get_string(member)
-                                                            : otherwise;
-}
-
 static int64_t number_of(struct json_object *object, const char *name)
 {
     struct json_object *member;
@@ -73,17 +65,23 @@ static void print_line(const char *name, const char *value)
         printf("%-14s%s\n", name, value);
 }
 
-/* An image may have been written by anybody: nothing of it reaches a terminal as it is. */
+/* An image may have been written by anybody: nothing of it reaches a terminal as it is. JSON writes
+ * control characters as escapes; what it leaves is cleaned away. */
 static void print_member(struct json_object *object, const char *name)
 {
-    const char *value = text_of(object, name, NULL);
+    struct json_object *member;
     char clean[256];
+    int length;
 
-    if (!value)
+    if (!json_object_object_get_ex(object, name, &member) || !member)
         return;
-    snprintf(clean, sizeof(clean), "%s", value);
+    length = snprintf(clean, sizeof(clean), "%s",
+                      json_object_to_json_string_ext(member, JSON_C_TO_STRING_PLAIN |
+                                                                 JSON_C_TO_STRING_NOSLASHESCAPE));
+    if (length > 0 && length < (int)sizeof(clean) && clean[0] == '"')
+        clean[length - 1] = '\0';
     text_clean(clean);
-    print_line(name, clean);
+    print_line(name, clean[0] == '"' ? clean + 1 : clean);
 }
 
 static void print_header(struct json_object *header)

@@ -61,7 +61,7 @@ static struct json_object *info_json(const struct vst_domain_info *info)
     job = json_object_new_object();
     put_text(job, "kind", vst_job_kind_name(info->job));
     put_number(job, "bytes", info->progress.up_bytes + info->progress.down_bytes);
-    put_number(job, "total", info->progress.total);
+    put_total(job, info->progress.total);
     put_number(job, "rate", info->progress.rate);
     put_seconds(job, "elapsed", info->progress.elapsed_us);
     if (!to || json_object_object_add(to, "job", job) != 0)

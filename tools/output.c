@@ -176,6 +176,11 @@ void put_number(struct json_object *to, const char *name, uint64_t number)
     put(to, name, json_object_new_uint64(number));
 }
 
+void put_total(struct json_object *to, uint64_t total)
+{
+    put(to, "total", total ? json_object_new_uint64(total) : NULL);
+}
+
 void put_flag(struct json_object *to, const char *name, bool flag)
 {
     put(to, name, json_object_new_boolean(flag));

@@ -28,6 +28,8 @@ int output_json(struct tool *tool, const char *name, struct json_object *value);
 /* Adds a member; `to` may be NULL, and so may `text`. */
 void put_text(struct json_object *to, const char *name, const char *text);
 void put_number(struct json_object *to, const char *name, uint64_t number);
+/* "total": null when it is not known, which is 0. */
+void put_total(struct json_object *to, uint64_t total);
 void put_flag(struct json_object *to, const char *name, bool flag);
 /* Seconds, to the millisecond. */
 void put_seconds(struct json_object *to, const char *name, int64_t us);

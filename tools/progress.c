@@ -83,7 +83,7 @@ static void show_json(const struct progress *progress, const struct vst_progress
     struct json_object *line = json_object_new_object();
 
     put_number(line, "bytes", bytes_of(now));
-    put_number(line, "total", total);
+    put_total(line, total);
     put_number(line, "rate", now->rate);
     put_seconds(line, "elapsed", now->elapsed_us);
     put_text(line, "waits-for", waits_for(progress->tool, now));

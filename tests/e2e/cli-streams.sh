@@ -192,7 +192,7 @@ json_with_data_on_stdout()
 json_progress()
 {
     save --rate 2M --progress json "$image" 2>"$work/said" && cat "$work/said" &&
-        [ "$(grep -cE '^\{"progress":\{"bytes":[0-9]+,"total":' "$work/said")" -ge 2 ]
+        [ "$(grep -cE '^\{"progress":\{"bytes":[0-9]+,"total":(null|[1-9])' "$work/said")" -ge 2 ]
 }
 
 quiet_says_nothing()
