@@ -15,6 +15,7 @@
 #ifndef VST_REMOTE_FRAME_H
 #define VST_REMOTE_FRAME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -64,6 +65,15 @@ struct vst_frame {
 
 /* "CALL"; "?" for what is none. */
 const char *vst_frame_name(enum vst_frame_type type);
+
+/* Whether a body of this type may be so long. */
+bool vst_frame_fits(enum vst_frame_type type, size_t length);
+
+/* The numbers of the protocol: big-endian. */
+void vst_put32(uint32_t value, unsigned char *ret_bytes);
+void vst_put64(uint64_t value, unsigned char *ret_bytes);
+uint32_t vst_get32(const unsigned char *bytes);
+uint64_t vst_get64(const unsigned char *bytes);
 
 void vst_frame_put(const struct vst_frame *frame, unsigned char ret_head[VST_FRAME_HEAD]);
 

@@ -50,7 +50,8 @@ struct vst_mux_user {
      * free the mux.
      */
     void (*message)(void *opaque, const struct vst_frame *frame, const char *body);
-    /* A STOP for a call that has no stream, or whose stream has gone: cancel it. Server only. */
+    /* A STOP has come for a call that was made: cancel it, if it still runs. Server only. Its
+     * stream, if it has one, fails with the same error. */
     void (*stopped)(void *opaque, uint32_t id, const struct vst_error *why);
     /*
      * Once, last: NULL after the peer ended the connection as it should. Every channel of a stream
@@ -69,10 +70,15 @@ struct vst_mux *vst_mux_new(struct vst_channel *transport, const struct vst_mux_
 /* Whatever is still open fails; nothing more is called. Sets *mux to NULL. Accepts NULL. */
 void vst_mux_free(struct vst_mux **mux);
 
-/* Queues one control message. Client's CALLs and everything of the server's but DATA and the like.
- * Fails when the connection has failed, or without memory (then the connection has failed). */
+/* Queues one control message: the client's CALLs, STOPs and GOAWAY, and everything of the server's
+ * but DATA and the like. Fails when the connection has failed, without memory (then the connection
+ * has failed), or when the body is longer than such a frame may have (then nothing has happened).
+ */
 int vst_mux_send(struct vst_mux *mux, enum vst_frame_type type, uint32_t id, const char *body,
                  size_t length);
+
+/* The peer has broken a rule that only the user can know. It is told, and closed() comes. */
+void vst_mux_fail(struct vst_mux *mux, const struct vst_error *err);
 
 /* No new calls are accepted or made; what is queued goes out, then the transport is finished, and
  * closed() comes. */
