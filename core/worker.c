@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Pools of threads, one per event base, and the way of a job through them. What the jobs do is not
- * known here. The registry of pools is the only state that the library has per process.
+ * Pools of threads, per event base and kind, and the way of a job through them. What the jobs do is
+ * not known here. The registry of pools is the only state that the library has per process.
  */
 #include "worker.h"
 
@@ -33,6 +33,7 @@ struct vst_worker {
     /* Of the registry, under its lock. */
     struct vst_worker *next;
     struct event_base *base;
+    enum vst_pool pool;
     unsigned users;
     /* Of the loop. */
     const struct vst_file_calls *file_calls;
@@ -53,6 +54,12 @@ static struct {
     pthread_mutex_t lock;
     struct vst_worker *first;
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static const unsigned most_threads[] = {
+#define MOST_THREADS(name, threads, meaning) [VST_POOL_##name] = (threads),
+    VST_POOLS(MOST_THREADS)
+#undef MOST_THREADS
+};
 
 enum { SPARE_SECONDS = 10 }; /* how long a thread that is not the only one waits for a job */
 
@@ -201,7 +208,7 @@ static int start_thread(struct vst_worker *worker)
 static void enqueue(struct vst_worker *worker, struct vst_job *job)
 {
     jobs_push(&worker->queue, job);
-    if (worker->queue.count > worker->idle && worker->threads < VST_WORKER_THREADS)
+    if (worker->queue.count > worker->idle && worker->threads < most_threads[worker->pool])
         start_thread(worker);
     pthread_cond_signal(&worker->more);
 }
@@ -302,7 +309,8 @@ static void init_locks(struct vst_worker *worker)
     pthread_condattr_destroy(&attr);
 }
 
-static struct vst_worker *pool_new(struct event_base *base, struct vst_error *ret_err)
+static struct vst_worker *pool_new(struct event_base *base, enum vst_pool pool,
+                                   struct vst_error *ret_err)
 {
     struct vst_worker *worker = calloc(1, sizeof(*worker));
 
@@ -312,6 +320,7 @@ static struct vst_worker *pool_new(struct event_base *base, struct vst_error *re
     }
     init_locks(worker);
     worker->base = base;
+    worker->pool = pool;
     worker->refs = 1;
     jobs_init(&worker->queue);
     jobs_init(&worker->done);
@@ -322,15 +331,16 @@ static struct vst_worker *pool_new(struct event_base *base, struct vst_error *re
     return NULL;
 }
 
-struct vst_worker *vst_worker_get(struct event_base *base, struct vst_error *ret_err)
+struct vst_worker *vst_worker_get_pool(struct event_base *base, enum vst_pool pool,
+                                       struct vst_error *ret_err)
 {
     struct vst_worker *worker;
 
     pthread_mutex_lock(&registry.lock);
     for (worker = registry.first; worker; worker = worker->next)
-        if (worker->base == base)
+        if (worker->base == base && worker->pool == pool)
             break;
-    if (!worker && (worker = pool_new(base, ret_err))) {
+    if (!worker && (worker = pool_new(base, pool, ret_err))) {
         worker->next = registry.first;
         registry.first = worker;
     }
@@ -338,6 +348,11 @@ struct vst_worker *vst_worker_get(struct event_base *base, struct vst_error *ret
         worker->users++;
     pthread_mutex_unlock(&registry.lock);
     return worker;
+}
+
+struct vst_worker *vst_worker_get(struct event_base *base, struct vst_error *ret_err)
+{
+    return vst_worker_get_pool(base, VST_POOL_FILES, ret_err);
 }
 
 static bool drop_user(struct vst_worker *worker)

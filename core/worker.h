@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The worker: the only threads of the library. What cannot be polled (disk I/O, fsync, open,
- * rename; later steps of the SASL library) is a job that runs there and completes on the loop.
+ * rename, steps of the SASL library) is a job that runs there and completes on the loop.
  *
- * One pool per event base, found by the base, kept while anybody uses it; it has at most
- * VST_WORKER_THREADS threads, started by need, and at least one, so that submitting cannot fail.
+ * A pool per event base and kind of job, found by these, kept while anybody uses it: jobs of one
+ * kind never wait for another kind's. It has so many threads, started by need, and at least one,
+ * so that submitting cannot fail.
  * No lock is held while a job runs. A job that is stuck in the kernel delays neither the loop nor
  * the end of its owner: it is abandoned, and cleaned up by the thread when the kernel lets it go.
  * Neither getting nor putting a pool, nor submitting, waits for a job.
@@ -16,7 +17,19 @@
 
 #include "error.h"
 
-#define VST_WORKER_THREADS 4
+/* kind, most threads, meaning */
+#define VST_POOLS(X)                                                 \
+    X(FILES, 4, "disk I/O")                                          \
+    X(LOGINS, 2, "logins that only compute, some milliseconds each") \
+    X(SERVICES, 8, "logins that ask another service, which may not answer soon")
+
+enum vst_pool {
+#define VST_POOL_ENUM(name, threads, meaning) VST_POOL_##name,
+    VST_POOLS(VST_POOL_ENUM)
+#undef VST_POOL_ENUM
+};
+
+#define VST_WORKER_THREADS 4 /* of VST_POOL_FILES */
 
 struct vst_file_calls; /* file.h */
 struct vst_worker;
@@ -31,7 +44,10 @@ struct vst_job {
     int state;
 };
 
-/* The pool of this base, started if need be. Every get needs a put; a put never waits. */
+/* A pool of this base, started if need be. Every get needs a put; a put never waits. */
+struct vst_worker *vst_worker_get_pool(struct event_base *base, enum vst_pool pool,
+                                       struct vst_error *ret_err);
+/* VST_POOL_FILES. */
 struct vst_worker *vst_worker_get(struct event_base *base, struct vst_error *ret_err);
 void vst_worker_put(struct vst_worker **worker);
 

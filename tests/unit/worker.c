@@ -196,6 +196,35 @@ static void stuck_job_holds_up_neither_others_nor_abandon_nor_put(void **state)
     sem_destroy(&gate);
 }
 
+static void full_pool_holds_up_no_other_of_its_base(void **state)
+{
+    struct vst_worker *full = vst_worker_get_pool(base, VST_POOL_LOGINS, NULL);
+    struct vst_worker *free_one = vst_worker_get(base, NULL);
+    struct work *stuck[4], *other = work_new(NULL);
+    sem_t gate;
+
+    (void)state;
+    assert_ptr_not_equal(full, free_one);
+    sem_init(&gate, 0, 0);
+    for (int i = 0; i < 4; i++) {
+        stuck[i] = work_new(&gate);
+        vst_worker_submit(full, &stuck[i]->job);
+    }
+    vst_worker_submit(free_one, &other->job);
+    run_until(&other->done, 1);
+    assert_int_equal(vst_test_threads(), 2 + 1);
+    for (int i = 0; i < 4; i++)
+        sem_post(&gate);
+    for (int i = 0; i < 4; i++) {
+        run_until(&stuck[i]->done, 1);
+        free(stuck[i]);
+    }
+    free(other);
+    vst_worker_put(&full);
+    vst_worker_put(&free_one);
+    sem_destroy(&gate);
+}
+
 static void job_abandoned_before_it_began_is_only_disposed_of(void **state)
 {
     struct vst_worker *worker = vst_worker_get(base, NULL);
@@ -314,6 +343,7 @@ int main(void)
         VST_TEST_WITH(one_pool_for_one_base, make, drop),
         VST_TEST_WITH(never_more_threads_than_the_limit, make, drop),
         VST_TEST_WITH(stuck_job_holds_up_neither_others_nor_abandon_nor_put, make, drop),
+        VST_TEST_WITH(full_pool_holds_up_no_other_of_its_base, make, drop),
         VST_TEST_WITH(job_abandoned_before_it_began_is_only_disposed_of, make, drop),
         VST_TEST_WITH(job_abandoned_when_done_is_disposed_of_and_not_told, make, drop),
         VST_TEST_WITH(dispose_alone_runs_on_a_thread, make, drop),
