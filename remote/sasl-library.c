@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Cyrus SASL as a whole: made ready once per process and role. Its locks are made real before: by
+ * default they do nothing, and plugins share state between connections. That call has no effect
+ * when the application has made the library ready already; then the locks are the application's
+ * choice.
+ */
+#include "sasl-library.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define APPLICATION "virstream" /* the name of its configuration, for what we do not set */
+
+/* ---- locks ---- */
+
+static void *lock_new(void)
+{
+    pthread_mutex_t *lock = malloc(sizeof(*lock));
+
+    if (lock)
+        pthread_mutex_init(lock, NULL);
+    return lock;
+}
+
+static int lock_take(void *lock)
+{
+    return pthread_mutex_lock(lock) ? SASL_FAIL : SASL_OK;
+}
+
+static int lock_give(void *lock)
+{
+    return pthread_mutex_unlock(lock) ? SASL_FAIL : SASL_OK;
+}
+
+static void lock_free(void *lock)
+{
+    pthread_mutex_destroy(lock);
+    free(lock);
+}
+
+static void set_locks(void)
+{
+    sasl_set_mutex(lock_new, lock_take, lock_give, lock_free);
+}
+
+/* ---- making it ready ---- */
+
+static int log_nothing(void *opaque, int level, const char *message)
+{
+    (void)opaque, (void)level, (void)message;
+    return SASL_OK;
+}
+
+sasl_callback_t vst_sasl_callback(unsigned long id, void (*fn)(void), void *opaque)
+{
+    return (sasl_callback_t){id, (int (*)(void))fn, opaque};
+}
+
+sasl_callback_t vst_sasl_no_log(void)
+{
+    return vst_sasl_callback(SASL_CB_LOG, (void (*)(void))log_nothing, NULL);
+}
+
+/* They are kept by the library. */
+static sasl_callback_t global_callbacks[2];
+
+static int init(enum vst_sasl_role role)
+{
+    set_locks();
+    global_callbacks[0] = vst_sasl_no_log();
+    global_callbacks[1] = vst_sasl_callback(SASL_CB_LIST_END, NULL, NULL);
+    if (role == VST_SASL_CLIENT)
+        return sasl_client_init(global_callbacks);
+    return sasl_server_init(global_callbacks, APPLICATION);
+}
+
+/* One role after the other: the library shares some of it between the two. */
+int vst_sasl_library(enum vst_sasl_role role, struct vst_error *ret_err)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static bool ready[2];
+    int number = SASL_OK;
+
+    pthread_mutex_lock(&lock);
+    if (!ready[role])
+        number = init(role);
+    ready[role] = number == SASL_OK;
+    pthread_mutex_unlock(&lock);
+    return number == SASL_OK ? 0 : vst_sasl_error(NULL, number, "Cyrus SASL", ret_err);
+}
+
+/* ---- errors ---- */
+
+int vst_sasl_error(sasl_conn_t *conn, int number, const char *what, struct vst_error *ret_err)
+{
+    const char *detail = conn ? sasl_errdetail(conn) : sasl_errstring(number, NULL, NULL);
+
+    if (number == SASL_NOMEM)
+        return vst_error_no_memory(ret_err);
+    vst_error_set(ret_err, VST_ERR_AUTH, "%s: %s", what, detail ? detail : "failed");
+    ret_err->system = number;
+    return -1;
+}
