@@ -79,6 +79,11 @@ bool vst_guest_expects_exit(const struct vst_guest *guest)
     return guest->fate != FATE_STAY;
 }
 
+bool vst_guest_is_mending(const struct vst_guest *guest)
+{
+    return guest->state == GUEST_MENDING || guest->state == GUEST_RESUMING;
+}
+
 static enum vst_domain_state domain_state(const struct vst_guest *guest)
 {
     if (guest->fate == FATE_REMOVE || guest->state != GUEST_READY)

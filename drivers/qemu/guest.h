@@ -107,6 +107,7 @@ struct vst_console_end *vst_guest_console(struct vst_guest *guest);
 const struct vst_definition *vst_guest_definition(const struct vst_guest *guest);
 const char *vst_guest_version(const struct vst_guest *guest); /* of QEMU: "7.2.22" */
 bool vst_guest_is_running(const struct vst_guest *guest);     /* its CPUs, by the monitor's word */
+bool vst_guest_is_mending(const struct vst_guest *guest);     /* and so not ready yet */
 void vst_guest_get_info(const struct vst_guest *guest, struct vst_domain_info *ret_info);
 
 /* The end of this QEMU is meant: no crash, and nothing is kept. */

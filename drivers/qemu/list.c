@@ -10,10 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ANSWER_SECONDS = 3 }; /* for each guest */
+
 struct list {
     struct vst_qemu *qemu;
     struct vst_guest_wait wait;
     struct vst_op *op;
+    struct event patience;
     char **names; /* ends in NULL */
     size_t next;  /* the one that is being asked for */
     bool release; /* it was not ours before */
@@ -40,6 +43,7 @@ static void over(struct list *list, const struct vst_error *err)
     if (list->over)
         return;
     list->over = true;
+    event_del(&list->patience);
     vst_guest_unwait(&list->wait);
     if (err)
         vst_op_fail(list->op, err);
@@ -99,14 +103,36 @@ static void answered(void *opaque, struct vst_guest *guest, const struct vst_err
 {
     struct list *list = opaque;
 
+    event_del(&list->patience);
     take(list, guest, err);
     if (!list->asking)
         ask(list);
 }
 
+/* Stopped, swapped out, or hung: what can be seen from outside is told of it. */
+static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
+{
+    struct list *list = opaque;
+    struct vst_guest *guest = vst_guest_find(list->qemu, list->names[list->next]);
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    (void)fd, (void)what;
+    if (guest && vst_guest_is_mending(guest))
+        vst_error_set(&err, VST_ERR_TIMEOUT,
+                      "a save of it was cut off, and QEMU still has to do with it");
+    else
+        vst_error_set(&err, VST_ERR_TIMEOUT, "QEMU does not answer");
+    vst_guest_unwait(&list->wait);
+    if (guest && list->release)
+        vst_guest_release(guest);
+    answered(list, NULL, &err);
+}
+
 /* A loop, as most answers come at once: however many there are, the stack stays as it is. */
 static void ask(struct list *list)
 {
+    static const struct timeval patience = {ANSWER_SECONDS, 0};
+
     list->asking = true;
     while (!list->over && list->names[list->next]) {
         const char *name = list->names[list->next];
@@ -114,8 +140,10 @@ static void ask(struct list *list)
         list->release = !vst_guest_find(list->qemu, name);
         list->wait = (struct vst_guest_wait){.fn = answered, .opaque = list};
         vst_guest_get(list->qemu, name, &list->wait);
-        if (list->wait.waiting)
+        if (list->wait.waiting) {
+            event_add(&list->patience, &patience);
             break;
+        }
     }
     list->asking = false;
     if (!list->over && !list->names[list->next])
@@ -149,6 +177,7 @@ static void begin(struct vst_conn *conn, char **names, bool one, struct vst_op *
         vst_op_fail(op, &err);
         return;
     }
+    event_assign(&list->patience, conn->base, -1, 0, out_of_patience, list);
     list->qemu = conn->impl;
     list->op = op;
     list->names = names;

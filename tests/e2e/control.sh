@@ -87,6 +87,17 @@ deaf_is_destroyed()
         exits 5 virstream info g4
 }
 
+# What can be seen from outside is told soon, and the guest is no worse for it.
+deaf_is_told()
+{
+    local pid said
+    start g4 && pid=$(virstream info g4 | sed -n 's/^pid: *//p') && kill -STOP "$pid" &&
+        contains "QEMU does not answer" timeout 8 "$top/run" virstream info g4 &&
+        contains "QEMU does not answer" timeout 8 "$top/run" virstream list
+    said=$?
+    kill -CONT "$pid" && is_state g4 running && goes_on g4 && virstream destroy -q g4 && [ $said = 0 ]
+}
+
 last_words()
 {
     define g5 && sed -i 's/"append": "mode=P"/"append": "mode=P", "args": ["-device", "nonsense"]/' \
@@ -149,6 +160,7 @@ check name_of_a_crashed_guest_is_free  name_is_free_after_a_crash
 check deaf_qemu_is_destroyed  deaf_is_destroyed
 check refused_start_has_qemus_words_and_leaves_nothing  last_words
 check unknown_user_is_wrong_usage  unknown_user
+check deaf_guest_is_told_soon  deaf_is_told
 check missing_disk_is_named_and_leaves_nothing  missing_disk
 if [ "$(id -u)" = 0 ]; then
     check qemu_runs_as_another_user  another_user
