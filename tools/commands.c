@@ -55,6 +55,26 @@ const struct command commands[] = {
      "Reads every record and verifies it, as `restore` does. FILE may be - for standard input.\n"
      "The exit status is 9 if anything is damaged or missing.\n",
      "the file to be let go", command_image_check},
+    {"pki init", "DIR", 1, 0, "make an authority for certificates",
+     "DIR gets the authority's certificate, its key and an empty list of revocations. The key "
+     "signs\n"
+     "whatever is trusted later: DIR belongs on no host that guests run on.\n",
+     "the files to be written", command_pki_init},
+    {"pki issue", "DIR", 1, OPTION_HOSTS | OPTION_CLIENT, "issue certificates of an authority",
+     "DIR is what `pki init` made. With --host or --ip a certificate for a host that is connected\n"
+     "to, with --client one for whoever connects, or both. DIR/NAME, by the first name, gets the\n"
+     "certificates, their keys, and what else is needed there. Nothing is overwritten.\n",
+     "the files to be written", command_pki_issue},
+    {"pki revoke", "DIR NAME", 2, 0, "revoke what was issued under a name",
+     "Adds the certificates in DIR/NAME to DIR/cacrl.pem, which is then to be copied to every "
+     "host\n"
+     "and client, and moves DIR/NAME to DIR/revoked.\n",
+     "the files to be written", command_pki_revoke},
+    {"pki check", "DIR", 1, OPTION_HOSTS, "verify the certificates in a directory",
+     "DIR is that of an authority, of a host or of a client: signatures, dates, revocation, keys\n"
+     "and who can read them, and that the host's certificate has the names given. The exit status\n"
+     "is 4 if anything is wrong.\n",
+     "the check", command_pki_check},
     {0},
 };
 

@@ -42,6 +42,16 @@ static int read_text(struct tool *tool, void *into, const char *value)
     return 0;
 }
 
+static int read_word(struct tool *tool, void *into, const char *value)
+{
+    struct words *words = into;
+
+    if (words->count == WORDS_MAX)
+        return tool_usage(tool, "`%s` is one too many: there may be %d", value, WORDS_MAX);
+    words->word[words->count++] = value;
+    return 0;
+}
+
 /* A whole number from `min` to `max`. */
 static int read_number(const char *value, unsigned long min, unsigned long max,
                        unsigned long *ret_number)
@@ -164,6 +174,13 @@ static const struct row rows[] = {
      read_text},
     {"read-only", NULL, "show what the guest prints, send it nothing", 0, OPTION_READ_ONLY,
      AT(read_only), read_flag},
+    {"host", "NAME", "name of the host, as clients call it; may be repeated", 0, OPTION_HOSTS,
+     AT(hosts), read_word},
+    {"ip", "ADDRESS", "address of the host; may be repeated", 0, OPTION_HOSTS, AT(addresses),
+     read_word},
+    {"client", "NAME", "name of a client", 0, OPTION_CLIENT, AT(client), read_text},
+    {"uri", "URI", "one more identity of the client; may be repeated", 0, OPTION_CLIENT, AT(uris),
+     read_word},
     {"connect", "URI", "where the guests are; or $VIRSTREAM_DEFAULT_URI, or qemu:///", 'c',
      OPTION_EVERYWHERE, AT(uri), read_text},
     {"json", NULL, "print the result, or the error, as one JSON object", 0, OPTION_EVERYWHERE,

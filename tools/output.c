@@ -41,6 +41,8 @@ static const char *hint_for(const struct tool *tool, char buf[static 80])
                  tool->command ? " " : "");
         return buf;
     }
+    if (tool->command && strncmp(tool->command->name, "pki ", 4) == 0)
+        return NULL; /* the hints below are about guests */
     switch (tool->err.code) {
     case VST_ERR_NO_MEMORY:
         return "try again when this host has more memory free";

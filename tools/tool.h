@@ -28,6 +28,8 @@ enum option_set {
     OPTION_STALL = 1 << 5,
     OPTION_NAME = 1 << 6,
     OPTION_READ_ONLY = 1 << 7,
+    OPTION_HOSTS = 1 << 9,
+    OPTION_CLIENT = 1 << 10,
     OPTION_EVERYWHERE = 1 << 8,
 };
 
@@ -46,9 +48,17 @@ extern const struct command commands[]; /* ends with a row without a name */
 
 enum progress_kind { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_JSON, PROGRESS_NONE };
 
+/* The values of an option that may be given again and again. */
+enum { WORDS_MAX = 32 };
+struct words {
+    const char *word[WORDS_MAX];
+    unsigned count;
+};
+
 struct options {
     const char *uri;
     const char *name;
+    const char *client;
     bool json;
     bool quiet;
     bool help;
@@ -63,6 +73,9 @@ struct options {
     unsigned trace;   /* mask of vst_trace_category */
     int zstd_level;
     uint64_t rate; /* bytes per second; 0: no limit */
+    struct words hosts;
+    struct words addresses;
+    struct words uris;
 };
 
 enum { TOOL_SIGNALS = 3 };
@@ -124,5 +137,9 @@ int command_console(struct tool *tool);
 int command_screenshot(struct tool *tool);
 int command_image_info(struct tool *tool);
 int command_image_check(struct tool *tool);
+int command_pki_init(struct tool *tool);
+int command_pki_issue(struct tool *tool);
+int command_pki_revoke(struct tool *tool);
+int command_pki_check(struct tool *tool);
 
 #endif

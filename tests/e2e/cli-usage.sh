@@ -6,7 +6,7 @@
 
 uri='test:///?domains=3&memory=64K'
 commands=(start list info suspend resume shutdown destroy save restore console screenshot
-    'image info' 'image check')
+    'image info' 'image check' 'pki init' 'pki issue' 'pki revoke' 'pki check')
 
 # every_command FUNCTION: calls it with the words of each command
 every_command()

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pki check: whether the files of one directory would do, each with what it is or what is wrong.
+ * The directory is that of an authority, of a host or of a client; what is there is checked.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "output.h"
+#include "pki.h"
+
+enum { PATH_ROOM = 4096, SOON = 30 * 24 * 3600, SAYS = 400 };
+
+/* What was read; NULL: not there. */
+struct check {
+    struct tool *tool;
+    const char *dir;
+    gnutls_x509_crt_t authority;
+    gnutls_x509_crl_t crl;
+    gnutls_x509_trust_list_t trust;
+    struct json_object *files; /* with --json */
+    unsigned found;
+    unsigned bad;
+    char all[SAYS + 60]; /* what is bad, as much as an error holds */
+};
+
+/* ---- what is said ---- */
+
+static void say(struct check *check, bool good, const char *file, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void say(struct check *check, bool good, const char *file, const char *format, ...)
+{
+    char says[SAYS];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(says, sizeof(says), format, args);
+    va_end(args);
+    text_clean(says);
+    if (!good) {
+        size_t used = strlen(check->all);
+
+        snprintf(check->all + used, sizeof(check->all) - used, "%s%s: %s", check->bad++ ? "\n" : "",
+                 file, says);
+    }
+    if (check->tool->opt.json) {
+        struct json_object *entry = json_object_new_object();
+
+        put_text(entry, "file", file);
+        put_flag(entry, "good", good);
+        put_text(entry, "says", says);
+        json_object_array_add(check->files, entry);
+    } else {
+        printf("%-4s %-15s %s\n", good ? "ok" : "BAD", file, says);
+    }
+}
+
+/* A failure of reading becomes one of the file's faults, not the end of the check. */
+static void say_unread(struct check *check, const char *file)
+{
+    say(check, false, file, "%s", check->tool->err.text);
+    check->tool->err = (struct vst_error){0};
+}
+
+static struct text day(time_t at)
+{
+    struct text text;
+    struct tm tm;
+
+    if (!gmtime_r(&at, &tm) || !strftime(text.s, sizeof(text.s), "%Y-%m-%d", &tm))
+        snprintf(text.s, sizeof(text.s), "?");
+    return text;
+}
+
+/* ---- parts ---- */
+
+static bool is_there(struct check *check, const char *file, char path[PATH_ROOM])
+{
+    if (pki_path(check->tool, check->dir, file, path, PATH_ROOM) < 0) {
+        say_unread(check, file);
+        return false;
+    }
+    if (access(path, F_OK) < 0 && errno == ENOENT)
+        return false;
+    check->found++;
+    return true;
+}
+
+/* False when that is already bad. */
+static bool good_dates(struct check *check, const char *file, gnutls_x509_crt_t cert)
+{
+    time_t now = time(NULL);
+    time_t from = gnutls_x509_crt_get_activation_time(cert);
+    time_t to = gnutls_x509_crt_get_expiration_time(cert);
+
+    if (now < from)
+        say(check, false, file, "is not valid before %s: is the clock right?", day(from).s);
+    else if (now > to)
+        say(check, false, file, "expired on %s", day(to).s);
+    else
+        return true;
+    return false;
+}
+
+static void describe(gnutls_x509_crt_t cert, char *ret_text, size_t room)
+{
+    time_t to = gnutls_x509_crt_get_expiration_time(cert);
+    gnutls_datum_t subject = {NULL, 0};
+
+    gnutls_x509_crt_get_dn3(cert, &subject, 0);
+    snprintf(ret_text, room, "%.120s, valid until %s%s",
+             subject.data ? (const char *)subject.data : "no subject", day(to).s,
+             to < time(NULL) + SOON ? " (soon: issue a new one)" : "");
+    gnutls_free(subject.data);
+}
+
+/* ", for hostb, 10.0.0.2" */
+static void describe_names(gnutls_x509_crt_t cert, char *ret_text, size_t room)
+{
+    size_t at = 0;
+
+    ret_text[0] = '\0';
+    for (unsigned i = 0; at < room; i++) {
+        char name[256], address[INET6_ADDRSTRLEN];
+        size_t size = sizeof(name);
+        unsigned type;
+        int status = gnutls_x509_crt_get_subject_alt_name2(cert, i, name, &size, &type, NULL);
+
+        if (status == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+            return;
+        if (status == GNUTLS_SAN_IPADDRESS &&
+            inet_ntop(size == 4 ? AF_INET : AF_INET6, name, address, sizeof(address)))
+            size = (size_t)snprintf(name, sizeof(name), "%s", address);
+        else if (status != GNUTLS_SAN_DNSNAME && status != GNUTLS_SAN_URI)
+            continue;
+        at += (size_t)snprintf(ret_text + at, room - at, "%s%.*s", at ? ", " : ", for ", (int)size,
+                               name);
+    }
+}
+
+/* ---- the authority ---- */
+
+static void check_authority(struct check *check)
+{
+    static const char file[] = "cacert.pem";
+    char path[PATH_ROOM], text[200];
+
+    if (!is_there(check, file, path)) {
+        say(check, false, file, "is missing: nobody can be verified without it");
+        return;
+    }
+    if (pki_read_cert(check->tool, path, &check->authority) < 0) {
+        say_unread(check, file);
+        return;
+    }
+    describe(check->authority, text, sizeof(text));
+    if (gnutls_x509_crt_get_ca_status(check->authority, NULL) <= 0)
+        say(check, false, file, "%s: is not the certificate of an authority", text);
+    else if (good_dates(check, file, check->authority))
+        say(check, true, file, "%s", text);
+}
+
+static void check_crl(struct check *check)
+{
+    static const char file[] = "cacrl.pem";
+    char path[PATH_ROOM];
+    time_t next;
+    unsigned status = 0;
+
+    if (!is_there(check, file, path))
+        return;
+    if (pki_read_crl(check->tool, path, &check->crl) < 0) {
+        say_unread(check, file);
+        return;
+    }
+    next = gnutls_x509_crl_get_next_update(check->crl);
+    if (check->authority &&
+        (gnutls_x509_crl_verify(check->crl, &check->authority, 1, 0, &status) < 0 ||
+         status & ~(unsigned)(GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED |
+                              GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE)))
+        say(check, false, file, "is not signed by the authority in cacert.pem");
+    else if (next != (time_t)-1 && next < time(NULL))
+        say(check, false, file, "is out of date since %s: fetch a new one", day(next).s);
+    else
+        say(check, true, file, "%d revoked", gnutls_x509_crl_get_crt_count(check->crl));
+}
+
+/* ---- pairs of a certificate and its key ---- */
+
+static bool same_key(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key)
+{
+    unsigned char a[64], b[64];
+    size_t a_size = sizeof(a), b_size = sizeof(b);
+
+    return gnutls_x509_crt_get_key_id(cert, GNUTLS_KEYID_USE_SHA256, a, &a_size) == 0 &&
+           gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, b, &b_size) == 0 &&
+           a_size == b_size && memcmp(a, b, a_size) == 0;
+}
+
+static void check_key(struct check *check, const char *file, gnutls_x509_crt_t cert)
+{
+    gnutls_x509_privkey_t key = NULL;
+    char path[PATH_ROOM];
+    struct stat st;
+
+    if (!is_there(check, file, path)) {
+        say(check, false, file, "is missing: the certificate is of no use without its key");
+        return;
+    }
+    if (stat(path, &st) == 0 && st.st_mode & (S_IRWXG | S_IRWXO))
+        say(check, false, file, "others can use it: chmod 600 %s", path);
+    if (pki_read_key(check->tool, path, &key) < 0) {
+        say_unread(check, file);
+        return;
+    }
+    if (cert && !same_key(cert, key))
+        say(check, false, file, "is not the key of the certificate beside it");
+    else
+        say(check, true, file, "is the key of the certificate");
+    gnutls_x509_privkey_deinit(key);
+}
+
+static int trust(struct check *check)
+{
+    int status = gnutls_x509_trust_list_init(&check->trust, 0);
+
+    if (status == 0)
+        status = gnutls_x509_trust_list_add_cas(check->trust, &check->authority, 1, 0);
+    if (status >= 0 && check->crl)
+        status = gnutls_x509_trust_list_add_crls(check->trust, &check->crl, 1, 0, 0);
+    return status < 0 ? pki_fail(check->tool, status, "cacert.pem") : 0;
+}
+
+/* Says what a peer would say of it. True when it would accept it. */
+static bool is_trusted(struct check *check, const char *file, gnutls_x509_crt_t cert,
+                       const char *purpose)
+{
+    gnutls_typed_vdata_st data = {GNUTLS_DT_KEY_PURPOSE_OID, (unsigned char *)purpose, 0};
+    gnutls_datum_t text = {NULL, 0};
+    unsigned refused = 0;
+    int status;
+
+    if (!check->authority)
+        return true;
+    status =
+        gnutls_x509_trust_list_verify_crt2(check->trust, &cert, 1, &data, 1, 0, &refused, NULL);
+    if (status == 0 && !refused)
+        return true;
+    if (status == 0)
+        gnutls_certificate_verification_status_print(refused, GNUTLS_CRT_X509, &text, 0);
+    if (refused & GNUTLS_CERT_REVOKED)
+        say(check, false, file, "was revoked: issue a new one");
+    else if (refused & GNUTLS_CERT_SIGNER_NOT_FOUND)
+        say(check, false, file, "is not signed by the authority in cacert.pem");
+    else
+        say(check, false, file, "%s",
+            text.data ? (const char *)text.data : gnutls_strerror(status));
+    gnutls_free(text.data);
+    return false;
+}
+
+static bool has_names(struct check *check, const char *file, gnutls_x509_crt_t cert)
+{
+    const struct options *opt = &check->tool->opt;
+    const struct words *lists[] = {&opt->hosts, &opt->addresses};
+
+    for (size_t i = 0; i < 2; i++)
+        for (unsigned j = 0; j < lists[i]->count; j++)
+            if (!gnutls_x509_crt_check_hostname2(cert, lists[i]->word[j], 0)) {
+                say(check, false, file, "is not for %s", lists[i]->word[j]);
+                return false;
+            }
+    return true;
+}
+
+static void check_pair(struct check *check, bool server)
+{
+    const char *file = server ? "servercert.pem" : "clientcert.pem";
+    const char *key = server ? "serverkey.pem" : "clientkey.pem";
+    gnutls_x509_crt_t cert = NULL;
+    char path[PATH_ROOM], text[200], names[160];
+
+    if (!is_there(check, file, path)) {
+        if (is_there(check, key, path))
+            say(check, false, file, "is missing, and its key is there");
+        return;
+    }
+    if (pki_read_cert(check->tool, path, &cert) < 0) {
+        say_unread(check, file);
+    } else if (good_dates(check, file, cert) &&
+               is_trusted(check, file, cert,
+                          server ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT) &&
+               (!server || has_names(check, file, cert))) {
+        describe(cert, text, sizeof(text));
+        describe_names(cert, names, sizeof(names));
+        say(check, true, file, "%s%s", text, names);
+    }
+    check_key(check, key, cert);
+    gnutls_x509_crt_deinit(cert);
+}
+
+static void check_authority_key(struct check *check)
+{
+    char path[PATH_ROOM];
+
+    if (is_there(check, "cakey.pem", path))
+        check_key(check, "cakey.pem", check->authority);
+}
+
+/* ---- all of it ---- */
+
+static int conclude(struct check *check)
+{
+    struct tool *tool = check->tool;
+    struct json_object *files;
+
+    if (!check->found)
+        return tool_fail(tool, VST_ERR_NOT_FOUND, "%s: no certificates there", check->dir);
+    if (check->bad)
+        return tool_fail(tool, VST_ERR_AUTH, "%s", check->all);
+    if (!tool->opt.json)
+        return 0;
+    files = check->files;
+    check->files = NULL;
+    return output_json(tool, "pki", files);
+}
+
+int command_pki_check(struct tool *tool)
+{
+    struct check check = {.tool = tool, .dir = tool->args[0]};
+    int status = 0;
+
+    if (tool->opt.json && !(check.files = json_object_new_array()))
+        return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    check_authority(&check);
+    check_crl(&check);
+    check_authority_key(&check);
+    if (check.authority)
+        status = trust(&check);
+    if (status == 0) {
+        check_pair(&check, true);
+        check_pair(&check, false);
+        status = conclude(&check);
+    }
+    json_object_put(check.files);
+    gnutls_x509_trust_list_deinit(check.trust, 0);
+    gnutls_x509_crl_deinit(check.crl);
+    gnutls_x509_crt_deinit(check.authority);
+    return status;
+}
