@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "distance.h"
+
 enum { DEPTH_MAX = 16, NAME_SHOWN = 64, PATH_SHOWN = 160, TEXT_SHOWN = 240 };
 
 /* Where the decoder stands, innermost first; lives on the stack of the calls. */
@@ -192,32 +194,6 @@ complain(const struct place *place, struct vst_error *ret_err, const char *forma
                          text);
 }
 
-/* The number of letters to change, insert or remove, or `most` + 1 if it is more than `most`. */
-static size_t distance(const char *a, const char *b, size_t most)
-{
-    size_t row[NAME_SHOWN + 1], a_length = strlen(a), b_length = strlen(b);
-
-    if (a_length > NAME_SHOWN || b_length > NAME_SHOWN)
-        return most + 1;
-    for (size_t j = 0; j <= b_length; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            size_t insert = row[j - 1] + 1;
-            size_t erase = row[j] + 1;
-
-            diagonal = row[j];
-            row[j] = change < insert ? change : insert;
-            row[j] = row[j] < erase ? row[j] : erase;
-        }
-    }
-    return row[b_length] <= most ? row[b_length] : most + 1;
-}
-
 static int complain_of_unknown(const struct vst_json_table *table, const struct place *place,
                                struct vst_error *ret_err)
 {
@@ -225,7 +201,7 @@ static int complain_of_unknown(const struct vst_json_table *table, const struct 
     size_t least = 3;
 
     for (size_t i = 0; i < table->count; i++) {
-        size_t letters = distance(place->name, table->members[i].name, 2);
+        size_t letters = vst_distance(place->name, table->members[i].name, 2);
 
         if (letters < least) {
             least = letters;

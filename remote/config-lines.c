@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From text to lines and from lines to keys: inih does it, with a reader of ours that counts lines
+ * and lets nothing pass that inih would cut or misread without a word.
+ */
+#include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config-private.h"
+
+enum { WORD_MAX = 49 }; /* what inih has room for: of a section's name, and of a key */
+
+struct text {
+    const char *at;
+    const char *end;
+    struct reading *reading;
+};
+
+void vst_config_tell(struct reading *reading, const char *format, ...)
+{
+    char text[600];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    reading->bad = true;
+    reading->complain(reading->opaque, reading->line, text);
+}
+
+static const char *skip_blanks(const char *at, const char *end)
+{
+    while (at < end && (*at == ' ' || *at == '\t'))
+        at++;
+    return at;
+}
+
+/* Whether inih will take the line as it is. An empty one takes the place of a bad one. */
+static bool is_good(struct reading *reading, const char *line, size_t length, size_t room)
+{
+    size_t word = 0;
+
+    while (word < length && !strchr("=:]\n", line[word]))
+        word++;
+    if (memchr(line, '\0', length))
+        vst_config_tell(reading, "has a NUL in it");
+    else if (length + 2 > room)
+        vst_config_tell(reading, "is longer than the %zu bytes that a line may have", room - 2);
+    else if (word > WORD_MAX && *line != '#' && *line != ';')
+        vst_config_tell(reading, "has a name of more than %d letters", WORD_MAX);
+    else
+        return true;
+    return false;
+}
+
+/*
+ * As fgets(). Blanks in front go: to inih they would mean that the line before continues.
+ */
+static char *next_line(char *line, int room, void *opaque)
+{
+    struct text *text = opaque;
+    const char *at = text->at, *end;
+    size_t length;
+
+    if (at == text->end)
+        return NULL;
+    end = memchr(at, '\n', (size_t)(text->end - at));
+    text->at = end ? end + 1 : text->end;
+    text->reading->line++;
+    at = skip_blanks(at, text->at);
+    length = (size_t)(text->at - at);
+    if (!is_good(text->reading, at, length, (size_t)room)) {
+        at = "\n";
+        length = 1;
+    }
+    memcpy(line, at, length);
+    line[length] = '\0';
+    return line;
+}
+
+/* Always a success: what is wrong has been told. */
+static int take(void *opaque, const char *section, const char *name, const char *value)
+{
+    vst_config_set(opaque, section, name, value);
+    return 1;
+}
+
+/*
+ * inih tells the first line only that is neither a section, nor a key with a value, nor a comment;
+ * -2 is no memory.
+ */
+static void tell_result(struct reading *reading, int result)
+{
+    reading->line = result > 0 ? (unsigned)result : 0;
+    if (result > 0)
+        vst_config_tell(reading, "is neither [SECTION] nor KEY = VALUE");
+    else if (result < 0)
+        vst_config_tell(reading, "out of memory");
+}
+
+static int fill(struct vst_config *config)
+{
+    struct vst_error err = {0};
+
+    config->limits = VST_LIMITS_DEFAULT;
+    config->require_client_cert = true;
+    config->access = vst_access_new(&err);
+    return config->access ? 0 : -1;
+}
+
+static int fill_defaults(struct vst_config *config)
+{
+    if (!config->log)
+        config->log = strdup("auto");
+    return config->log ? 0 : -1;
+}
+
+struct vst_config *vst_config_parse(const char *text, size_t length, vst_config_complain *complain,
+                                    void *opaque)
+{
+    struct vst_config *config = calloc(1, sizeof(*config));
+    struct reading reading = {.config = config, .complain = complain, .opaque = opaque};
+    struct text lines = {text, text + length, &reading};
+
+    if (!config || fill(config) < 0)
+        vst_config_tell(&reading, "out of memory");
+    else if (length > VST_CONFIG_MAX)
+        vst_config_tell(&reading, "is longer than a configuration may be");
+    else
+        tell_result(&reading, ini_parse_stream(next_line, &lines, take, &reading));
+    reading.line = 0;
+    if (!reading.bad)
+        vst_config_check_whole(&reading);
+    if (!reading.bad && fill_defaults(config) < 0)
+        vst_config_tell(&reading, "out of memory");
+    if (reading.bad)
+        vst_config_free(&config);
+    return config;
+}
+
+static void free_list(char **list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        free(list[i]);
+    free(list);
+}
+
+void vst_config_free(struct vst_config **slot)
+{
+    struct vst_config *config = *slot;
+
+    *slot = NULL;
+    if (!config)
+        return;
+    free(config->root);
+    free(config->user);
+    free(config->log);
+    free_list(config->serve);
+    free_list(config->unix_paths);
+    free_list(config->tcp);
+    free_list(config->tls);
+    free(config->files.ca);
+    free(config->files.cert);
+    free(config->files.key);
+    free(config->files.crl);
+    free(config->mechanisms);
+    free(config->database);
+    vst_access_free(&config->access);
+    for (size_t i = 0; i < config->pool_count; i++) {
+        free(config->pools[i].name);
+        free(config->pools[i].path);
+    }
+    free(config->pools);
+    free(config->metrics);
+    free(config);
+}
