@@ -2,11 +2,11 @@
 /*
  * The configuration of virstreamd, from INI text to one struct. Pure: no file is opened and nothing
  * is looked up, so it can be checked anywhere, and fuzzed. What the keys mean is in
- * virstreamd.conf(5); the table in config.c is what that page and the shipped file are tested
- * against.
+ * virstreamd.conf(5); the table in daemon-config.c is what that page and the shipped file are
+ * tested against.
  */
-#ifndef VST_REMOTE_CONFIG_H
-#define VST_REMOTE_CONFIG_H
+#ifndef VST_REMOTE_DAEMON_CONFIG_H
+#define VST_REMOTE_DAEMON_CONFIG_H
 
 #include <stdbool.h>
 #include <stddef.h>

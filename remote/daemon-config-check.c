@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "address.h"
-#include "config-private.h"
+#include "daemon-config-private.h"
 
 static void tell_at(struct reading *reading, const char *section, const char *name,
                     const char *text)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config-private.h"
+#include "daemon-config-private.h"
 
 enum { WORD_MAX = 49 }; /* what inih has room for: of a section's name, and of a key */
 

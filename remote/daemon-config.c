@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The table of keys, and the rules that no table can say. How lines come out of the text is in
- * config-lines.c.
+ * daemon-config-lines.c.
  */
-#include "config.h"
+#include "daemon-config.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "config-private.h"
+#include "daemon-config-private.h"
 #include "core/definition.h"
 #include "core/distance.h"
 #include "core/size.h"
@@ -163,8 +163,7 @@ static const struct key keys[] = {
     LIST("access", "transfer", NULL, access, add_rule),
     LIST("access", "admin", NULL, access, add_rule),
     KEY("metrics", "listen", NULL, metrics, set_string),
-    VST_LIMITS(LIMIT)
-};
+    VST_LIMITS(LIMIT)};
 
 enum { KEY_COUNT = sizeof(keys) / sizeof(*keys) };
 

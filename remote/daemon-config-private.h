@@ -2,10 +2,10 @@
 /*
  * What the files of the configuration share: the table's rows, and a reading of one text.
  */
-#ifndef VST_REMOTE_CONFIG_PRIVATE_H
-#define VST_REMOTE_CONFIG_PRIVATE_H
+#ifndef VST_REMOTE_DAEMON_CONFIG_PRIVATE_H
+#define VST_REMOTE_DAEMON_CONFIG_PRIVATE_H
 
-#include "config.h"
+#include "daemon-config.h"
 
 struct key {
     struct vst_config_key key;

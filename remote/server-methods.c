@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What each procedure does: one call of the public API, whose outcome becomes the answer. Nothing
+ * is known here of the wire, and nothing of who may call what.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "core/driver.h"
+#include "server-private.h"
+
+static struct vst_conn *conn_of(const struct call *call)
+{
+    return call->client->backend->conn;
+}
+
+const char *vst_call_domain(const struct call *call)
+{
+    const char *name = NULL;
+
+    switch (call->procedure) {
+    case VST_PROCEDURE_LOOKUP:
+    case VST_PROCEDURE_INFO:
+    case VST_PROCEDURE_CONSOLE:
+    case VST_PROCEDURE_SCREENSHOT:
+        name = call->arguments.name.name;
+        break;
+    case VST_PROCEDURE_CONTROL:
+        name = call->arguments.control.name;
+        break;
+    case VST_PROCEDURE_SAVE:
+        name = call->arguments.save.name;
+        break;
+    case VST_PROCEDURE_RESTORE:
+        name = call->arguments.restore.name;
+        break;
+    default:
+        break;
+    }
+    if (call->domain)
+        return vst_domain_get_name(call->domain);
+    return name ? name : "";
+}
+
+/* ---- outcomes ---- */
+
+static void have_done(const struct vst_error *err, void *opaque)
+{
+    struct call *call = opaque;
+
+    call->op = NULL;
+    if (err)
+        vst_call_fail(call, err);
+    else
+        vst_call_reply(call, vst_reply_print(call->procedure, NULL, NULL));
+}
+
+static void reply_domain(struct call *call)
+{
+    struct vst_domain_result result = {
+        .name = (char *)vst_domain_get_name(call->domain),
+        .uuid = (char *)vst_domain_get_uuid(call->domain),
+    };
+
+    vst_call_reply(call,
+                   vst_reply_print(call->procedure, &(union vst_results){.domain = result}, NULL));
+}
+
+static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+{
+    struct call *call = opaque;
+
+    call->op = NULL;
+    call->domain = domain;
+    if (err)
+        vst_call_fail(call, err);
+    else
+        reply_domain(call);
+}
+
+static void have_info(const struct vst_domain_info *infos, size_t count,
+                      const struct vst_error *err, void *opaque)
+{
+    struct call *call = opaque;
+
+    (void)count;
+    call->op = NULL;
+    if (err)
+        vst_call_fail(call, err);
+    else
+        vst_call_reply(call, vst_info_print(infos, NULL));
+}
+
+static void have_list(const struct vst_domain_info *infos, size_t count,
+                      const struct vst_error *err, void *opaque)
+{
+    struct call *call = opaque;
+    struct vst_domain_info *sorted;
+    char *body = NULL;
+
+    call->op = NULL;
+    if (err) {
+        vst_call_fail(call, err);
+        return;
+    }
+    sorted = calloc(count ? count : 1, sizeof(*sorted));
+    if (sorted) {
+        if (count)
+            memcpy(sorted, infos, count * sizeof(*sorted));
+        body = vst_page_print(sorted, count, call->arguments.list.after, NULL);
+    }
+    free(sorted);
+    vst_call_reply(call, body);
+}
+
+/* Every method ends with this. What failed at once has its turn before ours. */
+static void began(struct call *call, struct vst_op *op)
+{
+    struct vst_error err = {0};
+
+    call->op = op;
+    if (!op) {
+        vst_error_no_memory(&err);
+        vst_call_fail(call, &err);
+    } else if (call->stream) {
+        vst_turn_schedule(&call->started);
+    }
+}
+
+#define DONE(call) (&(struct vst_done){have_done, (call), NULL})
+#define DOMAIN(call) (&(struct vst_domain_cb){have_domain, (call), NULL})
+
+/* ---- methods that move no bytes ---- */
+
+static void run_list(struct call *call)
+{
+    began(call, vst_conn_list(conn_of(call), &(struct vst_info_cb){have_list, call, NULL}));
+}
+
+/* The domain is there already: that was all. */
+static void run_lookup(struct call *call)
+{
+    reply_domain(call);
+}
+
+static void run_info(struct call *call)
+{
+    began(call, vst_domain_get_info(call->domain, &(struct vst_info_cb){have_info, call, NULL}));
+}
+
+static void run_events(struct call *call)
+{
+    struct vst_error err = {0};
+
+    if (vst_client_subscribe(call->client, &err) < 0)
+        vst_call_fail(call, &err);
+    else
+        vst_call_reply(call, vst_reply_print(call->procedure, NULL, NULL));
+}
+
+static void run_stats(struct call *call)
+{
+    struct client *client = call->client;
+    struct vst_server_stats stats;
+    struct vst_stats_result result = {.software = (char *)PACKAGE_STRING};
+    char identity[160];
+
+    vst_server_get_stats(client->server, &stats);
+    vst_identity_print(&client->identity, identity, sizeof(identity));
+    result.identity = identity;
+    result.role = (char *)vst_role_name(client->role);
+    result.uptime_seconds = (uint64_t)stats.uptime_us / 1000000;
+    result.clients = stats.clients;
+    result.streams = stats.streams;
+    result.received = stats.received;
+    result.sent = stats.sent;
+    result.calls = stats.calls_ended;
+    vst_call_reply(call,
+                   vst_reply_print(call->procedure, &(union vst_results){.stats = result}, NULL));
+}
+
+static void run_start(struct call *call)
+{
+    const struct vst_start_arguments *arguments = &call->arguments.start;
+    struct vst_start_options opt = {
+        .paused = arguments->paused,
+        .no_args = !vst_access_may_use_args(call->client->role),
+    };
+
+    began(call, vst_domain_start(conn_of(call), arguments->definition, &opt, DOMAIN(call)));
+}
+
+static void run_control(struct call *call)
+{
+    static struct vst_op *(*const methods[])(struct vst_domain *, const struct vst_done *) = {
+        [VST_SUSPEND] = vst_domain_suspend,
+        [VST_RESUME] = vst_domain_resume,
+        [VST_SHUTDOWN] = vst_domain_shutdown,
+        [VST_DESTROY] = vst_domain_destroy,
+    };
+    int what = vst_control_find(call->arguments.control.what);
+
+    began(call, methods[what](call->domain, DONE(call)));
+}
+
+/* ---- methods that move bytes ---- */
+
+static void run_save(struct call *call)
+{
+    const struct vst_save_arguments *arguments = &call->arguments.save;
+    struct vst_save_options opt = {
+        .live = arguments->live,
+        .keep_running = arguments->keep_running,
+        .zstd_level = (int)arguments->zstd_level,
+        .stall_seconds = (unsigned)arguments->stall_seconds,
+    };
+
+    began(call, vst_domain_save(call->domain, call->stream, &opt, DONE(call)));
+}
+
+/* The driver looks at the definition in the image before it acts on it. */
+static void run_restore(struct call *call)
+{
+    const struct vst_restore_arguments *arguments = &call->arguments.restore;
+    struct vst_restore_options opt = {
+        .name = arguments->name,
+        .paused = arguments->paused,
+        .no_args = !vst_access_may_use_args(call->client->role),
+        .stall_seconds = (unsigned)arguments->stall_seconds,
+    };
+
+    began(call, vst_domain_restore(conn_of(call), call->stream, &opt, DOMAIN(call)));
+}
+
+static void run_console(struct call *call)
+{
+    began(call, vst_domain_open_console(call->domain, call->stream, DONE(call)));
+}
+
+static void run_screenshot(struct call *call)
+{
+    began(call, vst_domain_screenshot(call->domain, call->stream, DONE(call)));
+}
+
+const struct method vst_methods[VST_PROCEDURE_COUNT] = {
+    [VST_PROCEDURE_LIST] = {.run = run_list},
+    [VST_PROCEDURE_LOOKUP] = {.run = run_lookup, .on_domain = true},
+    [VST_PROCEDURE_INFO] = {.run = run_info, .on_domain = true},
+    [VST_PROCEDURE_EVENTS] = {.run = run_events},
+    [VST_PROCEDURE_STATS] = {.run = run_stats},
+    [VST_PROCEDURE_SCREENSHOT] = {.run = run_screenshot, .on_domain = true},
+    [VST_PROCEDURE_START] = {.run = run_start},
+    [VST_PROCEDURE_CONTROL] = {.run = run_control, .on_domain = true},
+    [VST_PROCEDURE_CONSOLE] = {.run = run_console, .on_domain = true},
+    [VST_PROCEDURE_SAVE] = {.run = run_save, .on_domain = true},
+    [VST_PROCEDURE_RESTORE] = {.run = run_restore},
+};
