@@ -168,6 +168,7 @@ void vst_config_free(struct vst_config **slot)
     free(config->files.crl);
     free(config->mechanisms);
     free(config->database);
+    free(config->saslauthd);
     vst_access_free(&config->access);
     for (size_t i = 0; i < config->pool_count; i++) {
         free(config->pools[i].name);

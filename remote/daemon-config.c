@@ -158,6 +158,7 @@ static const struct key keys[] = {
     KEY("tls", "require-client-cert", "yes", require_client_cert, set_flag),
     KEY("sasl", "mechanisms", NULL, mechanisms, set_string),
     KEY("sasl", "database", NULL, database, set_path),
+    KEY("sasl", "saslauthd", NULL, saslauthd, set_path),
     LIST("access", "observe", NULL, access, add_rule),
     LIST("access", "operate", NULL, access, add_rule),
     LIST("access", "transfer", NULL, access, add_rule),

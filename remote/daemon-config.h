@@ -40,6 +40,7 @@ struct vst_config {
     /* [sasl] */
     char *mechanisms;
     char *database;
+    char *saslauthd;
     /* [access] */
     struct vst_access *access;
     /* [pool NAME] */

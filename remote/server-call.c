@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/op.h"
 #include "core/stream.h"
 #include "server-private.h"
 
@@ -224,10 +225,9 @@ void vst_call_stop(struct client *client, uint32_t id, const struct vst_error *w
 {
     struct call *call;
 
-    (void)why;
     TAILQ_FOREACH(call, &client->calls, link)
     if (call->id == id) {
-        vst_op_cancel(call->op);
+        vst_op_end(call->op, why);
         return;
     }
 }

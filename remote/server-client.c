@@ -208,7 +208,8 @@ static void greeted(void *opaque, const struct vst_greeting_result *result,
     struct vst_error err = {0};
     struct vst_channel *transport;
 
-    vst_error_copy(&err, greeting_err);
+    if (greeting_err)
+        err = *greeting_err;
     if (result) {
         client->mux = make_mux(client, result, &err);
         transport = client->mux ? NULL : result->transport;

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From files to a policy: the configuration, read and parsed, and the certificates, loaded. On the
+ * worker, because disks can be slow, and a daemon has others to serve meanwhile.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/fd.h"
+#include "core/worker.h"
+#include "daemon-private.h"
+
+enum { COMPLAINTS_MAX = 4096 };
+
+struct load {
+    struct vst_job job;
+    struct daemon *daemon;
+    struct vst_worker *worker;
+    struct vst_tls_load *tls;
+    bool reading; /* a thread has it */
+    char *file;   /* NULL: the configuration is not to be read */
+    struct vst_config *config;
+    char complaints[COMPLAINTS_MAX]; /* "FILE:LINE: ...", a line each */
+};
+
+/* ---- the file ---- */
+
+static ssize_t read_all(const char *file, char *text, size_t room)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    size_t used = 0;
+    ssize_t n = fd < 0 ? -1 : 1;
+
+    while (n > 0 && used < room) {
+        n = read(fd, text + used, room - used);
+        used += n > 0 ? (size_t)n : 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    return n < 0 ? -1 : (ssize_t)used;
+}
+
+struct vst_config *vst_daemon_read(const char *file, vst_config_complain *complain, void *opaque)
+{
+    char *text = malloc(VST_CONFIG_MAX + 1);
+    struct vst_config *config = NULL;
+    ssize_t length;
+
+    if (!text) {
+        complain(opaque, 0, "out of memory");
+        return NULL;
+    }
+    length = read_all(file, text, VST_CONFIG_MAX + 1);
+    if (length < 0)
+        complain(opaque, 0, strerror(errno));
+    else
+        config = vst_config_parse(text, (size_t)length, complain, opaque);
+    free(text);
+    return config;
+}
+
+static void note(void *opaque, unsigned line, const char *text)
+{
+    struct load *load = opaque;
+    size_t used = strlen(load->complaints);
+
+    snprintf(load->complaints + used, sizeof(load->complaints) - used, "%s%s:%u: %s",
+             used ? "\n" : "", load->file, line, text);
+}
+
+static void read_work(struct vst_job *job)
+{
+    struct load *load = (struct load *)job;
+
+    load->config = vst_daemon_read(load->file, note, load);
+}
+
+/* ---- the result ---- */
+
+static void load_dispose(struct vst_job *job)
+{
+    struct load *load = (struct load *)job;
+
+    vst_config_free(&load->config);
+    free(load->file);
+    free(load);
+}
+
+void vst_load_free(struct load **slot)
+{
+    struct load *load = *slot;
+    struct vst_worker *worker;
+
+    *slot = NULL;
+    if (!load)
+        return;
+    vst_tls_load_free(&load->tls);
+    worker = load->worker;
+    if (load->reading)
+        vst_job_abandon(&load->job);
+    else
+        load_dispose(&load->job);
+    if (worker)
+        vst_worker_put(&worker);
+}
+
+static int copy(const char *from, char **ret_copy, struct vst_error *ret_err)
+{
+    *ret_copy = from ? strdup(from) : NULL;
+    return !from || *ret_copy ? 0 : vst_error_no_memory(ret_err);
+}
+
+/* What a policy has, out of the configuration; the rules themselves move. */
+static void conclude(struct load *load, struct vst_tls_creds *creds)
+{
+    struct daemon *daemon = load->daemon;
+    struct vst_config *config = load->config ? load->config : daemon->config;
+    struct vst_error err = {0};
+    struct vst_policy policy = {
+        .limits = config->limits,
+        .access = config->access,
+        .creds = creds,
+        .require_client_cert = config->require_client_cert,
+    };
+
+    config->access = NULL;
+    copy(config->mechanisms, &policy.mechanisms, &err);
+    copy(config->database, &policy.database, &err);
+    copy(config->saslauthd, &policy.saslauthd, &err);
+    vst_load_free(&daemon->load);
+    vst_daemon_have_policy(daemon, &policy, vst_error_is_set(&err) ? &err : NULL);
+    vst_policy_clear(&policy);
+}
+
+static void failed(struct load *load, const struct vst_error *err)
+{
+    struct daemon *daemon = load->daemon;
+    struct vst_error copied = *err;
+
+    vst_load_free(&daemon->load);
+    vst_daemon_have_policy(daemon, NULL, &copied);
+}
+
+static void creds_loaded(void *opaque, struct vst_tls_creds *creds, const struct vst_error *err)
+{
+    struct load *load = opaque;
+
+    load->tls = NULL;
+    if (err)
+        failed(load, err);
+    else
+        conclude(load, creds);
+}
+
+/* What listens, listens as it did at the start. Of systemd's sockets one may be for TLS. */
+static bool wants_tls(const struct daemon *daemon)
+{
+    return daemon->config->tls || (daemon->fd_count && strstr(daemon->fd_names, "tls"));
+}
+
+static void load_creds(struct load *load, const struct vst_config *config)
+{
+    struct vst_error err = {0};
+
+    if (!wants_tls(load->daemon)) {
+        conclude(load, NULL);
+        return;
+    }
+    load->tls = vst_tls_load(load->daemon->base, VST_TLS_SERVER, NULL, &config->files, creds_loaded,
+                             load, &err);
+    if (!load->tls)
+        failed(load, &err);
+}
+
+static void read_done(struct vst_job *job)
+{
+    struct load *load = (struct load *)job;
+    struct vst_error err = {.side = VST_SIDE_HOST};
+
+    load->reading = false;
+    if (load->config && load->daemon->config->tcp && !load->config->mechanisms)
+        note(load, 0, "[sasl] mechanisms cannot go while there is a tcp socket");
+    else if (load->config) {
+        load_creds(load, load->config);
+        return;
+    }
+    vst_error_set(&err, VST_ERR_INVALID, "%s", load->complaints);
+    failed(load, &err);
+}
+
+int vst_load_begin(struct daemon *daemon, bool again, struct vst_error *ret_err)
+{
+    struct load *load = calloc(1, sizeof(*load));
+
+    if (!load)
+        return vst_error_no_memory(ret_err);
+    load->daemon = daemon;
+    load->job = (struct vst_job){.work = read_work, .done = read_done, .dispose = load_dispose};
+    daemon->load = load;
+    if (!again) {
+        load_creds(load, daemon->config);
+        return 0;
+    }
+    load->worker = vst_worker_get(daemon->base, ret_err);
+    if (load->worker && copy(daemon->file, &load->file, ret_err) == 0) {
+        load->reading = true;
+        vst_worker_submit(load->worker, &load->job);
+        return 0;
+    }
+    vst_load_free(&daemon->load);
+    return -1;
+}

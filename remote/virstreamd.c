@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The command virstreamd: its options, and the checks that need no running daemon.
+ */
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "daemon.h"
+
+enum { EXIT_USAGE = 2 };
+
+static const char usage[] =
+    "usage: virstreamd [--config FILE] [--check-config]\n"
+    "\n"
+    "Serves the guests of this host over UNIX sockets, TCP and TLS; see virstreamd(8).\n"
+    "\n"
+    "  -c, --config FILE   the configuration, in place of " SYSCONFDIR
+    "/virstream/virstreamd.conf;\n"
+    "                      see virstreamd.conf(5)\n"
+    "      --check-config  says what is wrong with it, and with the certificates, and ends\n"
+    "  -h, --help          this\n"
+    "  -V, --version       the version\n";
+
+struct options {
+    const char *file;
+    bool check;
+};
+
+static void complain(void *opaque, unsigned line, const char *text)
+{
+    const struct options *options = opaque;
+
+    if (line)
+        fprintf(stderr, "%s:%u: %s\n", options->file, line, text);
+    else
+        fprintf(stderr, "%s: %s\n", options->file, text);
+}
+
+/* Exit status, or -1 to go on. */
+static int parse(int argc, char **argv, struct options *ret_options)
+{
+    static const struct option known[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, 'k'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "c:hV", known, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            ret_options->file = optarg;
+            break;
+        case 'k':
+            ret_options->check = true;
+            break;
+        case 'h':
+            return fputs(usage, stdout) < 0;
+        case 'V':
+            return puts(PACKAGE_STRING) < 0;
+        default:
+            fputs("Try virstreamd --help.\n", stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind == argc)
+        return -1;
+    fprintf(stderr, "virstreamd: `%s`: there are options only; try virstreamd --help\n",
+            argv[optind]);
+    return EXIT_USAGE;
+}
+
+/* The certificates, too, are part of what is to be right. */
+static int check(const struct options *options, struct vst_config *config)
+{
+    struct vst_tls_creds *creds = NULL;
+    struct vst_error err = {0};
+
+    if (config->tls && vst_tls_find_files(VST_TLS_SERVER, NULL, &config->files, &err) == 0)
+        creds = vst_tls_creds_load(VST_TLS_SERVER, &config->files, &err);
+    vst_tls_creds_unref(&creds);
+    if (vst_error_is_set(&err)) {
+        complain((void *)options, 0, err.text);
+        return EXIT_USAGE;
+    }
+    return printf("%s: good\n", options->file) < 0;
+}
+
+static struct vst_log *open_log(const struct vst_config *config, struct vst_error *ret_err)
+{
+    bool journal = strcmp(config->log, "journal") == 0 ||
+                   (strcmp(config->log, "auto") == 0 &&
+                    vst_log_is_journal(STDERR_FILENO, getenv("JOURNAL_STREAM")));
+
+    return vst_log_new(STDERR_FILENO, journal ? VST_JOURNAL_SOCKET : NULL, ret_err);
+}
+
+/* Before any thread begins: the environment is changed. */
+static int run(const struct options *options, struct vst_config *config)
+{
+    struct vst_daemon_start start = {.file = options->file, .config = config};
+    struct vst_error err = {0};
+
+    if (vst_notify_open(&start.notify, &err) == 0 &&
+        (start.fd_count = vst_listen_fds(&start.fd_names, &err)) >= 0 &&
+        (start.log = open_log(config, &err)))
+        return vst_daemon_run(&start);
+    fprintf(stderr, "virstreamd: %s\n", err.text);
+    vst_config_free(&config);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.file = SYSCONFDIR "/virstream/virstreamd.conf"};
+    int status = parse(argc, argv, &options);
+    struct vst_config *config;
+
+    if (status >= 0)
+        return status;
+    config = vst_daemon_read(options.file, complain, &options);
+    if (!config)
+        return EXIT_USAGE;
+    if (!options.check)
+        return run(&options, config);
+    status = check(&options, config);
+    vst_config_free(&config);
+    return status;
+}
