@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The destination's table of the hand-over. Nothing but a table; handover.c walks it.
+ *
+ * Until `committed` is asked for, this end may give up by itself, and says ABORTED only when
+ * `aborted` is on the disk; it never takes that back. The guest is resumed only when `committed`
+ * is on the disk. Once it was told to run, giving up is not possible any more: a QEMU that is gone
+ * before it answered may have run the guest, and that is LOST.
+ */
+#include "handover-table.h"
+
+#define DESTINATION_STATES(X)                                                               \
+    X(DESTINATION_NEW, "a message", "the token is not known")                               \
+    X(DESTINATION_CHECKING, "the checks", "may the guest come, and can it run here?")       \
+    X(DESTINATION_PREPARING, "prepared, written", "it can")                                 \
+    X(DESTINATION_SPAWNING, "QEMU's monitor", "a QEMU, paused, for the incoming migration") \
+    X(DESTINATION_LOADING, "QEMU's completed, and END", "the state goes into QEMU")         \
+    X(DESTINATION_VERIFIED, "QEMU's completed", "the stream was right, to its end")         \
+    X(DESTINATION_UNVERIFIED, "END", "QEMU believes to have it all, which proves nothing")  \
+    X(DESTINATION_LOADED, "COMMIT", "there are two whole copies, both paused")              \
+    X(DESTINATION_COMMITTING, "committed, written", "the guest is ours")                    \
+    X(DESTINATION_RESUMING, "the reply to cont", "QEMU was told to run the guest")          \
+    X(DESTINATION_ADOPTING, "word of QEMU", "restarted, and the guest is ours")             \
+    X(DESTINATION_STARTED, "running, written", "the guest runs here")                       \
+    X(DESTINATION_RUNNING, "FINISH", "the guest runs here; the source may still ask")       \
+    X(DESTINATION_LOST, "the operator", "QEMU was told to run the guest, and is gone")      \
+    X(DESTINATION_ABORTING, "aborted, written", "given up")                                 \
+    X(DESTINATION_KILLING, "the end of QEMU", "the copy here is not needed any more")       \
+    X(DESTINATION_ABORTED, "nothing", "given up; who asks is told so")                      \
+    X(DESTINATION_DISOWNING, "aborted, written", "asked about what was never prepared")     \
+    X(DESTINATION_ENDING, "done, written", "the source will not ask any more")              \
+    X(DESTINATION_DONE, "nothing", "the token may be forgotten")
+VST_FSM(destination, DESTINATION_STATES)
+
+static const struct vst_handover_words destination_words[] = {
+    DESTINATION_STATES(VST_HANDOVER_WORDS)};
+
+#define WRITE(record) .write = VST_HANDOVER_RECORD_##record
+#define SEND(message) .send = VST_HANDOVER_##message
+#define QEMU(command) .qemu = VST_HANDOVER_QEMU_##command
+#define TIMER(name) .timer = VST_HANDOVER_TIMER_##name
+#define HOLDS .holds = true
+
+static const struct vst_handover_entry destination_entries[] = {
+    [DESTINATION_CHECKING] = {QEMU(CHECK), TIMER(PREPARE)},
+    [DESTINATION_PREPARING] = {WRITE(PREPARED), HOLDS},
+    [DESTINATION_SPAWNING] = {QEMU(SPAWN), TIMER(PREPARE), HOLDS},
+    [DESTINATION_LOADING] = {SEND(STARTED), HOLDS},
+    [DESTINATION_VERIFIED] = {TIMER(SWITCH), HOLDS},
+    [DESTINATION_UNVERIFIED] = {TIMER(SWITCH), HOLDS},
+    [DESTINATION_LOADED] = {SEND(LOADED), TIMER(PATIENCE), HOLDS},
+    [DESTINATION_COMMITTING] = {WRITE(COMMITTED), HOLDS},
+    [DESTINATION_RESUMING] = {QEMU(CONT), HOLDS},
+    [DESTINATION_ADOPTING] = {QEMU(ADOPT), HOLDS},
+    [DESTINATION_STARTED] = {WRITE(RUNNING), SEND(COMMITTED)},
+    [DESTINATION_ABORTING] = {WRITE(ABORTED), TIMER(AGAIN), HOLDS},
+    [DESTINATION_KILLING] = {QEMU(END), SEND(ABORTED), TIMER(AGAIN), HOLDS},
+    [DESTINATION_ABORTED] = {.over = true},
+    [DESTINATION_DISOWNING] = {WRITE(ABORTED), TIMER(AGAIN)},
+    [DESTINATION_ENDING] = {WRITE(DONE)},
+    [DESTINATION_DONE] = {.over = true},
+};
+
+#define SAY(message) .say = VST_HANDOVER_##message
+#define EDGE(state, events, next, ...)                       \
+    {                                                        \
+        .from = state, .on = events, .to = next, __VA_ARGS__ \
+    }
+#define RESTART(record, next, ...)                                       \
+    {                                                                    \
+        .last = VST_HANDOVER_RECORD_##record, .state = next, __VA_ARGS__ \
+    }
+#define TELL(what) .tell = VST_HANDOVER_TELL_##what
+#define STAY VST_HANDOVER_STAY
+#define ANY VST_HANDOVER_ANY
+
+#define PARTED (VST_ON(ABORT) | VST_ON(LINK_DOWN))
+#define BROKEN (VST_ON(STREAM_FAILED) | VST_ON(QEMU_FAILED) | VST_ON(QEMU_GONE))
+#define GIVE_UP (VST_ON(CANCEL) | VST_ON(ABORT) | VST_ON(TIMER) | BROKEN)
+#define JOURNAL (VST_ON(WRITTEN) | VST_ON(NOT_WRITTEN))
+#define RESOLVE (VST_ON(RESOLVE_SOURCE) | VST_ON(RESOLVE_DESTINATION))
+#define ASKS (VST_ON(COMMIT) | VST_ON(ABORT))
+#define REST                                                                                      \
+    (VST_ON(PREPARE) | ASKS | VST_ON(FINISH) | JOURNAL | VST_ON(TIMER) | VST_ON(ENOUGH) |         \
+     VST_ON(LINK_UP) | VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) | VST_ON(QEMU_READY) |              \
+     VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_RESUMED) | VST_ON(QEMU_REFUSED) | \
+     VST_ON(CHECKED) | VST_ON(CHECK_FAILED) | VST_ON(STREAM_VERIFIED) | BROKEN)
+
+static const struct vst_handover_edge destination_edges[] = {
+    EDGE(DESTINATION_NEW, VST_ON(PREPARE), DESTINATION_CHECKING),
+    EDGE(DESTINATION_NEW, VST_ON(COMMIT), DESTINATION_DISOWNING),
+    EDGE(DESTINATION_NEW, VST_ON(ABORT), DESTINATION_DONE, SAY(ABORTED)),
+    EDGE(DESTINATION_NEW, VST_ON(FINISH), DESTINATION_DONE, SAY(FINISHED)),
+
+    EDGE(DESTINATION_CHECKING, VST_ON(CHECKED), DESTINATION_PREPARING),
+    EDGE(DESTINATION_CHECKING, VST_ON(CHECK_FAILED) | VST_ON(CANCEL) | VST_ON(TIMER),
+         DESTINATION_DONE, SAY(REFUSED)),
+    EDGE(DESTINATION_CHECKING, PARTED, DESTINATION_DONE, SAY(ABORTED)),
+
+    EDGE(DESTINATION_PREPARING, VST_ON(WRITTEN), DESTINATION_SPAWNING),
+    EDGE(DESTINATION_PREPARING, GIVE_UP | PARTED | VST_ON(NOT_WRITTEN), DESTINATION_ABORTING),
+
+    EDGE(DESTINATION_SPAWNING, VST_ON(QEMU_READY), DESTINATION_LOADING),
+    EDGE(DESTINATION_SPAWNING, GIVE_UP | PARTED, DESTINATION_ABORTING),
+
+    EDGE(DESTINATION_LOADING, VST_ON(STREAM_VERIFIED), DESTINATION_VERIFIED),
+    EDGE(DESTINATION_LOADING, VST_ON(QEMU_COMPLETED), DESTINATION_UNVERIFIED),
+    EDGE(DESTINATION_LOADING, GIVE_UP | PARTED, DESTINATION_ABORTING),
+
+    EDGE(DESTINATION_VERIFIED, VST_ON(QEMU_COMPLETED), DESTINATION_LOADED),
+    EDGE(DESTINATION_VERIFIED, GIVE_UP, DESTINATION_ABORTING),
+
+    EDGE(DESTINATION_UNVERIFIED, VST_ON(STREAM_VERIFIED), DESTINATION_LOADED),
+    EDGE(DESTINATION_UNVERIFIED, GIVE_UP | PARTED, DESTINATION_ABORTING),
+
+    /* Without a link, too, the copy is kept: it may be the last one. */
+    EDGE(DESTINATION_LOADED, VST_ON(COMMIT) | VST_ON(RESOLVE_DESTINATION), DESTINATION_COMMITTING),
+    EDGE(DESTINATION_LOADED, GIVE_UP | VST_ON(RESOLVE_SOURCE), DESTINATION_ABORTING),
+
+    /* Not told to run yet: this may still be given up. */
+    EDGE(DESTINATION_COMMITTING, VST_ON(WRITTEN), DESTINATION_RESUMING),
+    EDGE(DESTINATION_COMMITTING, VST_ON(NOT_WRITTEN) | VST_ON(QEMU_GONE), DESTINATION_ABORTING),
+
+    EDGE(DESTINATION_RESUMING, VST_ON(QEMU_RESUMED), DESTINATION_STARTED, TELL(MIGRATED)),
+    EDGE(DESTINATION_RESUMING, VST_ON(QEMU_REFUSED), DESTINATION_ABORTING),
+    EDGE(DESTINATION_RESUMING, VST_ON(QEMU_GONE), DESTINATION_LOST, TELL(IN_DOUBT)),
+
+    EDGE(DESTINATION_ADOPTING, VST_ON(QEMU_PAUSED), DESTINATION_RESUMING),
+    EDGE(DESTINATION_ADOPTING, VST_ON(QEMU_RESUMED), DESTINATION_STARTED, TELL(MIGRATED)),
+    EDGE(DESTINATION_ADOPTING, VST_ON(QEMU_GONE), DESTINATION_LOST, TELL(IN_DOUBT)),
+
+    EDGE(DESTINATION_STARTED, JOURNAL, DESTINATION_RUNNING),
+    EDGE(DESTINATION_STARTED, ASKS, STAY, SAY(COMMITTED)),
+    EDGE(DESTINATION_STARTED, VST_ON(FINISH), DESTINATION_ENDING),
+
+    EDGE(DESTINATION_RUNNING, ASKS, STAY, SAY(COMMITTED)),
+    EDGE(DESTINATION_RUNNING, VST_ON(FINISH), DESTINATION_ENDING),
+
+    EDGE(DESTINATION_LOST, VST_ON(COMMIT), STAY, SAY(LOST)),
+    EDGE(DESTINATION_LOST, VST_ON(ABORT) | VST_ON(RESOLVE_SOURCE), DESTINATION_ABORTING),
+    EDGE(DESTINATION_LOST, VST_ON(RESOLVE_DESTINATION), DESTINATION_STARTED, TELL(MIGRATED)),
+    EDGE(DESTINATION_LOST, VST_ON(FINISH), DESTINATION_ENDING),
+
+    EDGE(DESTINATION_ABORTING, VST_ON(WRITTEN), DESTINATION_KILLING, TELL(GIVEN_UP)),
+    EDGE(DESTINATION_ABORTING, VST_ON(TIMER), DESTINATION_ABORTING),
+
+    EDGE(DESTINATION_KILLING, VST_ON(QEMU_GONE), DESTINATION_ABORTED),
+    EDGE(DESTINATION_KILLING, VST_ON(TIMER), DESTINATION_KILLING),
+    EDGE(DESTINATION_KILLING, ASKS, STAY, SAY(ABORTED)),
+
+    EDGE(DESTINATION_ABORTED, ASKS, STAY, SAY(ABORTED)),
+    EDGE(DESTINATION_ABORTED, VST_ON(FINISH), DESTINATION_ENDING),
+
+    EDGE(DESTINATION_DISOWNING, VST_ON(WRITTEN), DESTINATION_ABORTED, SAY(UNKNOWN)),
+    EDGE(DESTINATION_DISOWNING, VST_ON(TIMER), DESTINATION_DISOWNING),
+
+    /* Else a restart keeps the answer for longer than it is needed. */
+    EDGE(DESTINATION_ENDING, JOURNAL, DESTINATION_DONE, SAY(FINISHED)),
+
+    EDGE(DESTINATION_DONE, VST_ON(FINISH), STAY, SAY(FINISHED)),
+
+    EDGE(ANY, VST_ON(CANCEL), STAY, TELL(TOO_LATE)),
+    EDGE(ANY, RESOLVE, STAY, TELL(NOT_IN_DOUBT)),
+    EDGE(ANY, REST, STAY),
+};
+
+static const struct vst_handover_restart destination_restarts[] = {
+    RESTART(PREPARED, DESTINATION_ABORTING),
+    RESTART(COMMITTED, DESTINATION_ADOPTING),
+    RESTART(RUNNING, DESTINATION_RUNNING),
+    RESTART(ABORTED, DESTINATION_KILLING),
+};
+
+static void destination_trace(const char *label, unsigned from, unsigned to)
+{
+    vst_fsm_trace(destination, label, from, to);
+}
+
+const struct vst_handover_table vst_handover_destination = VST_HANDOVER_TABLE(destination);

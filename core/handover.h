@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The hand-over of a live migration: who owns the guest, decided so that it never runs twice and
+ * is never lost, whatever dies on the way. Pure: events in, actions out; no I/O, no clock, no
+ * allocation. Each end has one machine for each token. docs/handover.md explains the protocol.
+ *
+ * Both machines are tables (handover-source.c, handover-destination.c), and this is what walks
+ * them. An event meets the first edge that names its state; the edge says which message to answer,
+ * what to tell, and which state is next; entering a state says what to do there. The model that
+ * spin checks is printed from the same tables.
+ *
+ * What a step asks for (struct vst_handover_actions) is at most one of each, in any order:
+ *
+ *   write   append this record to the journal and fsync it; then WRITTEN or NOT_WRITTEN. Records
+ *           reach the disk in the order in which they were asked for. After NOT_WRITTEN the record
+ *           may be there all the same.
+ *   send    this message to the peer. The source uses the link that there is or makes a new one;
+ *           where neither works, LINK_DOWN. The destination answers where the peer's last message
+ *           came from. Nothing that was sent is sure to arrive.
+ *   qemu    what it says, for the QEMU of this token and never for another of the same guest; the
+ *           event that comes of it is in the list of commands.
+ *   timer   TIMER after so many milliseconds. Entering a state takes the timer before it back.
+ *   tell    people, see VST_HANDOVER_TOLD.
+ */
+#ifndef VST_CORE_HANDOVER_H
+#define VST_CORE_HANDOVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VST_HANDOVER_ID 16 /* bytes of a token, and of a host's identity */
+
+/* name, how it is told as the reason of what followed */
+#define VST_HANDOVER_EVENTS(X)                                                                  \
+    X(NONE, "no reason is known")                                                               \
+    X(BEGIN, "the migration was asked for")                                                     \
+    /* The journal, and the clock. */                                                           \
+    X(WRITTEN, "the journal was written")                                                       \
+    X(NOT_WRITTEN, "the journal cannot be written")                                             \
+    X(TIMER, "there was no answer in time")                                                     \
+    X(ENOUGH, "there was no answer, however often it was asked")                                \
+    /* People. */                                                                               \
+    X(CANCEL, "it was cancelled")                                                               \
+    X(RESOLVE_SOURCE, "the operator said that the guest runs on the source")                    \
+    X(RESOLVE_DESTINATION, "the operator said that the guest runs on the destination")          \
+    /* The link between the hosts. UP when one is made or made again, and its peer is known. */ \
+    X(LINK_UP, "the connection is there")                                                       \
+    X(LINK_DOWN, "the connection to the other host is lost")                                    \
+    X(WRONG_HOST, "the host that answers is not the one that the migration began with")         \
+    /* This end's QEMU. */                                                                      \
+    X(QEMU_READY, "QEMU waits for the incoming migration")                                      \
+    X(QEMU_PAUSED, "the guest is paused, before the switch")                                    \
+    X(QEMU_COMPLETED, "QEMU has completed, and leaves the guest paused")                        \
+    X(QEMU_RESUMED, "the guest runs")                                                           \
+    X(QEMU_REFUSED, "QEMU refused to resume the guest")                                         \
+    X(QEMU_FAILED, "QEMU says that the migration failed")                                       \
+    X(QEMU_GONE, "QEMU is gone")                                                                \
+    /* The destination's checks, and the stream into it. */                                     \
+    X(CHECKED, "the destination can take the guest")                                            \
+    X(CHECK_FAILED, "the destination cannot take the guest")                                    \
+    X(STREAM_VERIFIED, "all of the stream has come, and is right")                              \
+    X(STREAM_FAILED, "the stream broke off, or was damaged")                                    \
+    /* Messages, from the source and from the destination. */                                   \
+    X(PREPARE, "the source asks to prepare")                                                    \
+    X(COMMIT, "the source has handed the guest over")                                           \
+    X(ABORT, "the source has given up")                                                         \
+    X(FINISH, "the source will not ask any more")                                               \
+    X(STARTED, "the destination takes the stream")                                              \
+    X(REFUSED, "the destination refused")                                                       \
+    X(LOADED, "the destination has loaded everything")                                          \
+    X(COMMITTED, "the guest runs on the destination")                                           \
+    X(ABORTED, "the destination has given up")                                                  \
+    X(UNKNOWN, "the destination knows nothing of it, and never will")                           \
+    X(LOST, "the destination's QEMU was lost when it had been told to run the guest")           \
+    X(FINISHED, "the destination has forgotten it")
+
+enum vst_handover_event {
+#define VST_HANDOVER_EVENT_ENUM(name, text) VST_HANDOVER_##name,
+    VST_HANDOVER_EVENTS(VST_HANDOVER_EVENT_ENUM)
+#undef VST_HANDOVER_EVENT_ENUM
+        VST_HANDOVER_EVENT_COUNT
+};
+#define VST_HANDOVER_FIRST_MESSAGE VST_HANDOVER_PREPARE
+
+/* The records of the journal, by which an end goes on after a restart: the last one counts. */
+#define VST_HANDOVER_RECORDS(X)                                                      \
+    X(NOTHING, "-", "")                                                              \
+    X(BEGIN, "begin", "source: the destination may have been asked")                 \
+    X(SWITCHING, "switching", "source: the guest is paused, and may be resumed")     \
+    X(HANDED_OVER, "handed-over", "source: the destination decides; no return")      \
+    X(PREPARED, "prepared", "destination: a QEMU may be there, and has not run")     \
+    X(RUNNING, "running", "destination: the guest was resumed; its fate is its own") \
+    X(COMMITTED, "committed", "the guest is the destination's")                      \
+    X(ABORTED, "aborted", "the guest is the source's")                               \
+    X(CLOSED, "closed", "source: its QEMU is gone; the destination is to be told")   \
+    X(DONE, "done", "nothing is left to do, and nobody will ask: it may be forgotten")
+
+enum vst_handover_record {
+#define VST_HANDOVER_RECORD_ENUM(name, text, meaning) VST_HANDOVER_RECORD_##name,
+    VST_HANDOVER_RECORDS(VST_HANDOVER_RECORD_ENUM)
+#undef VST_HANDOVER_RECORD_ENUM
+        VST_HANDOVER_RECORD_COUNT
+};
+
+/* What QEMU, or what stands for it, is to do, and the events that come of it. GONE may always. */
+#define VST_HANDOVER_COMMANDS(X)                                                                 \
+    X(NOTHING, "")                                                                               \
+    X(CHECK, "every blocker: CHECKED, CHECK_FAILED")                                             \
+    X(SPAWN, "a paused QEMU for the incoming migration: READY, FAILED")                          \
+    X(MIGRATE, "begin to send, pause before the switch: PAUSED, FAILED")                         \
+    X(CONTINUE, "do the switch: COMPLETED, FAILED")                                              \
+    X(RESUME, "source: end any migration, let the guest run if it did before: RESUMED, REFUSED") \
+    X(CONT, "destination: let the guest run if it did before: RESUMED; REFUSED only if it "      \
+            "surely has not run")                                                                \
+    X(ADOPT, "destination, after a restart: PAUSED or RESUMED, as it is")                        \
+    X(END, "end it: GONE, at once where there is none")
+
+enum vst_handover_command {
+#define VST_HANDOVER_COMMAND_ENUM(name, meaning) VST_HANDOVER_QEMU_##name,
+    VST_HANDOVER_COMMANDS(VST_HANDOVER_COMMAND_ENUM)
+#undef VST_HANDOVER_COMMAND_ENUM
+        VST_HANDOVER_QEMU_COUNT
+};
+
+/* What people are told. The reason is vst_handover_reason(). */
+#define VST_HANDOVER_TOLD(X)                                                       \
+    X(NOTHING, "")                                                                 \
+    X(IN_DOUBT, "the guest is paused here until its owner is known")               \
+    X(MIGRATED, "the guest is the destination's")                                  \
+    X(GIVEN_UP, "the migration was given up; the guest is the source's")           \
+    X(GUEST_GONE, "the migration was given up; the guest is gone, as its QEMU is") \
+    X(PAUSED, "QEMU refuses to resume the guest; it is tried again")               \
+    X(TOO_LATE, "it cannot be cancelled any more")                                 \
+    X(NOT_IN_DOUBT, "there is nothing to resolve: the owner is known")             \
+    X(CONFLICT, "the guest runs on the destination, but the operator gave it to the source")
+
+enum vst_handover_told {
+#define VST_HANDOVER_TOLD_ENUM(name, text) VST_HANDOVER_TELL_##name,
+    VST_HANDOVER_TOLD(VST_HANDOVER_TOLD_ENUM)
+#undef VST_HANDOVER_TOLD_ENUM
+        VST_HANDOVER_TELL_COUNT
+};
+
+/* name, milliseconds by default, for what */
+#define VST_HANDOVER_TIMERS(X)                                        \
+    X(NONE, 0, "nothing")                                             \
+    X(PREPARE, 60000, "the destination's checks, and a QEMU there")   \
+    X(SWITCH, 60000, "the last bytes, while the guest is paused")     \
+    X(PATIENCE, 300000, "the word of the source, when all is loaded") \
+    X(AGAIN, 500, "before it is tried again: this, twice this, and so on, 64 times at most")
+
+enum vst_handover_timer {
+#define VST_HANDOVER_TIMER_ENUM(name, milliseconds, meaning) VST_HANDOVER_TIMER_##name,
+    VST_HANDOVER_TIMERS(VST_HANDOVER_TIMER_ENUM)
+#undef VST_HANDOVER_TIMER_ENUM
+        VST_HANDOVER_TIMER_COUNT
+};
+
+enum vst_handover_role { VST_HANDOVER_SOURCE, VST_HANDOVER_DESTINATION };
+
+struct vst_handover_table;
+
+struct vst_handover {
+    const struct vst_handover_table *table;
+    unsigned char token[VST_HANDOVER_ID];
+    unsigned char peer[VST_HANDOVER_ID]; /* all zero: not known yet */
+    unsigned state;
+    enum vst_handover_record writing;          /* its WRITTEN is waited for */
+    enum vst_handover_event cause;             /* what first led off the straight way */
+    enum vst_handover_event doubt;             /* why it is in doubt, by the last attempt */
+    unsigned attempts;                         /* since there was progress */
+    unsigned delays[VST_HANDOVER_TIMER_COUNT]; /* milliseconds; may be changed after the start */
+};
+
+struct vst_handover_actions {
+    enum vst_handover_record write;
+    enum vst_handover_event send;
+    enum vst_handover_command qemu;
+    enum vst_handover_told tell;
+    bool entered;      /* a state was: the timer before it is void */
+    unsigned timer_ms; /* 0: none */
+};
+
+/* `peer` may be NULL at the destination: then it is whoever speaks first. */
+void vst_handover_start(struct vst_handover *handover, enum vst_handover_role role,
+                        const unsigned char *token, const unsigned char *peer);
+
+/* After a restart: goes on from the last record of the journal, with the first actions of that.
+ * -1: this end never writes such a record, or nothing is left to do after it. */
+int vst_handover_recover(struct vst_handover *handover, enum vst_handover_role role,
+                         const unsigned char *token, const unsigned char *peer,
+                         enum vst_handover_record last, struct vst_handover_actions *ret_actions);
+
+/*
+ * One event. `from` is the host that a message or LINK_UP comes from, else NULL: from another than
+ * the peer it is taken for WRONG_HOST. -1: this end knows no such event.
+ */
+int vst_handover_feed(struct vst_handover *handover, enum vst_handover_event event,
+                      const unsigned char *from, struct vst_handover_actions *ret_actions);
+
+/* WRITTEN or NOT_WRITTEN for this record; one that is not waited for any more changes nothing. */
+int vst_handover_written(struct vst_handover *handover, enum vst_handover_record record, bool good,
+                         struct vst_handover_actions *ret_actions);
+
+/* Nothing more will come of it: the machine may be thrown away. */
+bool vst_handover_over(const struct vst_handover *handover);
+
+/* Nobody but this machine may let the guest run, pause it or end it. */
+bool vst_handover_holds_guest(const struct vst_handover *handover);
+
+/* "SOURCE_DOUBT", and what it waits for; for people. Never NULL. */
+const char *vst_handover_state_name(const struct vst_handover *handover);
+const char *vst_handover_waits_for(const struct vst_handover *handover);
+/* Why it is in doubt, or was given up. Never NULL. */
+const char *vst_handover_reason(const struct vst_handover *handover);
+
+const char *vst_handover_event_name(enum vst_handover_event event);
+const char *vst_handover_event_text(enum vst_handover_event event);
+const char *vst_handover_record_name(enum vst_handover_record record);
+const char *vst_handover_told_text(enum vst_handover_told told);
+
+#endif

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The hosts of the world of the hand-over: disks, QEMUs and the link as they are, troubles
+ * included, and the rules that must hold. What happens when is handover-world.c's.
+ */
+#include "handover-hosts.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const unsigned char world_token[VST_HANDOVER_ID] = {1, 2, 3, 4};
+
+const char *world_trouble_text(enum world_trouble trouble)
+{
+#define TEXT(name, text) text,
+    static const char *const texts[] = {WORLD_TROUBLES(TEXT)};
+
+    return texts[trouble];
+}
+
+/* ---- chance ---- */
+
+unsigned world_chance(struct world *world, unsigned below)
+{
+    world->random ^= world->random << 13;
+    world->random ^= world->random >> 7;
+    world->random ^= world->random << 17;
+    return (unsigned)((world->random >> 11) % below);
+}
+
+/* Whether this trouble comes now; it is counted. */
+bool world_trouble(struct world *world, enum world_trouble kind, unsigned one_in)
+{
+    unsigned had = 0;
+
+    if (world->mended || !(world->allowed >> kind & 1) || world_chance(world, one_in))
+        return false;
+    for (unsigned i = 0; i < WORLD_TROUBLE_COUNT; i++)
+        had += world->result->troubles[i];
+    if (had >= world->most)
+        return false;
+    world->result->troubles[kind]++;
+    if (world->print)
+        fprintf(stderr, "  * %s\n", world_trouble_text(kind));
+    return true;
+}
+
+/* ---- rules ---- */
+
+void world_say(struct world *world, const char *format, ...)
+{
+    va_list args;
+
+    if (!world->print)
+        return;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+}
+
+void world_rule(struct world *world, bool kept, const char *text)
+{
+    if (kept || world->result->outcome == WORLD_BROKEN)
+        return;
+    world->result->outcome = WORLD_BROKEN;
+    snprintf(world->result->text, sizeof(world->result->text), "%s (source %s, destination %s)",
+             text, vst_handover_state_name(&world->host[SOURCE].machine),
+             vst_handover_state_name(&world->host[DESTINATION].machine));
+}
+
+bool world_source_runs(const struct world *world)
+{
+    return world->source == S_RUN || world->source == S_MIGRATING;
+}
+
+void world_look(struct world *world)
+{
+    world_rule(world, !world_source_runs(world) || world->destination != D_RUN,
+               "the guest runs twice");
+    world_rule(world,
+               world->source != S_GONE || world->destination == D_RUN || world->killed_source ||
+                   world->killed_destination || world->gave_to_destination,
+               "the guest is gone, and nobody has killed a QEMU");
+}
+
+static void source_resumes(struct world *world)
+{
+    world_rule(world, !world->destination_ran || world->gave_to_source,
+               "the source goes on after the guest has run on the destination");
+    if (world->source > S_MIGRATING)
+        world->source_resumed = true;
+    world->source = S_RUN;
+}
+
+static void destination_runs(struct world *world)
+{
+    world_rule(world, world->destination == D_LOADED, "cont before QEMU has completed");
+    world_rule(world, world->ended && !world->damaged, "a guest runs that was not verified");
+    world_rule(world, !world->source_resumed || world->gave_to_destination,
+               "an old copy runs, after the guest has gone on at the source");
+    world->destination_ran = true;
+    world->destination = D_RUN;
+}
+
+/* ---- queues ---- */
+
+void world_push(struct world *world, struct queue *queue, unsigned item)
+{
+    world_rule(world, queue->count < MOST_QUEUED, "a queue of the world is full");
+    if (queue->count < MOST_QUEUED)
+        queue->item[queue->count++] = (unsigned char)item;
+}
+
+unsigned world_pop(struct queue *queue)
+{
+    unsigned item = queue->item[0];
+
+    memmove(queue->item, queue->item + 1, --queue->count);
+    return item;
+}
+
+/* What QEMU says, to a daemon that is there. */
+void world_tell(struct world *world, enum vst_handover_role role, enum vst_handover_event event)
+{
+    if (world->host[role].up && world->host[role].present)
+        world_push(world, &world->host[role].events, event);
+}
+
+/* ---- the link, and the stream in it ---- */
+
+void world_break_stream(struct world *world)
+{
+    if (world->stream != NO_STREAM)
+        world->broken = true;
+}
+
+void world_end_session(struct world *world)
+{
+    if (!world->session)
+        return;
+    world->session = false;
+    world->host[SOURCE].told_down = world->host[DESTINATION].told_down = false;
+    world_break_stream(world);
+}
+
+static void send_message(struct world *world, enum vst_handover_role role,
+                         enum vst_handover_event what)
+{
+    enum vst_handover_role to = 1 - role;
+    struct message *message = &world->message[world->messages];
+
+    if (!world->session && role == SOURCE && !world->cut && world->host[DESTINATION].up) {
+        world->session = true;
+        world_push(world, &world->host[SOURCE].events, VST_HANDOVER_LINK_UP);
+    }
+    if (!world->session) {
+        if (role == SOURCE)
+            world_push(world, &world->host[SOURCE].events, VST_HANDOVER_LINK_DOWN);
+        return;
+    }
+    if (world->dead_way[to] || world->messages == MOST_MESSAGES ||
+        world_trouble(world, WORLD_LOSE, 4))
+        return;
+    message->to = to;
+    message->what = what;
+    memcpy(message->from, world->host[role].id, VST_HANDOVER_ID);
+    world->messages++;
+}
+
+/* ---- a step of a machine ---- */
+
+void world_act(struct world *world, enum vst_handover_role role,
+               const struct vst_handover_actions *actions)
+{
+    struct host *host = &world->host[role];
+
+    if (actions->entered)
+        host->timer = actions->timer_ms != 0;
+    if (actions->write)
+        world_push(world, &host->writes, actions->write);
+    if (actions->qemu)
+        world_push(world, &host->commands, actions->qemu);
+    if (actions->send)
+        send_message(world, role, actions->send);
+    world_say(world, "  %-24s write %s, send %s, command %u, %s\n",
+              vst_handover_state_name(&host->machine), vst_handover_record_name(actions->write),
+              vst_handover_event_name(actions->send), actions->qemu,
+              vst_handover_told_text(actions->tell));
+}
+
+void world_feed(struct world *world, enum vst_handover_role role, enum vst_handover_event event,
+                const unsigned char *from)
+{
+    struct vst_handover_actions actions;
+
+    world_say(world, "%s: %s\n", role == SOURCE ? "source" : "destination",
+              vst_handover_event_name(event));
+    world_rule(world, vst_handover_feed(&world->host[role].machine, event, from, &actions) == 0,
+               "an event that a machine does not know");
+    world_act(world, role, &actions);
+}
+
+void world_crash(struct world *world, enum vst_handover_role role)
+{
+    struct host *host = &world->host[role];
+    unsigned durable = world_chance(world, host->writes.count + 1);
+
+    while (durable--)
+        host->disk = world_pop(&host->writes);
+    host->writes.count = host->events.count = 0;
+    host->up = host->present = host->timer = false;
+    world_end_session(world);
+}
+
+void world_restart(struct world *world, enum vst_handover_role role)
+{
+    struct host *host = &world->host[role];
+    struct vst_handover_actions actions;
+
+    world_say(world, "%s: restarted with %s\n", role == SOURCE ? "source" : "destination",
+              vst_handover_record_name(host->disk));
+    host->up = true;
+    host->told_down = true;
+    host->present = vst_handover_recover(&host->machine, role, world_token,
+                                         role == SOURCE ? world->host[DESTINATION].id : NULL,
+                                         host->disk, &actions) == 0;
+    if (!host->present)
+        return;
+    /* The identity is the journal's; the host that has it now may be another. */
+    if (role == SOURCE)
+        memset(host->machine.peer, 2, VST_HANDOVER_ID);
+    world_act(world, role, &actions);
+}
+
+/* ---- QEMU ---- */
+
+void world_source_command(struct world *world, enum vst_handover_command command)
+{
+    if (world->source == S_GONE) {
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_GONE);
+    } else if (command == VST_HANDOVER_QEMU_MIGRATE) {
+        bool open = world->session && world->destination == D_INCOMING && !world->stream;
+
+        world->source = S_MIGRATING;
+        world->stream = OPEN;
+        world->broken = !open;
+    } else if (command == VST_HANDOVER_QEMU_CONTINUE) {
+        if (world->source == S_PAUSED)
+            world->source = S_DEVICE;
+    } else if (command == VST_HANDOVER_QEMU_RESUME) {
+        if (world_trouble(world, WORLD_FAIL, 8)) {
+            world_tell(world, SOURCE, VST_HANDOVER_QEMU_REFUSED);
+            return;
+        }
+        world_break_stream(world);
+        source_resumes(world);
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_RESUMED);
+    } else { /* END */
+        world_rule(world, world->destination_ran || world->gave_to_destination,
+                   "the source ends its QEMU, and the guest has not run on the destination");
+        world->source = S_GONE;
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_GONE);
+    }
+}
+
+static void destination_end(struct world *world)
+{
+    world_rule(world, world->destination != D_RUN, "the destination ends a guest that runs");
+    if (world->destination != D_NONE)
+        world->destination = D_GONE;
+    world_break_stream(world);
+    world_tell(world, DESTINATION, VST_HANDOVER_QEMU_GONE);
+}
+
+static void destination_adopt(struct world *world)
+{
+    world_rule(world, world->destination != D_INCOMING, "committed, and QEMU still loads");
+    world_tell(world, DESTINATION,
+               world->destination == D_LOADED ? VST_HANDOVER_QEMU_PAUSED
+               : world->destination == D_RUN  ? VST_HANDOVER_QEMU_RESUMED
+                                              : VST_HANDOVER_QEMU_GONE);
+}
+
+void world_destination_command(struct world *world, enum vst_handover_command command)
+{
+    if (command == VST_HANDOVER_QEMU_CHECK) {
+        world_tell(world, DESTINATION,
+                   world_trouble(world, WORLD_FAIL, 8) ? VST_HANDOVER_CHECK_FAILED
+                                                       : VST_HANDOVER_CHECKED);
+    } else if (command == VST_HANDOVER_QEMU_SPAWN) {
+        bool good = !world_trouble(world, WORLD_FAIL, 8);
+
+        if (good && world->destination == D_NONE)
+            world->destination = D_INCOMING;
+        world_tell(world, DESTINATION, good ? VST_HANDOVER_QEMU_READY : VST_HANDOVER_QEMU_FAILED);
+    } else if (command == VST_HANDOVER_QEMU_ADOPT) {
+        destination_adopt(world);
+    } else if (command == VST_HANDOVER_QEMU_END) {
+        destination_end(world);
+    } else if (world->destination == D_GONE || world->destination == D_NONE) { /* CONT */
+        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_GONE);
+    } else if (world->destination != D_RUN && world_trouble(world, WORLD_FAIL, 8)) {
+        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_REFUSED);
+    } else {
+        if (world->destination != D_RUN)
+            destination_runs(world);
+        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_RESUMED);
+    }
+}
+
+bool world_source_qemu_moves(struct world *world)
+{
+    bool open = !world->broken && !world->dead_way[DESTINATION];
+
+    if (world->source >= S_MIGRATING && world->source <= S_DEVICE && world->broken) {
+        source_resumes(world);
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_FAILED);
+    } else if (world->source == S_MIGRATING && open) {
+        world->source = S_PAUSED;
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_PAUSED);
+    } else if (world->source == S_DEVICE && world->stream == OPEN && open) {
+        world->stream = ARRIVED;
+        world->damaged = world_trouble(world, WORLD_DAMAGE, 2);
+    } else if (world->source == S_DEVICE && world->stream == ACKED) {
+        world->source = S_POST;
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_COMPLETED);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool world_destination_qemu_moves(struct world *world)
+{
+    if (world->destination == D_INCOMING && world->stream >= ARRIVED) {
+        world->destination = D_LOADED;
+        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_COMPLETED);
+    } else if (world->destination == D_INCOMING && world->broken) {
+        world->destination = D_GONE;
+        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_FAILED);
+    } else if (world->destination == D_LOADED && world->stream == ARRIVED && !world->broken &&
+               !world->dead_way[SOURCE]) {
+        world->stream = ACKED;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* The daemons' part in the stream: END, or that nothing moves any more. */
+bool world_stream_moves(struct world *world)
+{
+    struct host *source = &world->host[SOURCE], *destination = &world->host[DESTINATION];
+
+    if (world->stream >= ARRIVED && !world->ended && (!world->broken || world_chance(world, 2)) &&
+        destination->present) {
+        world->ended = true;
+        world_tell(world, DESTINATION,
+                   world->damaged ? VST_HANDOVER_STREAM_FAILED : VST_HANDOVER_STREAM_VERIFIED);
+        return true;
+    }
+    if (destination->present && !world->ended && !destination->events.count &&
+        (world->broken || world->dead_way[DESTINATION] || !world->session) &&
+        strcmp(vst_handover_state_name(&destination->machine), "DESTINATION_LOADING") == 0) {
+        world_tell(world, DESTINATION, VST_HANDOVER_STREAM_FAILED);
+        return true;
+    }
+    if (source->present && (world->dead_way[DESTINATION] || !world->stream) &&
+        strcmp(vst_handover_state_name(&source->machine), "SOURCE_MOVING") == 0 &&
+        !source->commands.count && !source->events.count) {
+        world_tell(world, SOURCE, VST_HANDOVER_CANCEL); /* no progress */
+        return true;
+    }
+    return false;
+}
