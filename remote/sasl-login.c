@@ -414,13 +414,20 @@ static int take_user(struct vst_login *login, struct vst_error *ret_err)
     return copy(&login->user, user, ret_err);
 }
 
+static const char *remedy(const struct vst_login *login)
+{
+    if (login->role == VST_SASL_CLIENT && is_kerberos(login->mechanism))
+        return "Kerberos (get a ticket with kinit, or give a user and a password)";
+    return login->mechanism;
+}
+
 static void settle(struct vst_login *login, int number)
 {
     int result = 0;
 
     login->result = number == SASL_CONTINUE ? VST_SASL_CONTINUE : VST_SASL_DONE;
     if (number != SASL_OK && number != SASL_CONTINUE)
-        result = vst_sasl_error(login->conn, number, login->mechanism, &login->err);
+        result = vst_sasl_error(login->conn, number, remedy(login), &login->err);
     else if (number == SASL_OK)
         result = check_layer(login, &login->err) < 0 ? -1 : take_user(login, &login->err);
     if (result < 0)
