@@ -5,9 +5,11 @@
 #include "core/driver.h"
 #include "drivers/qemu/driver.h"
 #include "drivers/test/driver.h"
+#include "remote/client.h"
 
 const struct vst_driver *const vst_drivers[] = {
     &vst_qemu_driver,
     &vst_test_driver,
+    &vst_remote_driver,
     NULL,
 };

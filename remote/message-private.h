@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of message.h share: the table of what is told of a domain, and the checks of what
+ * What the files of message.h share: tables that others are made of, and the checks of what
  * comes from a peer.
  */
 #ifndef VST_REMOTE_MESSAGE_PRIVATE_H
@@ -9,6 +9,7 @@
 #include "message.h"
 
 extern const struct vst_json_table vst_info_text_table;
+extern const struct vst_json_table vst_stats_result_table;
 
 /* For tables: NULL if good, else "must be ...". */
 const char *vst_message_check_name(const char *text);

@@ -144,7 +144,8 @@ static const struct vst_json_member stats_result_members[] = {
     NUMBER(vst_stats_result, "received", received, UINT64_MAX),
     NUMBER(vst_stats_result, "sent", sent, UINT64_MAX),
 };
-OPEN_TABLE(stats_result);
+const struct vst_json_table vst_stats_result_table = {
+    VST_JSON_TABLE(stats_result_members, vst_stats_result), .open = true};
 
 /* ---- which procedure has which; NULL: an empty object ---- */
 
@@ -155,7 +156,7 @@ static const struct {
     [VST_PROCEDURE_LIST] = {&list_arguments_table, &infos_result_table},
     [VST_PROCEDURE_LOOKUP] = {&name_arguments_table, &domain_result_table},
     [VST_PROCEDURE_INFO] = {&name_arguments_table, &infos_result_table},
-    [VST_PROCEDURE_STATS] = {NULL, &stats_result_table},
+    [VST_PROCEDURE_STATS] = {NULL, &vst_stats_result_table},
     [VST_PROCEDURE_SCREENSHOT] = {&name_arguments_table, NULL},
     [VST_PROCEDURE_START] = {&start_arguments_table, &domain_result_table},
     [VST_PROCEDURE_CONTROL] = {&control_arguments_table, NULL},

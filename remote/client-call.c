@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A call: sent, answered exactly once, and what its answer makes of its operation. A call that is
+ * cancelled is still answered: only the server knows what has come of it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client-private.h"
+
+static void call_free(void *state)
+{
+    struct remote_call *call = state;
+
+    free(call->infos);
+    free(call);
+}
+
+struct remote_call *vst_remote_call_new(struct vst_conn *conn, enum vst_procedure procedure,
+                                        struct vst_op *op)
+{
+    struct remote_call *call = calloc(1, sizeof(*call));
+    struct vst_error err = {0};
+
+    if (!call) {
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+        return NULL;
+    }
+    call->remote = conn->impl;
+    call->procedure = procedure;
+    call->op = op;
+    vst_op_own(op, call, call_free);
+    return call;
+}
+
+/* ---- sending ---- */
+
+static int send_body(struct remote_call *call, const char *body, struct vst_mux_ends *ends,
+                     struct vst_error *ret_err)
+{
+    struct remote *remote = call->remote;
+    size_t length = strlen(body);
+
+    if (length > VST_FRAME_CONTROL_MAX)
+        return vst_error_set(ret_err, VST_ERR_INVALID,
+                             "%s: its arguments have %zu bytes, the most "
+                             "that can be sent is %d",
+                             vst_procedures[call->procedure].name, length, VST_FRAME_CONTROL_MAX);
+    call->id = vst_mux_next_id(remote->mux);
+    if (!call->id)
+        return vst_error_set(ret_err, VST_ERR_LOST,
+                             "%s: this connection makes no more calls; open another",
+                             remote->target.label);
+    if (ends && vst_mux_open(remote->mux, call->id, ends, ret_err) < 0)
+        return -1;
+    TAILQ_INSERT_TAIL(&remote->calls, call, link);
+    /* If this fails so has the connection, and closed() will answer the call. */
+    vst_mux_send(remote->mux, VST_FRAME_CALL, call->id, body, length);
+    return 0;
+}
+
+int vst_remote_call_send(struct remote_call *call, const union vst_arguments *arguments,
+                         struct vst_mux_ends *ends, struct vst_error *ret_err)
+{
+    char *body;
+    int status;
+
+    if (vst_error_is_set(&call->remote->refuse))
+        return vst_error_copy(ret_err, &call->remote->refuse);
+    body = vst_call_print(call->procedure, arguments, ret_err);
+    if (!body)
+        return -1;
+    status = send_body(call, body, ends, ret_err);
+    free(body);
+    return status;
+}
+
+static void cancelled(void *opaque, const struct vst_error *why)
+{
+    struct remote_call *call = opaque;
+    char body[VST_ERROR_BODY_MAX];
+    size_t length = vst_error_print(why, body);
+
+    call->err = *why;
+    call->ours = true;
+    vst_mux_send(call->remote->mux, VST_FRAME_STOP, call->id, body, length);
+}
+
+/* A method that moves no bytes. */
+static void make(struct remote_call *call, const union vst_arguments *arguments)
+{
+    struct vst_error err = {0};
+
+    if (vst_remote_call_send(call, arguments, NULL, &err) < 0)
+        vst_op_fail(call->op, &err);
+    else
+        vst_op_set_cancel(call->op, cancelled, call);
+}
+
+/* ---- answers ---- */
+
+/* The pages of a list go up by name: so they end. */
+static int check_page(const struct remote_call *call, const struct vst_domain_info *page,
+                      size_t count, bool more, struct vst_error *ret_err)
+{
+    const char *last = call->count ? call->infos[call->count - 1].name : "";
+
+    for (size_t i = 0; i < count; last = page[i++].name)
+        if (strcmp(last, page[i].name) >= 0)
+            return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server's list is in no order");
+    if (more && !count)
+        return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server's list never ends");
+    return 0;
+}
+
+static int add_page(struct remote_call *call, const char *body, size_t length, bool *ret_more,
+                    struct vst_error *ret_err)
+{
+    struct vst_domain_info *page, *all;
+    size_t count;
+
+    if (vst_infos_parse(call->procedure, body, length, &page, &count, ret_more, ret_err) < 0)
+        return -1;
+    if (check_page(call, page, count, *ret_more, ret_err) < 0) {
+        free(page);
+        return -1;
+    }
+    all = realloc(call->infos, (call->count + count + 1) * sizeof(*all));
+    if (all) {
+        memcpy(all + call->count, page, count * sizeof(*all));
+        call->infos = all;
+        call->count += count;
+    }
+    free(page);
+    return all ? 0 : vst_error_no_memory(ret_err);
+}
+
+static int take_infos(struct remote_call *call, const char *body, size_t length,
+                      struct vst_error *ret_err)
+{
+    bool more;
+
+    if (add_page(call, body, length, &more, ret_err) < 0)
+        return -1;
+    if (call->procedure == VST_PROCEDURE_INFO && call->count != 1)
+        return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server tells of %zu guests, not one",
+                             call->count);
+    if (more && call->ours)
+        return -1;
+    if (call->procedure == VST_PROCEDURE_LIST && more) {
+        union vst_arguments next = {.list = {call->infos[call->count - 1].name}};
+
+        return vst_remote_call_send(call, &next, NULL, ret_err);
+    }
+    vst_driver_infos(call->op, call->infos, call->count);
+    return 0;
+}
+
+static int take_result(struct remote_call *call, const char *body, size_t length,
+                       struct vst_error *ret_err)
+{
+    struct remote *remote = call->remote;
+    union vst_results result;
+
+    if (vst_reply_parse(call->procedure, body, length, &result, ret_err) < 0)
+        return -1;
+    switch (call->procedure) {
+    case VST_PROCEDURE_LOOKUP:
+    case VST_PROCEDURE_START:
+    case VST_PROCEDURE_RESTORE:
+        vst_driver_domain(remote->conn, call->op, result.domain.name, result.domain.uuid);
+        break;
+    case VST_PROCEDURE_STATS:
+        vst_driver_stats(call->op, vst_remote_stats_print(remote, &result.stats));
+        break;
+    default:
+        vst_op_done(call->op);
+        break;
+    }
+    vst_results_clear(call->procedure, &result);
+    return 0;
+}
+
+/* A server that says it is done before we have everything is not to be believed. */
+static int take_reply(struct remote_call *call, const char *body, size_t length,
+                      struct vst_error *ret_err)
+{
+    if (vst_procedures[call->procedure].dirs == VST_DOWN && !call->taken) {
+        vst_error_copy(ret_err, &call->err);
+        return vst_error_set(ret_err, VST_ERR_PROTOCOL,
+                             "%s: the server says that it is done, and "
+                             "not everything has come",
+                             vst_procedures[call->procedure].name);
+    }
+    if (call->procedure == VST_PROCEDURE_LIST || call->procedure == VST_PROCEDURE_INFO)
+        return take_infos(call, body, length, ret_err);
+    return take_result(call, body, length, ret_err);
+}
+
+void vst_remote_call_answer(struct remote_call *call, const char *body, size_t length,
+                            const struct vst_error *err)
+{
+    struct remote *remote = call->remote;
+    struct vst_error failure = {0};
+
+    TAILQ_REMOVE(&remote->calls, call, link);
+    if (call->stream && remote->mux)
+        vst_mux_ended(remote->mux, call->id, err);
+    if (!err && take_reply(call, body, length, &failure) == 0)
+        return;
+    if (call->ours)
+        failure = call->err;
+    else if (err)
+        failure = *err;
+    vst_op_fail(call->op, &failure);
+}
+
+/* ---- methods ---- */
+
+void vst_remote_list(struct vst_conn *conn, struct vst_op *op)
+{
+    struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_LIST, op);
+
+    if (call)
+        make(call, &(union vst_arguments){0});
+}
+
+void vst_remote_get_info(struct vst_conn *conn, const char *name, struct vst_op *op)
+{
+    struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_INFO, op);
+
+    if (call)
+        make(call, &(union vst_arguments){.name = {(char *)name}});
+}
+
+void vst_remote_lookup(struct vst_conn *conn, const char *name_or_uuid, struct vst_op *op)
+{
+    struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_LOOKUP, op);
+
+    if (call)
+        make(call, &(union vst_arguments){.name = {(char *)name_or_uuid}});
+}
+
+void vst_remote_start(struct vst_conn *conn, const char *definition,
+                      const struct vst_start_options *opt, struct vst_op *op)
+{
+    struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_START, op);
+
+    if (call)
+        make(call,
+             &(union vst_arguments){.start = {(char *)definition, opt->paused, opt->no_args}});
+}
+
+void vst_remote_control(struct vst_conn *conn, const char *name, enum vst_control what,
+                        struct vst_op *op)
+{
+    struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_CONTROL, op);
+
+    if (call)
+        make(call,
+             &(union vst_arguments){.control = {(char *)name, (char *)vst_control_name(what)}});
+}
+
+void vst_remote_get_stats(struct vst_conn *conn, struct vst_op *op)
+{
+    struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_STATS, op);
+
+    if (call)
+        make(call, NULL);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the client share. For client*.c only:
+ *
+ *   client.c         the connection: how it opens, is lost and closes; events and pings
+ *   client-call.c    a call: sent, answered once, cancelled; and methods that move no bytes
+ *   client-stream.c  methods that do
+ *   client-stats.c   what the connection tells of itself
+ */
+#ifndef VST_REMOTE_CLIENT_PRIVATE_H
+#define VST_REMOTE_CLIENT_PRIVATE_H
+
+#include <sys/queue.h>
+
+#include "client.h"
+#include "connect.h"
+#include "core/turn.h"
+#include "message.h"
+#include "mux.h"
+
+struct remote_call;
+TAILQ_HEAD(remote_calls, remote_call);
+TAILQ_HEAD(remote_pings, remote_ping);
+
+struct remote {
+    struct vst_conn *conn;
+    struct vst_target target;
+    struct vst_op *opening; /* NULL: open */
+    struct vst_connect *connect;
+    struct vst_mux *mux;     /* NULL: not yet, or lost */
+    struct vst_error refuse; /* why no call can be made; LOST when the connection has gone */
+    struct remote_calls calls;
+    struct remote_pings pings;
+    uint32_t watch;  /* the call that asked for events; 0: nobody has */
+    bool watch_lost; /* no event will come, and the application is still to be told */
+    bool closing;
+    struct vst_turn turn;
+    char *mechanism; /* of the login; NULL: none */
+};
+
+/* Calls wait in the list of their connection for their one answer. */
+struct remote_call {
+    TAILQ_ENTRY(remote_call) link;
+    struct remote *remote; /* NULL: has been answered, and is in no list */
+    uint32_t id;
+    enum vst_procedure procedure;
+    struct vst_op *op;
+    struct vst_error err; /* why it is to end */
+    bool ours;            /* for a reason of this side: then that is the outcome */
+
+    struct vst_stream *stream; /* NULL: it moves no bytes */
+    bool taken;                /* everything that comes down has been taken */
+    char label[96];
+
+    struct vst_domain_info *infos; /* list: the pages so far */
+    size_t count;
+};
+
+/* ---- client-call.c ---- */
+
+/* The state of a method, owned by its operation. NULL, and the operation has failed. */
+struct remote_call *vst_remote_call_new(struct vst_conn *conn, enum vst_procedure procedure,
+                                        struct vst_op *op);
+
+/*
+ * Sends the call, and lists it. `ends` is NULL for one that moves no bytes; else its directions are
+ * filled in, and its channels are the caller's.
+ */
+int vst_remote_call_send(struct remote_call *call, const union vst_arguments *arguments,
+                         struct vst_mux_ends *ends, struct vst_error *ret_err);
+
+/* The answer: `body` of a REPLY, or the error. The operation is completed, or a new call made. */
+void vst_remote_call_answer(struct remote_call *call, const char *body, size_t length,
+                            const struct vst_error *err);
+
+/* The methods. */
+void vst_remote_list(struct vst_conn *conn, struct vst_op *op);
+void vst_remote_get_info(struct vst_conn *conn, const char *name, struct vst_op *op);
+void vst_remote_lookup(struct vst_conn *conn, const char *name_or_uuid, struct vst_op *op);
+void vst_remote_start(struct vst_conn *conn, const char *definition,
+                      const struct vst_start_options *opt, struct vst_op *op);
+void vst_remote_control(struct vst_conn *conn, const char *name, enum vst_control what,
+                        struct vst_op *op);
+void vst_remote_get_stats(struct vst_conn *conn, struct vst_op *op);
+
+/* ---- client-stream.c ---- */
+
+void vst_remote_save(struct vst_conn *conn, const char *name, struct vst_stream *stream,
+                     const struct vst_save_options *opt, struct vst_op *op);
+void vst_remote_restore(struct vst_conn *conn, struct vst_stream *stream,
+                        const struct vst_restore_options *opt, struct vst_op *op);
+void vst_remote_open_console(struct vst_conn *conn, const char *name, struct vst_stream *stream,
+                             struct vst_op *op);
+void vst_remote_screenshot(struct vst_conn *conn, const char *name, struct vst_stream *stream,
+                           struct vst_op *op);
+
+/* ---- client-stats.c ---- */
+
+/* The client's part, with the server's in it, as text; NULL: out of memory. */
+char *vst_remote_stats_print(const struct remote *remote, struct vst_stats_result *server);
+
+#endif

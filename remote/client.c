@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The client's connection: opening, what comes from the server, losing it, closing. Calls are
+ * client-call.c's; what is here is one of each connection: its mux, its events, its pings.
+ */
+#include "client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client-private.h"
+
+/* The most that the windows of a connection may sum up to: what is in memory for slow readers. */
+#define WINDOWS_MAX (UINT64_C(256) * 1024 * 1024)
+
+struct remote_ping {
+    TAILQ_ENTRY(remote_ping) link;
+    struct remote *remote;
+    struct vst_op *op; /* NULL: nobody waits for it any more */
+};
+
+static void remote_free(struct remote *remote)
+{
+    vst_turn_cancel(&remote->turn);
+    vst_target_clear(&remote->target);
+    free(remote->mechanism);
+    free(remote);
+}
+
+/* ---- pings ---- */
+
+/* The answer, -1 without one. */
+static void ping_end(struct remote_ping *ping, int64_t us)
+{
+    struct remote *remote = ping->remote;
+
+    TAILQ_REMOVE(&remote->pings, ping, link);
+    if (ping->op && us >= 0)
+        vst_driver_ping(ping->op, us);
+    else if (ping->op)
+        vst_op_fail(ping->op, &remote->refuse);
+    free(ping);
+}
+
+static void pong(void *opaque, int64_t us)
+{
+    struct remote_ping *ping = opaque;
+
+    /* Without an answer the connection has ended: closed() will say why. */
+    if (us >= 0)
+        ping_end(ping, us);
+}
+
+static void ping_cancelled(void *opaque, const struct vst_error *why)
+{
+    struct remote_ping *ping = opaque;
+    struct vst_op *op = ping->op;
+
+    ping->op = NULL;
+    vst_op_fail(op, why);
+}
+
+static void remote_ping(struct vst_conn *conn, struct vst_op *op)
+{
+    struct remote *remote = conn->impl;
+    struct remote_ping *ping = remote->mux ? calloc(1, sizeof(*ping)) : NULL;
+    struct vst_error err = {0};
+
+    if (!remote->mux) {
+        vst_op_fail(op, &remote->refuse);
+        return;
+    }
+    if (!ping || vst_mux_ping(remote->mux, pong, ping) < 0) {
+        free(ping);
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+        return;
+    }
+    ping->remote = remote;
+    ping->op = op;
+    TAILQ_INSERT_TAIL(&remote->pings, ping, link);
+    vst_op_set_cancel(op, ping_cancelled, ping);
+}
+
+/* ---- events ---- */
+
+static void events_lost(struct remote *remote, const struct vst_error *err)
+{
+    remote->watch = 0;
+    remote->watch_lost = false;
+    vst_driver_events_lost(remote->conn, err);
+}
+
+static void turn(evutil_socket_t fd, short what, void *opaque)
+{
+    struct remote *remote = opaque;
+
+    (void)fd, (void)what;
+    if (remote->watch_lost)
+        events_lost(remote, &remote->refuse);
+}
+
+static int ask_for_events(struct remote *remote, struct vst_error *ret_err)
+{
+    char *body;
+    int status;
+
+    if (vst_error_is_set(&remote->refuse))
+        return -1;
+    body = vst_call_print(VST_PROCEDURE_EVENTS, NULL, ret_err);
+    if (!body)
+        return -1;
+    remote->watch = vst_mux_next_id(remote->mux);
+    status = vst_mux_send(remote->mux, VST_FRAME_CALL, remote->watch, body, strlen(body));
+    free(body);
+    return status;
+}
+
+/* The application has a callback: whether events can come, it hears from the loop. */
+static void remote_watch(struct vst_conn *conn)
+{
+    struct remote *remote = conn->impl;
+
+    if (remote->watch)
+        return;
+    if (ask_for_events(remote, NULL) < 0) {
+        remote->watch_lost = true;
+        vst_turn_schedule(&remote->turn);
+    }
+}
+
+static void hear(struct remote *remote, const char *body, size_t length)
+{
+    struct vst_event_text text;
+    struct vst_event event;
+    struct vst_error err = {0};
+
+    if (vst_event_parse(body, length, &text, &event, &err) == 0) {
+        vst_driver_event(remote->conn, event.kind, event.name, event.uuid, event.reason);
+        vst_event_text_clear(&text);
+    } else if (err.code != VST_ERR_UNSUPPORTED) {
+        vst_mux_fail(remote->mux, &err);
+    }
+}
+
+/* ---- what the server says ---- */
+
+static struct remote_call *find_call(const struct remote *remote, uint32_t id)
+{
+    struct remote_call *call;
+
+    TAILQ_FOREACH(call, &remote->calls, link)
+    if (call->id == id)
+        return call;
+    return NULL;
+}
+
+static void take_answer(struct remote *remote, const struct vst_frame *frame, const char *body)
+{
+    struct remote_call *call = find_call(remote, frame->id);
+    struct vst_error err = {0};
+
+    if (frame->type == VST_FRAME_ERROR)
+        vst_error_from_server(body, frame->length, &err);
+    if (call) {
+        vst_remote_call_answer(call, body, frame->length,
+                               frame->type == VST_FRAME_ERROR ? &err : NULL);
+    } else if (frame->id == remote->watch && remote->watch) {
+        if (frame->type == VST_FRAME_ERROR)
+            events_lost(remote, &err);
+    } else {
+        vst_error_set(&err, VST_ERR_PROTOCOL, "an answer to call %u, which waits for none",
+                      (unsigned)frame->id);
+        vst_mux_fail(remote->mux, &err);
+    }
+}
+
+static void leave(struct remote *remote, const char *body, size_t length)
+{
+    struct vst_error why;
+
+    vst_error_from_server(body, length, &why);
+    vst_error_prefix(&why, "%s takes no new calls", remote->target.label);
+    vst_error_copy(&remote->refuse, &why);
+}
+
+static void message(void *opaque, const struct vst_frame *frame, const char *body)
+{
+    struct remote *remote = opaque;
+
+    switch (frame->type) {
+    case VST_FRAME_REPLY:
+    case VST_FRAME_ERROR:
+        take_answer(remote, frame, body);
+        break;
+    case VST_FRAME_EVENT:
+        hear(remote, body, frame->length);
+        break;
+    case VST_FRAME_GOAWAY:
+        leave(remote, body, frame->length);
+        break;
+    default: /* STARTED, which is the mux's business */
+        break;
+    }
+}
+
+/* ---- the end ---- */
+
+static void end_all(struct remote *remote)
+{
+    struct remote_call *call;
+
+    while ((call = TAILQ_FIRST(&remote->calls)))
+        vst_remote_call_answer(call, NULL, 0, &remote->refuse);
+    while (!TAILQ_EMPTY(&remote->pings))
+        ping_end(TAILQ_FIRST(&remote->pings), -1);
+    if (remote->watch)
+        events_lost(remote, &remote->refuse);
+}
+
+static void let_go(struct remote *remote)
+{
+    struct vst_conn *conn = remote->conn;
+
+    vst_mux_free(&remote->mux);
+    while (!TAILQ_EMPTY(&remote->pings))
+        ping_end(TAILQ_FIRST(&remote->pings), -1);
+    remote_free(remote);
+    conn->impl = NULL;
+    vst_conn_closed(conn);
+}
+
+static void closed(void *opaque, const struct vst_error *err)
+{
+    struct remote *remote = opaque;
+
+    if (remote->closing) {
+        let_go(remote);
+        return;
+    }
+    vst_mux_free(&remote->mux);
+    remote->refuse = (struct vst_error){0};
+    if (err)
+        vst_error_copy(&remote->refuse, err);
+    else
+        vst_error_set(&remote->refuse, VST_ERR_LOST, "the server has ended the connection");
+    vst_error_where(&remote->refuse, VST_SIDE_HOST, NULL);
+    vst_error_prefix(&remote->refuse, "%s", remote->target.label);
+    end_all(remote);
+}
+
+static void remote_close(struct vst_conn *conn)
+{
+    struct remote *remote = conn->impl;
+
+    remote->closing = true;
+    if (remote->mux)
+        vst_mux_finish(remote->mux);
+    else
+        let_go(remote);
+}
+
+/* ---- opening ---- */
+
+static int keep_login(struct remote *remote, const char *mechanism, struct vst_error *ret_err)
+{
+    remote->mechanism = mechanism ? strdup(mechanism) : NULL;
+    return remote->mechanism || !mechanism ? 0 : vst_error_no_memory(ret_err);
+}
+
+static int make_mux(struct remote *remote, const struct vst_greeting_result *result,
+                    struct vst_error *ret_err)
+{
+    struct vst_mux_options options = {
+        .role = VST_MUX_CLIENT,
+        .label = remote->target.label,
+        .window = remote->target.window,
+        .peer_window = result->peer_window,
+        .memory = WINDOWS_MAX,
+        .streams = result->streams,
+        .wire = remote->target.wire,
+        .keepalive_ms = remote->target.keepalive * 1000,
+    };
+    const struct vst_mux_user user = {message, NULL, closed, remote};
+
+    if (keep_login(remote, result->mechanism, ret_err) == 0)
+        remote->mux = vst_mux_new(result->transport, &options, &user, ret_err);
+    return remote->mux ? 0 : -1;
+}
+
+static void connected(void *opaque, const struct vst_greeting_result *result,
+                      const struct vst_error *err)
+{
+    struct remote *remote = opaque;
+    struct vst_op *op = remote->opening;
+    struct vst_error failure = {0};
+
+    remote->opening = NULL;
+    remote->connect = NULL;
+    if (err)
+        vst_error_copy(&failure, err);
+    else if (make_mux(remote, result, &failure) < 0)
+        vst_channel_free(&(struct vst_channel *){result->transport});
+    if (vst_error_is_set(&failure)) {
+        remote_free(remote);
+        vst_op_fail(op, &failure);
+        return;
+    }
+    remote->conn->impl = remote;
+    vst_op_done(op);
+}
+
+static void opening_cancelled(void *opaque, const struct vst_error *why)
+{
+    struct remote *remote = opaque;
+
+    if (remote->connect)
+        vst_connect_cancel(remote->connect, why);
+}
+
+static void remote_open(struct vst_conn *conn, struct vst_op *op)
+{
+    struct remote *remote = calloc(1, sizeof(*remote));
+    struct vst_connect_cb cb = {connected, remote};
+    struct vst_error err = {0};
+
+    if (!remote) {
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+        return;
+    }
+    remote->conn = conn;
+    remote->opening = op;
+    TAILQ_INIT(&remote->calls);
+    TAILQ_INIT(&remote->pings);
+    vst_turn_init(&remote->turn, conn->base, turn, remote);
+    if (vst_target_read(conn->uri, &remote->target, &err) == 0)
+        remote->connect = vst_connect_new(conn, &remote->target, &cb, &err);
+    if (!remote->connect) {
+        remote_free(remote);
+        vst_op_fail(op, &err);
+        return;
+    }
+    vst_op_set_cancel(op, opening_cancelled, remote);
+}
+
+const struct vst_driver vst_remote_driver = {
+    .name = "remote",
+    .remote = true,
+    .open = remote_open,
+    .close = remote_close,
+    .watch = remote_watch,
+    .ping = remote_ping,
+    .get_stats = vst_remote_get_stats,
+    .list = vst_remote_list,
+    .get_info = vst_remote_get_info,
+    .lookup = vst_remote_lookup,
+    .start = vst_remote_start,
+    .restore = vst_remote_restore,
+    .control = vst_remote_control,
+    .save = vst_remote_save,
+    .open_console = vst_remote_open_console,
+    .screenshot = vst_remote_screenshot,
+};
