@@ -75,6 +75,21 @@ const struct command commands[] = {
      "and who can read them, and that the host's certificate has the names given. The exit status\n"
      "is 4 if anything is wrong.\n",
      "the check", command_pki_check},
+    {"ping", "", 0, OPTION_COUNT, "measure the time to the server and back",
+     "Nothing else that is under way makes it longer. With --quiet the summary alone.\n",
+     "the answer", command_ping},
+    {"stats", "", 0, 0, "tell what the connection and its server count",
+     "What is counted is described in virstream(1).\n", "the answer", command_stats},
+    {"events", "", 0, 0, "follow what happens to guests",
+     "One line for each guest that is started, paused, resumed, stopped or crashes, until Ctrl-C;\n"
+     "with --json one object a line. In this process alone (qemu:///) that is what happens "
+     "through\n"
+     "it, which is nothing: a server is needed.\n",
+     "the connection to close", command_events},
+    {"doctor", "URI", 1, 0, "look for what is wrong with a connection",
+     "Takes one step after the other, from the name look-up to a first call, and says what it\n"
+     "found at each; what is wrong with the next one comes last, and what to do about it.\n",
+     "the connection to be given up", command_doctor},
     {0},
 };
 

@@ -13,6 +13,7 @@
 
 enum {
     SECONDS_MAX = 7 * 24 * 3600,
+    COUNT_MAX = 1000000,
     ZSTD_LEVEL = 3,
     ZSTD_LEVEL_MAX = 19,
     LONG_ONLY = 256, /* getopt's value for row i is LONG_ONLY + i */
@@ -76,6 +77,16 @@ static int read_seconds(struct tool *tool, void *into, const char *value)
     if (read_number(value, 1, SECONDS_MAX, &seconds) < 0)
         return tool_usage(tool, "`%s` is not a number of seconds from 1 to %d", value, SECONDS_MAX);
     *(unsigned *)into = (unsigned)seconds;
+    return 0;
+}
+
+static int read_count(struct tool *tool, void *into, const char *value)
+{
+    unsigned long count;
+
+    if (read_number(value, 1, COUNT_MAX, &count) < 0)
+        return tool_usage(tool, "`%s` is not a number from 1 to %d", value, COUNT_MAX);
+    *(unsigned *)into = (unsigned)count;
     return 0;
 }
 
@@ -181,6 +192,7 @@ static const struct row rows[] = {
     {"client", "NAME", "name of a client", 0, OPTION_CLIENT, AT(client), read_text},
     {"uri", "URI", "one more identity of the client; may be repeated", 0, OPTION_CLIENT, AT(uris),
      read_word},
+    {"count", "COUNT", "how many; 4", 'n', OPTION_COUNT, AT(count), read_count},
     {"connect", "URI", "where the guests are; or $VIRSTREAM_DEFAULT_URI, or qemu:///", 'c',
      OPTION_EVERYWHERE, AT(uri), read_text},
     {"json", NULL, "print the result, or the error, as one JSON object", 0, OPTION_EVERYWHERE,

@@ -19,7 +19,9 @@ static const char *hint_for_place(const struct tool *tool)
                    ? "make room there, and try again"
                    : NULL;
     case VST_ERR_NOT_FOUND:
-        return tool->err.system ? NULL : "`virstream list` names the guests that there are";
+        return tool->err.system || tool->err.side == VST_SIDE_CLIENT
+                   ? NULL
+                   : "`virstream list` names the guests that there are";
     case VST_ERR_INVALID:
         return tool->command->run == command_start
                    ? "docs/definition.md tells what belongs into a definition"
@@ -48,6 +50,8 @@ static const char *hint_for(const struct tool *tool, char buf[static 80])
         return "try again when this host has more memory free";
     case VST_ERR_CONNECT:
         return "is the URI right, and what it names running? See --connect";
+    case VST_ERR_AUTH:
+        return "`virstream doctor URI` tells what each side has shown";
     case VST_ERR_ACCESS:
         return "is it yours? Perhaps another user may";
     case VST_ERR_EXISTS:

@@ -30,6 +30,7 @@ enum option_set {
     OPTION_READ_ONLY = 1 << 7,
     OPTION_HOSTS = 1 << 9,
     OPTION_CLIENT = 1 << 10,
+    OPTION_COUNT = 1 << 11,
     OPTION_EVERYWHERE = 1 << 8,
 };
 
@@ -68,6 +69,7 @@ struct options {
     bool keep_running;
     bool read_only;
     enum progress_kind progress;
+    unsigned count;   /* of pings; 0: some */
     unsigned timeout; /* seconds; 0: none */
     unsigned stall;   /* seconds; 0: the library's default */
     unsigned trace;   /* mask of vst_trace_category */
@@ -88,7 +90,8 @@ struct tool {
     struct event *signals[TOOL_SIGNALS];
     struct vst_conn *conn;
     struct vst_domain *domain;
-    struct vst_op *op; /* in flight; NULL between two */
+    struct vst_op *op;     /* in flight; NULL between two */
+    struct asking *asking; /* for a password; NULL: not now */
     struct timespec deadline;
     unsigned interrupts;
     bool shared[2]; /* standard input, output: their flags are to be put back */
@@ -118,6 +121,8 @@ int tool_find_domain(struct tool *tool);
 int tool_watch_signals(struct tool *tool);
 /* Runs the loop until `op` has completed. */
 int tool_wait(struct tool *tool, struct vst_op *op);
+/* Runs the loop until the command is cancelled, its time is over, or an error is recorded. */
+int tool_follow(struct tool *tool);
 void tool_close(struct tool *tool);
 /* For calls that give a domain: it becomes tool->domain. */
 struct vst_domain_cb tool_domain_cb(struct tool *tool);
@@ -141,5 +146,12 @@ int command_pki_init(struct tool *tool);
 int command_pki_issue(struct tool *tool);
 int command_pki_revoke(struct tool *tool);
 int command_pki_check(struct tool *tool);
+int command_ping(struct tool *tool);
+int command_stats(struct tool *tool);
+int command_events(struct tool *tool);
+int command_doctor(struct tool *tool);
+
+/* For vst_conn_options: what doctor says of each step of the opening. */
+void doctor_step(const struct vst_conn_step *step, void *opaque);
 
 #endif

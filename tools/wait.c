@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "ask.h"
 #include "output.h"
 #include "tool.h"
 
@@ -78,6 +79,26 @@ int tool_wait(struct tool *tool, struct vst_op *op)
     return status;
 }
 
+static void too_late(evutil_socket_t fd, short what, void *opaque)
+{
+    (void)fd, (void)what;
+    tool_fail(opaque, VST_ERR_TIMEOUT, "the time that --timeout gave is over");
+}
+
+int tool_follow(struct tool *tool)
+{
+    struct timeval left = time_left(tool);
+
+    if (tool->opt.timeout && event_base_once(tool->base, -1, EV_TIMEOUT, too_late, tool, &left) < 0)
+        return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    while (!tool->interrupts && tool->err.code == VST_ERR_OK)
+        if (event_base_loop(tool->base, EVLOOP_ONCE) != 0)
+            return tool_fail(tool, VST_ERR_INTERNAL, "the loop has failed");
+    if (tool->interrupts)
+        tool_fail(tool, VST_ERR_CANCELLED, "cancelled");
+    return -1;
+}
+
 static void opened(struct vst_conn *conn, const struct vst_error *err, void *opaque)
 {
     struct tool *tool = opaque;
@@ -89,10 +110,18 @@ static void opened(struct vst_conn *conn, const struct vst_error *err, void *opa
 int tool_connect(struct tool *tool)
 {
     struct vst_conn_cb cb = {opened, tool, NULL};
+    struct vst_conn_options options = {
+        .ask_password = ask_password,
+        .step = tool->command->run == command_doctor ? doctor_step : NULL,
+        .opaque = tool,
+    };
+    int status;
 
     if (tool_watch_signals(tool) < 0)
         return -1;
-    return tool_wait(tool, vst_conn_open(tool->base, tool->opt.uri, NULL, &cb));
+    status = tool_wait(tool, vst_conn_open(tool->base, tool->opt.uri, &options, &cb));
+    ask_end(tool);
+    return status;
 }
 
 static void found(struct vst_domain *domain, const struct vst_error *err, void *opaque)
