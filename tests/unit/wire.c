@@ -169,9 +169,9 @@ void wire_start_raw(struct wire_side *side)
     assert_int_equal(vst_channel_pair(wire.base, 64 << 20, ends, NULL), 0);
     side->raw = ends[0];
     if (side == &wire.client)
-        assert_true(wire_start_on(NULL, ends[1]));
-    else
         assert_true(wire_start_on(ends[1], NULL));
+    else
+        assert_true(wire_start_on(NULL, ends[1]));
 }
 
 void wire_run(void)

@@ -35,8 +35,8 @@ struct wire_call {
 };
 
 struct wire_side {
-    struct vst_mux *mux; /* NULL: freed, or this side is bytes */
-    struct vst_channel *raw;
+    struct vst_mux *mux;     /* NULL: freed, or not there */
+    struct vst_channel *raw; /* the other end of its transport, if its peer is bytes */
     struct vst_mux_options opt;
     struct wire_call calls[WIRE_CALLS]; /* by id */
     char told[4096];                    /* "CALL 1; REPLY 1; " in order, without bodies */
@@ -63,7 +63,7 @@ int wire_drop(void **state);
 /* Frees all and begins anew. */
 void wire_again(void);
 
-/* Both, on a pair; one against bytes; on these two transports (NULL: the side is not there). */
+/* Both, on a pair; this one, against bytes; on these two transports (NULL: without that side). */
 void wire_start(void);
 void wire_start_raw(struct wire_side *side);
 bool wire_start_on(struct vst_channel *client, struct vst_channel *server);
@@ -88,7 +88,7 @@ void wire_let_go(struct wire_call *call);
 
 struct vst_mux_stats wire_stats(const struct wire_side *side);
 
-/* The side that is bytes. */
+/* The peer that is bytes, of this side. */
 void raw_send(struct wire_side *side, const void *bytes, size_t length);
 void raw_frame(struct wire_side *side, enum vst_frame_type type, uint32_t id, const void *body,
                size_t length);
