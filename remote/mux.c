@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#include "core/buffer.h"
 #include "message.h"
 #include "mux-private.h"
 
@@ -288,7 +287,6 @@ struct vst_mux *vst_mux_new(struct vst_channel *transport, const struct vst_mux_
     vst_turn_init(&mux->turn, mux->base, turn, mux);
     event_assign(&mux->timer, mux->base, -1, 0, timer, mux);
     listen_to(mux, transport);
-    vst_buffer_prepare();
     set_timer(mux, opt->keepalive_ms);
     mux_wake(mux);
     return mux;

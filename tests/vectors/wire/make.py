@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writes the vectors of this directory from remote/PROTOCOL.md, without the library's code.
+"""Writes the vectors of this directory from remote/PROTOCOL.md, without the library's code; and
+what the peer sends in them as inputs for tests/fuzz/fuzz-frames.
 
 Each file is a conversation with one side of a connection, from after its greeting on:
 
@@ -20,6 +21,7 @@ BYTES are hex digits; XX*N is N times the byte XX. The bodies of CALLs are those
 words in them are the directions of the stream that the server opens.
 """
 import os
+import re
 import struct
 
 NUMBER = {
@@ -249,7 +251,21 @@ case("cut-body", "an end within a body", server, "> " + head(100, "CALL", 1).hex
 case("cut-call", "GOAWAY while a call is not answered", server, call(1, "up"),
      sent("GOAWAY", 0, STOP), "ends lost")
 
+def seed(lines):
+    """The first byte is that target's own: which side is looked at, and that it sends, too."""
+    data = bytes([0xa5 if lines[0].startswith(server) else 0xa4])
+    for line in lines:
+        for byte, count in re.findall(r"([0-9a-f]{2})(?:\*(\d+))?",
+                                      line[1:] if line.startswith(">") else ""):
+            data += bytes.fromhex(byte) * int(count or 1)
+    return data
+
+
 here = os.path.dirname(os.path.abspath(__file__))
+corpus = os.path.join(here, "../../fuzz/corpus/frames")
 for name, (why, lines) in cases.items():
+    if len(seed(lines)) < 5000:
+        with open(os.path.join(corpus, name), "wb") as out:
+            out.write(seed(lines))
     with open(os.path.join(here, name + ".wire"), "w") as out:
         out.write("# %s\n%s\n" % (why, "\n".join(lines)))
