@@ -238,7 +238,7 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Out of the way of the numbers that are to be given; closed by the exec. */
+/* Out of the way of the numbers that are to be given. */
 static int move_up(struct plan *plan, int fd)
 {
     int up = -1;
@@ -271,7 +271,9 @@ static void place_descriptors(struct plan *plan)
     place(plan, log_fd, STDERR_FILENO);
     for (size_t i = 0; i < spawn->fd_count; i++)
         place(plan, plan->fds[i], VST_PROCESS_FD_FIRST + (int)i);
-    if (close_range(VST_PROCESS_FD_FIRST + (unsigned)spawn->fd_count, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+    /* Not left to the exec: we go on as soon as it has given our memory back, which is before it
+     * closes anything, and a lock that we let go of then would still be held. */
+    if (close_range(VST_PROCESS_FD_FIRST + (unsigned)spawn->fd_count, ~0U, 0) < 0)
         fail(plan, "descriptors", "");
 }
 
