@@ -57,6 +57,7 @@ static void expect_crashed(const char *reason)
     struct vst_domain_info info = {0};
     struct vst_error err = {0};
 
+    vst_host_run(&host, 50); /* for a connection that has hold of it */
     assert_int_equal(vst_host_get_info(&host, "g", &info, &err), 0);
     assert_int_equal(info.state, VST_DOMAIN_CRASHED);
     assert_non_null(strstr(info.reason, reason));
@@ -99,6 +100,7 @@ static void a_guest_that_is_ended_in_order_while_the_loop_stands_has_shut_down(v
     (void)state;
     kill(qemu()->pid, SIGTERM);
     wait_for_the_end();
+    vst_host_run(&host, 50);
     assert_int_equal(vst_host_get_info(&host, "g", &info, &err), -1);
     assert_int_equal(err.code, VST_ERR_NOT_FOUND);
     assert_int_equal(vst_host_entries(&host, "root"), 0);
