@@ -249,9 +249,13 @@ static void every_altered_byte_is_found(void **state)
     n = evbuffer_get_length(image);
     bytes = evbuffer_pullup(image, -1);
     for (size_t i = 0; i < n; i += step) {
+        enum vst_code code;
+
         bytes[i] ^= (unsigned char)(1 << i % 8);
-        if (app_restore(&app, NULL, image, plain, NULL) != VST_ERR_DAMAGED)
-            fail_msg("byte %zu altered, and nobody saw", i);
+        code = app_restore(&app, NULL, image, plain, NULL);
+        /* A record that claims to be longer than what is left of the image is one that was cut. */
+        if (code != VST_ERR_DAMAGED && code != VST_ERR_TRUNCATED)
+            fail_msg("byte %zu of %zu altered: %s", i, n, vst_code_name(code));
         assert_int_equal(state_of("test1"), -1);
         bytes[i] ^= (unsigned char)(1 << i % 8);
     }
