@@ -13,6 +13,7 @@
 
 #include "hello.h"
 #include "sasl-library.h"
+#include "saslauthd.h"
 
 #define SERVICE "virstream"
 #define PLUS "-PLUS"
@@ -97,8 +98,7 @@ static int get_option(void *opaque, const char *plugin, const char *name, const 
     const struct {
         const char *name, *value;
     } options[] = {
-        {"pwcheck_method", login->saslauthd ? "saslauthd" : "auxprop"},
-        {"saslauthd_path", login->saslauthd},
+        {"pwcheck_method", login->saslauthd ? "" : "auxprop"},
         {"auxprop_plugin", "sasldb"},
         {"sasldb_path", login->database},
         {"auto_transition", "no"},
@@ -115,6 +115,20 @@ static int get_option(void *opaque, const char *plugin, const char *name, const 
         return SASL_OK;
     }
     return SASL_FAIL;
+}
+
+/* Our own check of a password is the only one. */
+static int ask_saslauthd(sasl_conn_t *conn, void *opaque, const char *user, const char *password,
+                         unsigned length, struct propctx *properties)
+{
+    struct vst_login *login = opaque;
+
+    (void)conn, (void)properties;
+    if (password[length] != '\0' || strlen(password) != length)
+        return SASL_BADAUTH;
+    if (vst_saslauthd_check(login->saslauthd, SERVICE, user, password, &login->err) < 0)
+        return SASL_BADAUTH;
+    return SASL_OK;
 }
 
 /* Who it is; and in whose name it acts: its own, which is said by saying nothing. */
@@ -153,6 +167,8 @@ static void set_callbacks(struct vst_login *login)
     *at++ = vst_sasl_no_log();
     if (login->role == VST_SASL_SERVER) {
         *at++ = CALLBACK(SASL_CB_GETOPT, get_option);
+        if (login->saslauthd)
+            *at++ = CALLBACK(SASL_CB_SERVER_USERDB_CHECKPASS, ask_saslauthd);
     } else {
         *at++ = CALLBACK(SASL_CB_USER, get_name);
         *at++ = CALLBACK(SASL_CB_AUTHNAME, get_name);
@@ -366,7 +382,9 @@ int vst_login_check(struct vst_login *login, const char *mechanism, struct vst_e
 
 bool vst_login_asks_others(const struct vst_login *login)
 {
-    return is_kerberos(login->mechanism) || login->saslauthd;
+    bool shown = strcmp(login->mechanism, "PLAIN") == 0 || strcmp(login->mechanism, "LOGIN") == 0;
+
+    return is_kerberos(login->mechanism) || (shown && login->saslauthd);
 }
 
 /* ---- steps ---- */
