@@ -16,7 +16,7 @@
 #include "fd.h"
 
 enum {
-    UNIT = 256 * 1024, /* the most that one system call moves */
+    UNIT = 264 * 1024, /* the most that one system call moves: 256 KiB with what TLS adds to them */
     SMALL = 4096,      /* up to here a copy costs less than a chain of its own */
     VECTORS = 64,
 };
