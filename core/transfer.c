@@ -5,7 +5,10 @@
  */
 #include "pump.h"
 
-/* What one read asks for: large enough to be cheap, small enough to write while it is in cache. */
+/*
+ * What one read asks for, and what is gathered for one write where the source gives less at a time:
+ * large enough to be cheap, small enough to write while it is in cache.
+ */
 enum { CHUNK = 256 * 1024 };
 
 /* What a call into a channel costs at least: many small moves are work too. */
@@ -60,6 +63,8 @@ void vst_transfer(struct vst_transfer *step)
     step->taken = step->delivered = 0;
     do {
         moved = take(step);
+        while (moved && evbuffer_get_length(step->buffer) < CHUNK && take(step))
+            continue;
         moved |= deliver(step);
     } while (moved && step->budget);
 }
