@@ -286,7 +286,8 @@ static void decrypt(struct tls *tls, size_t max)
 
     tls->starved = false;
     tls->reads = READS;
-    tls->appetite = vst_least(max + OVERHEAD * (max / RECORD + 1), UNIT);
+    max = vst_least(max, UNIT);
+    tls->appetite = max + OVERHEAD * (max / RECORD + 1);
     while ((!got || got + RECORD <= max) && !tls->starved && !tls->ended && !tls->broken) {
         decrypt_record(tls);
         got = evbuffer_get_length(tls->plain);
