@@ -185,7 +185,7 @@ static void run_start(struct call *call)
     const struct vst_start_arguments *arguments = &call->arguments.start;
     struct vst_start_options opt = {
         .paused = arguments->paused,
-        .no_args = !vst_access_may_use_args(call->client->role),
+        .no_args = arguments->no_args || !vst_access_may_use_args(call->client->role),
     };
 
     began(call, vst_domain_start(conn_of(call), arguments->definition, &opt, DOMAIN(call)));
@@ -226,7 +226,7 @@ static void run_restore(struct call *call)
     struct vst_restore_options opt = {
         .name = arguments->name,
         .paused = arguments->paused,
-        .no_args = !vst_access_may_use_args(call->client->role),
+        .no_args = arguments->no_args || !vst_access_may_use_args(call->client->role),
         .stall_seconds = (unsigned)arguments->stall_seconds,
     };
 

@@ -96,6 +96,9 @@ int vst_server_serve(struct vst_server *server, struct vst_conn **conn, struct v
     struct vst_event_cb cb = {.fn = tell_event, .opaque = backend};
     const char *driver = (*conn)->driver->name;
 
+    if ((*conn)->driver->remote)
+        return vst_error_set(ret_err, VST_ERR_INVALID,
+                             "%s: only guests of this host can be served", vst_conn_get_uri(*conn));
     for (size_t i = 0; i < server->backend_count; i++)
         if (strcmp(server->backends[i].driver, driver) == 0)
             return vst_error_set(ret_err, VST_ERR_EXISTS, "%s: %s serves the %s driver already",
