@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Frames: the units of the wire protocol (PROTOCOL.md), as a pure codec. Twelve bytes of head, all
- * numbers big-endian, then the body:
+ * Frames: the units of the wire protocol (PROTOCOL.md), as a pure codec. Sixteen bytes of head,
+ * all numbers big-endian, then the body:
  *
  *     length  u32   bytes of the body
  *     type    u8
  *     flags   u8    0; every other value is an error
- *     zero    u16   0
+ *     check   u16   CRC-16/XMODEM of the other 14 bytes of the head
  *     id      u32   the call, and its stream; 0: the connection
+ *     sum     u32   the lower half of the body's XXH3-64, and 1 if that is 0; 0: not summed
  *
  * A head is checked as a whole before anything is allocated for its body. Who may send which frame,
- * and when, is the business of greeting.h and mux.h.
+ * and when, is the business of greeting.h and mux.h. The two checks find what went wrong on the way
+ * where no TLS does; they are no protection from anybody.
  */
 #ifndef VST_REMOTE_FRAME_H
 #define VST_REMOTE_FRAME_H
@@ -22,7 +24,7 @@
 #include "core/error.h"
 
 enum {
-    VST_FRAME_HEAD = 12,
+    VST_FRAME_HEAD = 16,
     VST_FRAME_DATA_MAX = 256 * 1024,         /* body of DATA */
     VST_FRAME_GREETING_MAX = 16 * 1024,      /* any body before the greeting is over */
     VST_FRAME_CONTROL_MAX = 4 * 1024 * 1024, /* any other body */
@@ -61,6 +63,7 @@ struct vst_frame {
     uint32_t length; /* of the body */
     enum vst_frame_type type;
     uint32_t id;
+    uint32_t sum; /* 0: none */
 };
 
 /* "CALL"; "?" for what is none. */
@@ -75,11 +78,17 @@ void vst_put64(uint64_t value, unsigned char *ret_bytes);
 uint32_t vst_get32(const unsigned char *bytes);
 uint64_t vst_get64(const unsigned char *bytes);
 
+/* Of a body; never 0. And: whether it has the sum that its head tells, if it tells one. */
+uint32_t vst_frame_sum(const void *body, size_t length);
+bool vst_frame_intact(const struct vst_frame *frame, const void *body);
+/* The sum, from an XXH3-64 that was made in pieces. */
+uint32_t vst_frame_fold(uint64_t hash);
+
 void vst_frame_put(const struct vst_frame *frame, unsigned char ret_head[VST_FRAME_HEAD]);
 
 /*
- * 0, or -1 with PROTOCOL: unknown type, flags, bytes that must be zero, a length that the type
- * cannot have, an id where none belongs or none where one does.
+ * 0, or -1 with PROTOCOL: unknown type, flags, a length that the type cannot have, an id
+ * where none belongs or none where one does, a wrong check.
  */
 int vst_frame_get(const unsigned char head[VST_FRAME_HEAD], struct vst_frame *ret_frame,
                   struct vst_error *ret_err);

@@ -90,6 +90,11 @@ enum vst_io vst_frames_read(struct vst_frames *frames, struct vst_channel *ch, u
         vst_error_no_memory(ret_err);
         return VST_IO_FAIL;
     }
+    if (!vst_frame_intact(&frames->next, body)) {
+        vst_error_set(ret_err, VST_ERR_PROTOCOL, "%s: its body is damaged",
+                      vst_frame_name(frames->next.type));
+        return VST_IO_FAIL;
+    }
     *ret_body = body ? (const char *)body : "";
     return VST_IO_OK;
 }
@@ -114,7 +119,11 @@ void vst_frames_drop(struct vst_frames *frames)
 int vst_frames_put(struct vst_frames *frames, enum vst_frame_type type, const void *body,
                    size_t length, struct vst_error *ret_err)
 {
-    const struct vst_frame frame = {.length = (uint32_t)length, .type = type};
+    const struct vst_frame frame = {
+        .length = (uint32_t)length,
+        .type = type,
+        .sum = vst_frame_sum(body, length),
+    };
     unsigned char head[VST_FRAME_HEAD];
 
     if (length > VST_FRAME_GREETING_MAX)

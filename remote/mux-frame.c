@@ -66,6 +66,8 @@ static int data_begins(struct vst_mux *mux)
     }
     if (!call->received && !(call->received = evbuffer_new()))
         return mux_no_memory(mux);
+    if (mux->frame.sum && mux_sum_begin(&mux->sum_in) < 0)
+        return mux_no_memory(mux);
     mux->target = call;
     return 0;
 }

@@ -6,6 +6,7 @@
  *   mux-read.c    bytes to frames; bodies go where they belong
  *   mux-frame.c   what each frame means, and when it breaks a rule
  *   mux-write.c   what goes out next
+ *   mux-sum.c     sums of DATA
  *   mux-call.c    the record of a call's stream: from open to forgotten
  *   mux-source.c  the end that reads what the peer sends
  *   mux-sink.c    the end that sends to the peer
@@ -20,6 +21,7 @@
 #include <sys/queue.h>
 
 #include "core/fsm.h"
+#include "core/hash.h"
 #include "core/leaf.h"
 #include "core/turn.h"
 #include "mux.h"
@@ -139,6 +141,7 @@ struct vst_mux {
     struct vst_frame frame;
     uint32_t left;           /* of the body */
     struct mux_call *target; /* whose DATA it is; NULL: nobody's any more, or no DATA */
+    XXH3_state_t *sum_in;    /* of the DATA that is coming, if it has one */
     enum vst_io last_read;
     uint64_t farewell; /* bytes that came after the connection failed */
 
@@ -148,8 +151,9 @@ struct vst_mux {
     struct mux_debtors debtors;
     struct mux_line line; /* have data; by the start of their turns */
     uint64_t clock;       /* the start of the turn that is on */
-    size_t answers;       /* unsent bytes that the peer has caused */
-    size_t answers_end;   /* how much goes out until the last of them has */
+    XXH3_state_t *sum_out;
+    size_t answers;     /* unsent bytes that the peer has caused */
+    size_t answers_end; /* how much goes out until the last of them has */
     enum vst_io last_write;
 
     /* round trips */
@@ -188,6 +192,11 @@ static inline bool mux_alive(const struct vst_mux *mux)
 
 /* mux-read.c: true when there may be more to read at once. */
 bool mux_read(struct vst_mux *mux);
+
+/* mux-sum.c: sums of DATA, in pieces; -1: no memory */
+int mux_sum_begin(XXH3_state_t **sum);
+void mux_sum_add(XXH3_state_t *sum, struct evbuffer *bytes, size_t offset, size_t n);
+int mux_sum(XXH3_state_t **sum, struct evbuffer *bytes, size_t n, uint32_t *ret_sum);
 
 /* mux-frame.c; -1 when the connection has failed. */
 int mux_frame_begins(struct vst_mux *mux);

@@ -84,29 +84,49 @@ static bool body_part(struct vst_mux *mux, size_t *ret_cost)
     }
     mux->left -= (uint32_t)n;
     *ret_cost = n;
+    if (mux->target && mux->frame.sum)
+        mux_sum_add(mux->sum_in, into, evbuffer_get_length(into) - n, n);
     if (mux->frame.type == VST_FRAME_DATA)
         mux_data_arrived(mux, n);
     return true;
 }
 
-static bool end_frame(struct vst_mux *mux)
+static bool damaged(struct vst_mux *mux)
+{
+    mux_broken(mux, "%s: its body is damaged", vst_frame_name(mux->frame.type));
+    return false;
+}
+
+/* Its reader may have had it already; that the stream fails is soon enough. */
+static bool end_data(struct vst_mux *mux)
 {
     struct mux_call *target = mux->target;
+
+    mux->target = NULL;
+    if (!target)
+        return true;
+    mux_source_spare(target);
+    return !mux->frame.sum || mux->frame.sum == vst_frame_fold(XXH3_64bits_digest(mux->sum_in))
+               ? true
+               : damaged(mux);
+}
+
+static bool end_frame(struct vst_mux *mux)
+{
     unsigned char *body = NULL;
     int result;
 
     mux->in_body = false;
-    mux->target = NULL;
-    if (target)
-        mux_source_spare(target);
     if (mux->frame.type == VST_FRAME_DATA)
-        return true;
+        return end_data(mux);
     if (evbuffer_add(mux->body, "", 1) == 0)
         body = evbuffer_pullup(mux->body, -1);
     if (!body) {
         mux_no_memory(mux);
         return false;
     }
+    if (!vst_frame_intact(&mux->frame, body))
+        return damaged(mux);
     result = mux_frame_complete(mux, body);
     if (!mux->freed)
         evbuffer_drain(mux->body, evbuffer_get_length(mux->body));

@@ -101,9 +101,11 @@ static int begin_frames(struct mux_call *call)
 
 static int queue_data(struct mux_call *call, struct evbuffer *from, size_t n)
 {
-    struct vst_frame frame = {(uint32_t)n, VST_FRAME_DATA, call->id};
+    struct vst_frame frame = {(uint32_t)n, VST_FRAME_DATA, call->id, 0};
     unsigned char head[VST_FRAME_HEAD];
 
+    if (call->mux->opt.sums && mux_sum(&call->mux->sum_out, from, n, &frame.sum) < 0)
+        return -1;
     vst_frame_put(&frame, head);
     return evbuffer_add(call->send, head, sizeof(head)) < 0 ? -1
                                                             : vst_buffer_move(from, call->send, n);

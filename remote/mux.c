@@ -181,6 +181,8 @@ static void destroy(struct vst_mux *mux)
     evbuffer_free(mux->body);
     evbuffer_free(mux->control);
     evbuffer_free(mux->out);
+    XXH3_freeState(mux->sum_in);
+    XXH3_freeState(mux->sum_out);
     free(mux->why);
     free(mux);
 }

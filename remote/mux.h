@@ -40,6 +40,7 @@ struct vst_mux_options {
     uint64_t memory;       /* the most that all windows of this connection may sum up to */
     unsigned streams;      /* the most that may be open at once */
     enum vst_wire wire;    /* client only */
+    bool sums;             /* of DATA, too: the transport does not protect its bytes itself */
     unsigned keepalive_ms; /* silence after which a ping goes out; after three, LOST. 0: none */
 };
 

@@ -230,7 +230,7 @@ static void broken_rules_end_the_greeting(void **state)
         try_hostile(&hostiles[i]);
 }
 
-/* Twelve bytes each: length, type, flags, zero, id. */
+/* Length, type, flags, check, id, sum; the check is looked at last. */
 static void heads_that_cannot_be_end_the_greeting(void **state)
 {
     static const unsigned char heads[][VST_FRAME_HEAD] = {
@@ -241,7 +241,7 @@ static void heads_that_cannot_be_end_the_greeting(void **state)
         {0, 0, 0, 2, 0},              /* type 0 */
         {0, 0, 0, 2, 255},            /* an unknown one */
         {0, 0, 0, 2, 1, 1},           /* flags */
-        {0, 0, 0, 2, 1, 0, 0, 1},     /* what is zero */
+        {0, 0, 0, 2, 1, 0, 0, 1},     /* the check */
         {0, 0, 0, 2, 1, 0, 0, 0, 1},  /* HELLO of a call */
         {0, 0, 0, 2, 18, 0, 0, 0, 1}, /* ERROR of a call */
         {'G', 'E', 'T', ' ', '/', ' ', 'H', 'T', 'T', 'P', '/', '1'},
@@ -266,7 +266,7 @@ static void every_cut_is_a_lost_connection(void **state)
 {
     unsigned char bytes[VST_FRAME_HEAD + sizeof(client_hello)];
     const size_t length = VST_FRAME_HEAD + sizeof(client_hello) - 1;
-    const struct vst_frame frame = {sizeof(client_hello) - 1, VST_FRAME_HELLO, 0};
+    const struct vst_frame frame = {sizeof(client_hello) - 1, VST_FRAME_HELLO, 0, 0};
 
     (void)state;
     vst_frame_put(&frame, bytes);

@@ -5,9 +5,10 @@ what the peer sends in them as inputs for tests/fuzz/fuzz-frames.
 
 Each file is a conversation with one side of a connection, from after its greeting on:
 
-    we server window=16      which side is looked at, and what it granted in its HELLO
+    we server window=4096    which side is looked at, and what it granted in its HELLO
     > BYTES                  sent to it
-    < BYTES                  it sends this; `...` stands for a body that is not compared
+    < BYTES                  it sends this frame
+    < TYPE ID ...            it sends a frame of which only this is looked at
     do call up               the application makes a call whose stream has these directions
     do feed 1 BYTES          ... gives all that the stream of call 1 is to send, and its end
     do drain 1               ... reads what comes for call 1, up to its end
@@ -20,9 +21,14 @@ Each file is a conversation with one side of a connection, from after its greeti
 BYTES are hex digits; XX*N is N times the byte XX. The bodies of CALLs are those of the tests: the
 words in them are the directions of the stream that the server opens.
 """
+import ctypes
 import os
 import re
 import struct
+
+xxh = ctypes.CDLL("libxxhash.so.0")
+xxh.XXH3_64bits.restype = ctypes.c_uint64
+xxh.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
 
 NUMBER = {
     "HELLO": 1, "AUTH_START": 2, "AUTH_STEP": 3, "AUTH_DONE": 4,
@@ -34,9 +40,24 @@ STOP = b'{"code":"cancelled","text":"no"}'
 cases = {}
 
 
-def head(length, kind, number, flags=0, zero=0):
-    kind = NUMBER.get(kind, kind)
-    return struct.pack(">IBBHI", length, kind, flags, zero, number)
+def crc(data):
+    """CRC-16/XMODEM"""
+    value = 0
+    for byte in data:
+        value ^= byte << 8
+        for _ in range(8):
+            value = (value << 1 ^ (0x1021 if value & 0x8000 else 0)) & 0xffff
+    return value
+
+
+def body_sum(body):
+    return xxh.XXH3_64bits(body, len(body)) & 0xffffffff or 1
+
+
+def head(length, kind, number, flags=0, check=None, total=0):
+    start = struct.pack(">IBB", length, NUMBER.get(kind, kind), flags)
+    end = struct.pack(">II", number, total)
+    return start + struct.pack(">H", crc(start + end) if check is None else check) + end
 
 
 def text(data):
@@ -59,19 +80,21 @@ def frame(kind, number, body=b"", **more):
         body = struct.pack(">Q", body)
     if isinstance(body, tuple):
         body = struct.pack(">II", *body)
+    if kind != "DATA":
+        more.setdefault("total", body_sum(body))
     start = head(len(body), kind, number, **more)
     return " ".join(filter(None, [start[:4].hex(), "%02x" % start[4], start[5:8].hex(),
-                                  start[8:].hex(), text(body)]))
+                                  start[8:12].hex(), start[12:].hex(), text(body)]))
 
 
 def sent(*args, **more):
     return "> " + frame(*args, **more)
 
 
-def got(kind, number, body=None):
+def got(kind, number, body=None, **more):
     if body is None:
-        return "< %02x 000000 %08x ..." % (NUMBER[kind], number)
-    return "< " + frame(kind, number, body)
+        return "< %02x %08x ..." % (NUMBER[kind], number)
+    return "< " + frame(kind, number, body, **more)
 
 
 def call(number, what=""):
@@ -93,7 +116,7 @@ small = "we server window=4096"
 # ---- heads ----
 broken("head-unknown-type", "a type that there is not", server, "> " + head(0, 99, 0).hex())
 broken("head-flags", "a flag", server, "> " + head(8, "PING", 0, flags=1).hex())
-broken("head-zero", "bytes that must be zero", server, "> " + head(8, "PING", 0, zero=1).hex())
+broken("head-check", "a wrong check", server, "> " + head(8, "PING", 0, check=1).hex())
 broken("head-huge", "a length of 4 GiB, or -1", server, "> " + head(0xffffffff, "DATA", 1).hex())
 broken("head-too-long", "one byte more than DATA may have", server,
        "> " + head(256 * 1024 + 1, "DATA", 1).hex())
@@ -101,6 +124,19 @@ broken("head-empty-data", "DATA without data", server, call(1, "up"), sent("DATA
 broken("head-short-ping", "a PING of 7 bytes", server, sent("PING", 0, bytes(7)))
 broken("head-id-missing", "DATA for the connection", server, sent("DATA", 0, b"x"))
 broken("head-id-superfluous", "PING for a call", server, sent("PING", 1, 0))
+
+broken("body-sum", "a body that has not its sum", server,
+       sent("PING", 0, 1, total=body_sum(bytes(8))))
+case("body-not-summed", "a sum of 0 is none", server, sent("PING", 0, 1, total=0),
+     got("PONG", 0, 1), "open")
+broken("data-sum", "data that has not its sum", server, call(1, "up"),
+       sent("DATA", 1, b"hello", total=1))
+case("data-summed", "data that has it", server, call(1, "up"),
+     sent("DATA", 1, b"hello", total=body_sum(b"hello")), sent("END", 1, 5), "do drain 1",
+     "do reply 1", got("REPLY", 1, b'{"result":{}}'), "open")
+case("data-summed-ours", "data from us, on a transport that protects nothing",
+     server + " sums=1", call(1, "down"), "do feed 1 68656c6c6f",
+     got("DATA", 1, b"hello", total=body_sum(b"hello")), got("END", 1, 5), "open")
 
 # ---- who sends what ----
 for kind in "HELLO", "AUTH_START", "AUTH_STEP", "AUTH_DONE":
