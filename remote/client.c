@@ -276,6 +276,7 @@ static int make_mux(struct remote *remote, const struct vst_greeting_result *res
         .label = remote->target.label,
         .window = remote->target.window,
         .peer_window = result->peer_window,
+        .sums = !result->transport->lower, /* neither TLS nor SASL protects it */
         .memory = WINDOWS_MAX,
         .streams = result->streams,
         .wire = remote->target.wire,

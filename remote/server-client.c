@@ -167,6 +167,7 @@ static struct vst_mux *make_mux(struct client *client, const struct vst_greeting
         .label = client->label,
         .window = client->greeting_opt.window,
         .peer_window = result->peer_window,
+        .sums = !result->transport->lower, /* neither TLS nor SASL protects it */
         .memory = limits->memory_per_client,
         .streams = client->greeting_opt.streams,
     };
