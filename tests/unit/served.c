@@ -4,7 +4,8 @@
  */
 #include "served.h"
 
-#include <errno.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 
 /* ---- the server ---- */
 
-static struct vst_policy policy_of(enum vst_role role, const struct vst_limits *limits)
+struct vst_policy served_policy(enum vst_role role, const struct vst_limits *limits)
 {
     struct vst_policy policy = {
         .limits = limits ? *limits : VST_LIMITS_DEFAULT,
@@ -46,7 +47,7 @@ static int listen_on(const char *path)
 void served_start(struct served *served, const char *uri, enum vst_role role,
                   const struct vst_limits *limits)
 {
-    struct vst_policy policy = policy_of(role, limits);
+    struct vst_policy policy = served_policy(role, limits);
     struct outcome opened = {0};
     const char *tmp = getenv("TMPDIR");
     struct vst_error err = {0};
@@ -78,9 +79,38 @@ void served_stop(struct served *served)
 
 void served_set_role(struct served *served, enum vst_role role)
 {
-    struct vst_policy policy = policy_of(role, NULL);
+    struct vst_policy policy = served_policy(role, NULL);
 
-    assert_int_equal(vst_server_set_policy(served->server, &policy, NULL), 0);
+    served_set_policy(served, &policy);
+}
+
+void served_set_policy(struct served *served, struct vst_policy *policy)
+{
+    assert_int_equal(vst_server_set_policy(served->server, policy, NULL), 0);
+}
+
+void served_listen_tcp(struct served *served, enum vst_listen_kind kind)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(address);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 4096), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    served->port = ntohs(address.sin_port);
+    assert_int_equal(vst_server_listen(served->server, kind, &fd, "test", NULL), 0);
+}
+
+int served_connect_tcp(const struct served *served)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)served->port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
 }
 
 static void drained(void *opaque)

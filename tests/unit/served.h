@@ -18,7 +18,7 @@ struct served {
     struct vst_server *server;
     char dir[64];
     char path[96];
-    char address[32]; /* "127.0.0.1:PORT", after served_listen_tcp() */
+    int port; /* of 127.0.0.1, after served_listen_tcp() */
     bool drained;
     struct vst_conn *conn; /* the one that is served; for looking at it */
 };
@@ -26,6 +26,12 @@ struct served {
 /* Everybody has `role`. `limits` NULL: the usual ones. */
 void served_start(struct served *served, const char *uri, enum vst_role role,
                   const struct vst_limits *limits);
+/* The rules that were given above, for those who change them. */
+struct vst_policy served_policy(enum vst_role role, const struct vst_limits *limits);
+void served_set_policy(struct served *served, struct vst_policy *policy);
+/* One more socket, on a port that the kernel chooses. */
+void served_listen_tcp(struct served *served, enum vst_listen_kind kind);
+int served_connect_tcp(const struct served *served);
 /* Frees the server and runs the loop until nothing is left in it. */
 void served_stop(struct served *served);
 void served_set_role(struct served *served, enum vst_role role);
