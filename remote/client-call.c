@@ -76,15 +76,20 @@ int vst_remote_call_send(struct remote_call *call, const union vst_arguments *ar
     return status;
 }
 
-static void cancelled(void *opaque, const struct vst_error *why)
+void vst_remote_call_stop(struct remote_call *call, const struct vst_error *why, bool ours)
 {
-    struct remote_call *call = opaque;
     char body[VST_ERROR_BODY_MAX];
     size_t length = vst_error_print(why, body);
 
     call->err = *why;
-    call->ours = true;
-    vst_mux_send(call->remote->mux, VST_FRAME_STOP, call->id, body, length);
+    call->ours = ours;
+    if (call->remote->mux)
+        vst_mux_send(call->remote->mux, VST_FRAME_STOP, call->id, body, length);
+}
+
+static void cancelled(void *opaque, const struct vst_error *why)
+{
+    vst_remote_call_stop(opaque, why, true);
 }
 
 /* A method that moves no bytes. */

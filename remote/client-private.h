@@ -69,6 +69,9 @@ struct remote_call *vst_remote_call_new(struct vst_conn *conn, enum vst_procedur
 int vst_remote_call_send(struct remote_call *call, const union vst_arguments *arguments,
                          struct vst_mux_ends *ends, struct vst_error *ret_err);
 
+/* Asks the server to end it. `ours`: then `why` is the outcome, whatever the server calls it. */
+void vst_remote_call_stop(struct remote_call *call, const struct vst_error *why, bool ours);
+
 /* The answer: `body` of a REPLY, or the error. The operation is completed, or a new call made. */
 void vst_remote_call_answer(struct remote_call *call, const char *body, size_t length,
                             const struct vst_error *err);

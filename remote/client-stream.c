@@ -18,28 +18,16 @@ static void finished(void *opaque, enum vst_direction dir)
     vst_mux_taken(call->remote->mux, call->id);
 }
 
-/* The ends have been aborted, and so the server has been told to stop; what has come of the call it
- * says in its answer. A reason of its own comes with more words there. */
+/*
+ * Nothing moves any more, and the server is told so, unless an end that was aborted has done that.
+ * What has come of the call it says in its answer; a reason of its own has more words there.
+ */
 static void failed(void *opaque, const struct vst_error *err)
 {
     struct remote_call *call = opaque;
+    bool ours = vst_op_cancelled(call->op) || err->side == VST_SIDE_APPLICATION;
 
-    call->err = *err;
-    call->ours = vst_op_cancelled(call->op) || err->side == VST_SIDE_APPLICATION;
-}
-
-static void attach(struct remote_call *call, const struct vst_mux_ends *ends)
-{
-    struct vst_error err = {0};
-
-    if (vst_stream_attach(call->stream, ends->ret_source, ends->ret_sink, &err) == 0)
-        return;
-    /* The stream keeps them until the answer is here, and no pump aborts them. */
-    vst_stream_fail(call->stream, &err);
-    if (ends->ret_source)
-        vst_channel_abort(ends->ret_source, &err);
-    if (ends->ret_sink)
-        vst_channel_abort(ends->ret_sink, &err);
+    vst_remote_call_stop(call, err, ours);
 }
 
 static void make(struct vst_conn *conn, enum vst_procedure procedure, const char *name,
@@ -65,7 +53,9 @@ static void make(struct vst_conn *conn, enum vst_procedure procedure, const char
         return;
     }
     call->stream = stream;
-    attach(call, &ends);
+    /* The call is under way: so this is a failure of the stream like any other. */
+    if (vst_stream_attach(stream, ends.ret_source, ends.ret_sink, &err) < 0)
+        vst_stream_fail(stream, &err);
 }
 
 void vst_remote_save(struct vst_conn *conn, const char *name, struct vst_stream *stream,

@@ -175,6 +175,18 @@ static void take_answer(struct remote *remote, const struct vst_frame *frame, co
     }
 }
 
+static void have_started(struct remote *remote, const struct vst_frame *frame, const char *body)
+{
+    struct remote_call *call = find_call(remote, frame->id);
+    struct vst_error err = {0};
+    uint64_t total;
+
+    if (vst_started_parse(body, frame->length, &total, &err) < 0)
+        vst_mux_fail(remote->mux, &err);
+    else if (call && call->stream)
+        vst_stream_expect(call->stream, total);
+}
+
 static void leave(struct remote *remote, const char *body, size_t length)
 {
     struct vst_error why;
@@ -199,7 +211,10 @@ static void message(void *opaque, const struct vst_frame *frame, const char *bod
     case VST_FRAME_GOAWAY:
         leave(remote, body, frame->length);
         break;
-    default: /* STARTED, which is the mux's business */
+    case VST_FRAME_STARTED:
+        have_started(remote, frame, body);
+        break;
+    default:
         break;
     }
 }

@@ -5,7 +5,9 @@
  */
 #include "message-private.h"
 
+#include <inttypes.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -332,6 +334,39 @@ void vst_results_clear(enum vst_procedure procedure, union vst_results *result)
 {
     if (bodies[procedure].result)
         vst_json_clear(bodies[procedure].result, result);
+}
+
+/* ---- STARTED ---- */
+
+struct vst_started {
+    uint64_t total;
+};
+
+static const struct vst_json_member started_members[] = {
+    NUMBER(vst_started, "total", total, INT64_MAX),
+};
+OPEN_TABLE(started);
+
+void vst_started_print(uint64_t total, char ret_body[VST_STARTED_MAX])
+{
+    snprintf(ret_body, VST_STARTED_MAX, total ? "{\"total\":%" PRIu64 "}" : "{}", total);
+}
+
+int vst_started_parse(const char *body, size_t length, uint64_t *ret_total,
+                      struct vst_error *ret_err)
+{
+    struct json_object *object =
+        vst_json_parse(body, length, VST_FRAME_GREETING_MAX, "STARTED", ret_err);
+    struct vst_started started = {0};
+    int status = -1;
+
+    if (object)
+        status = vst_json_decode(&started_table, object, "STARTED", &started, ret_err);
+    json_object_put(object);
+    if (status < 0)
+        return blame_peer(ret_err);
+    *ret_total = started.total;
+    return 0;
 }
 
 /* ---- events ---- */

@@ -5,6 +5,7 @@
  *
  *     CALL   {"procedure": "save", "arguments": {"name": "g1", "live": true}}
  *     REPLY  {"result": {}}
+ *     STARTED  {"total": 4194304}
  *     EVENT  {"event": "started", "name": "g1", "uuid": "...", "reason": ""}
  *     ERROR, STOP, GOAWAY  {"code": "damaged", "system": 5, "side": "qemu", "phase": "load",
  *                           "text": "..."}
@@ -138,6 +139,14 @@ char *vst_page_print(struct vst_domain_info *infos, size_t count, const char *af
 int vst_infos_parse(enum vst_procedure procedure, const char *body, size_t length,
                     struct vst_domain_info **ret_infos, size_t *ret_count, bool *ret_more,
                     struct vst_error *ret_err);
+
+/* ---- STARTED ---- */
+
+enum { VST_STARTED_MAX = 48 };
+/* How many bytes are expected in the direction that counts; 0: nobody knows. */
+void vst_started_print(uint64_t total, char ret_body[VST_STARTED_MAX]);
+int vst_started_parse(const char *body, size_t length, uint64_t *ret_total,
+                      struct vst_error *ret_err);
 
 /* ---- events ---- */
 

@@ -95,10 +95,13 @@ void vst_call_reply(struct call *call, char *body)
 /* Operations that failed at once have been told by now: turns run in order. */
 static void tell_started(evutil_socket_t fd, short what, void *opaque)
 {
-    static const char body[] = "{}";
     struct call *call = opaque;
+    struct vst_progress progress;
+    char body[VST_STARTED_MAX];
 
     (void)fd, (void)what;
+    vst_stream_get_progress(call->stream, &progress);
+    vst_started_print(progress.total, body);
     vst_client_send(call->client, VST_FRAME_STARTED, call->id, body);
 }
 

@@ -275,6 +275,23 @@ static void events_arrive_clean(void **state)
     free(body);
 }
 
+static void totals_arrive_as_they_were(void **state)
+{
+    static const uint64_t totals[] = {0, 1, INT64_MAX};
+    char body[VST_STARTED_MAX];
+    struct vst_error err = {0};
+    uint64_t total;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(totals) / sizeof(totals[0]); i++) {
+        vst_started_print(totals[i], body);
+        assert_int_equal(vst_started_parse(body, strlen(body), &total, NULL), 0);
+        assert_int_equal(total, totals[i]);
+    }
+    assert_int_equal(vst_started_parse("{\"total\":-1}", 12, &total, &err), -1);
+    assert_int_equal(err.code, VST_ERR_PROTOCOL);
+}
+
 /* ---- errors ---- */
 
 static struct vst_error carry_error(const struct vst_error *err)
@@ -375,6 +392,7 @@ int main(void)
         VST_TEST(a_list_comes_in_pages),
         VST_TEST(a_result_that_is_none_is_the_peers_fault),
         VST_TEST(events_arrive_clean),
+        VST_TEST(totals_arrive_as_they_were),
         VST_TEST(errors_arrive_as_they_were),
         VST_TEST(the_worst_error_fits_and_stays_clean),
         VST_TEST(what_is_no_error_is_one_all_the_same),
