@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Dispatch: each public method becomes an operation and one call of the driver's table. There is
- * nothing here that one method does and another does not.
+ * The public methods of connections and domains: each becomes an operation and one call of the
+ * driver's table. There is nothing here that one method does and another does not.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "connection.h"
-#include "driver.h"
+#include "dispatch.h"
 
 struct vst_domain {
     struct vst_conn *conn;
@@ -172,78 +171,30 @@ static void deliver_infos(const struct vst_callback *cb, struct vst_result *resu
     fn(err ? NULL : result->value, err ? 0 : result->count, err, cb->opaque);
 }
 
-/* The callback types, erased; NULL means that nobody wants to know. */
-#define ERASE(cb)                                                                        \
-    ((cb) ? (struct vst_callback){(void (*)(void))(cb)->fn, (cb)->opaque, (cb)->release} \
-          : (struct vst_callback){0})
-
-/*
- * The operation of one method, or one that has already failed because the connection is closed or
- * the driver has no such method. *ret_go says whether the driver is to be called.
- */
-static struct vst_op *begin(struct vst_conn *conn, vst_deliver_fn *deliver, struct vst_callback cb,
-                            bool has_method, struct vst_stream *stream, bool *ret_go)
-{
-    struct vst_error err = {0};
-    struct vst_op *op;
-
-    *ret_go = false;
-    if (vst_conn_check(conn, &err) < 0) {
-        /* Not one of the connection's: it has counted its last. */
-        op = vst_op_new(conn->base, NULL, deliver, cb);
-    } else {
-        op = vst_conn_op(conn, deliver, cb);
-        if (!has_method)
-            vst_error_set(&err, VST_ERR_UNSUPPORTED, "the %s driver has no such method",
-                          conn->driver->name);
-    }
-    if (!op)
-        return NULL;
-    if (stream)
-        vst_stream_bind(stream, op, &err);
-    if (vst_error_is_set(&err))
-        vst_op_fail(op, &err);
-    else
-        *ret_go = true;
-    return op;
-}
-
-/* Calls driver method `method` with the arguments that follow, and the operation. `stream` is NULL
- * for methods that move no bytes. */
-#define DISPATCH(conn, method, deliver, cb, stream, ...)                                         \
-    do {                                                                                         \
-        bool go_;                                                                                \
-        struct vst_op *op_ =                                                                     \
-            begin((conn), (deliver), ERASE(cb), (conn)->driver->method != NULL, (stream), &go_); \
-        if (op_ && go_)                                                                          \
-            (conn)->driver->method(__VA_ARGS__, op_);                                            \
-        return op_;                                                                              \
-    } while (0)
-
 struct vst_op *vst_conn_ping(struct vst_conn *conn, const struct vst_ping_cb *cb)
 {
-    DISPATCH(conn, ping, deliver_ping, cb, NULL, conn);
+    VST_DISPATCH(conn, ping, deliver_ping, cb, NULL, conn);
 }
 
 struct vst_op *vst_conn_get_stats(struct vst_conn *conn, const struct vst_stats_cb *cb)
 {
-    DISPATCH(conn, get_stats, deliver_stats, cb, NULL, conn);
+    VST_DISPATCH(conn, get_stats, deliver_stats, cb, NULL, conn);
 }
 
 struct vst_op *vst_conn_list(struct vst_conn *conn, const struct vst_info_cb *cb)
 {
-    DISPATCH(conn, list, deliver_infos, cb, NULL, conn);
+    VST_DISPATCH(conn, list, deliver_infos, cb, NULL, conn);
 }
 
 struct vst_op *vst_conn_lookup(struct vst_conn *conn, const char *name_or_uuid,
                                const struct vst_domain_cb *cb)
 {
-    DISPATCH(conn, lookup, deliver_domain, cb, NULL, conn, name_or_uuid);
+    VST_DISPATCH(conn, lookup, deliver_domain, cb, NULL, conn, name_or_uuid);
 }
 
 struct vst_op *vst_domain_get_info(struct vst_domain *domain, const struct vst_info_cb *cb)
 {
-    DISPATCH(domain->conn, get_info, deliver_infos, cb, NULL, domain->conn, domain->name);
+    VST_DISPATCH(domain->conn, get_info, deliver_infos, cb, NULL, domain->conn, domain->name);
 }
 
 struct vst_op *vst_domain_start(struct vst_conn *conn, const char *definition,
@@ -251,13 +202,14 @@ struct vst_op *vst_domain_start(struct vst_conn *conn, const char *definition,
 {
     static const struct vst_start_options defaults;
 
-    DISPATCH(conn, start, deliver_domain, cb, NULL, conn, definition, opt ? opt : &defaults);
+    VST_DISPATCH(conn, start, deliver_domain, cb, NULL, conn, definition, opt ? opt : &defaults);
 }
 
 static struct vst_op *control(struct vst_domain *domain, enum vst_control what,
                               const struct vst_done *done)
 {
-    DISPATCH(domain->conn, control, vst_deliver_done, done, NULL, domain->conn, domain->name, what);
+    VST_DISPATCH(domain->conn, control, vst_deliver_done, done, NULL, domain->conn, domain->name,
+                 what);
 }
 
 struct vst_op *vst_domain_suspend(struct vst_domain *domain, const struct vst_done *done)
@@ -285,8 +237,8 @@ struct vst_op *vst_domain_save(struct vst_domain *domain, struct vst_stream *str
 {
     static const struct vst_save_options defaults;
 
-    DISPATCH(domain->conn, save, vst_deliver_done, done, stream, domain->conn, domain->name, stream,
-             opt ? opt : &defaults);
+    VST_DISPATCH(domain->conn, save, vst_deliver_done, done, stream, domain->conn, domain->name,
+                 stream, opt ? opt : &defaults);
 }
 
 struct vst_op *vst_domain_restore(struct vst_conn *conn, struct vst_stream *stream,
@@ -295,19 +247,19 @@ struct vst_op *vst_domain_restore(struct vst_conn *conn, struct vst_stream *stre
 {
     static const struct vst_restore_options defaults;
 
-    DISPATCH(conn, restore, deliver_domain, cb, stream, conn, stream, opt ? opt : &defaults);
+    VST_DISPATCH(conn, restore, deliver_domain, cb, stream, conn, stream, opt ? opt : &defaults);
 }
 
 struct vst_op *vst_domain_open_console(struct vst_domain *domain, struct vst_stream *stream,
                                        const struct vst_done *done)
 {
-    DISPATCH(domain->conn, open_console, vst_deliver_done, done, stream, domain->conn, domain->name,
-             stream);
+    VST_DISPATCH(domain->conn, open_console, vst_deliver_done, done, stream, domain->conn,
+                 domain->name, stream);
 }
 
 struct vst_op *vst_domain_screenshot(struct vst_domain *domain, struct vst_stream *stream,
                                      const struct vst_done *done)
 {
-    DISPATCH(domain->conn, screenshot, vst_deliver_done, done, stream, domain->conn, domain->name,
-             stream);
+    VST_DISPATCH(domain->conn, screenshot, vst_deliver_done, done, stream, domain->conn,
+                 domain->name, stream);
 }
