@@ -8,6 +8,12 @@
 #include "connection.h"
 #include "driver.h"
 
+struct vst_domain {
+    struct vst_conn *conn;
+    char name[64];
+    char uuid[37];
+};
+
 /* A callback type, erased; NULL means that nobody wants to know. */
 #define VST_ERASE(cb)                                                                    \
     ((cb) ? (struct vst_callback){(void (*)(void))(cb)->fn, (cb)->opaque, (cb)->release} \

@@ -8,12 +8,6 @@
 
 #include "dispatch.h"
 
-struct vst_domain {
-    struct vst_conn *conn;
-    char name[64];
-    char uuid[37];
-};
-
 static const char *const state_names[] = {
     [VST_DOMAIN_RUNNING] = "running",
     [VST_DOMAIN_PAUSED] = "paused",
@@ -25,6 +19,7 @@ static const char *const job_names[] = {
     [VST_JOB_NONE] = "none",
     [VST_JOB_SAVE] = "save",
     [VST_JOB_RESTORE] = "restore",
+    [VST_JOB_MIGRATE] = "migrate",
 };
 
 const char *vst_domain_state_name(enum vst_domain_state state)

@@ -13,9 +13,21 @@
 #define VST_CORE_DRIVER_H
 
 #include "connection.h"
+#include "handover.h"
 #include "op.h"
 #include "stream.h"
 #include "virstream/domain.h"
+#include "virstream/migration.h"
+
+/* A message of the hand-over (handover.h), and its answer, between hosts. */
+struct vst_migrate_message {
+    char token[37];
+    char host[37];                 /* whose it is: its persistent identity, as a UUID */
+    enum vst_handover_event event; /* PREPARE ... FINISHED */
+    bool check;                    /* PREPARE: start nothing, only say what stands in the way */
+    const char *offer;             /* PREPARE: JSON, what the guest is and needs; else NULL */
+    const char *text;              /* of an answer: why; may be NULL */
+};
 
 enum vst_control { VST_SUSPEND, VST_RESUME, VST_SHUTDOWN, VST_DESTROY };
 
@@ -54,6 +66,32 @@ struct vst_driver {
                          struct vst_op *op);
     void (*screenshot)(struct vst_conn *conn, const char *name, struct vst_stream *stream,
                        struct vst_op *op);
+
+    /*
+     * Migration. The first two are the source's and complete with vst_op_done(); with `check`
+     * nothing starts, and INCOMPATIBLE has every blocker.
+     */
+    void (*migrate)(struct vst_conn *conn, const char *name, const char *destination,
+                    const struct vst_migrate_options *opt, bool check, struct vst_op *op);
+    void (*order_migration)(struct vst_conn *conn, const char *token,
+                            enum vst_migration_order order,
+                            const struct vst_migration_change *change, struct vst_op *op);
+    /* Complete with vst_driver_migrations(). */
+    void (*list_migrations)(struct vst_conn *conn, struct vst_op *op);
+    /*
+     * The destination's, called by the source, in its process or through a connection. One message
+     * of the hand-over and its answer: completes with vst_driver_answer(). PREPARE has an offer,
+     * and is answered when a QEMU waits for the stream, or REFUSED with every blocker.
+     */
+    void (*migrate_message)(struct vst_conn *conn, const struct vst_migrate_message *message,
+                            struct vst_op *op);
+    /*
+     * The guest's state up, and what its QEMU says back down, both as records. Completes with
+     * vst_op_done() when all of it is verified and loaded. `part` is NULL, or "disk NAME" for the
+     * NBD of one disk, raw both ways.
+     */
+    void (*migrate_stream)(struct vst_conn *conn, const char *token, const char *part,
+                           struct vst_stream *stream, struct vst_op *op);
 };
 
 /* All drivers, NULL at the end; drivers/drivers.c. */
@@ -63,6 +101,11 @@ extern const struct vst_driver *const vst_drivers[];
 int vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name, const char *uuid);
 /* Success with `count` infos, copied. */
 void vst_driver_infos(struct vst_op *op, const struct vst_domain_info *infos, size_t count);
+
+/* Success with `count` infos, copied. */
+void vst_driver_migrations(struct vst_op *op, const struct vst_migration_info *infos, size_t count);
+/* Success with an answer, copied. */
+void vst_driver_answer(struct vst_op *op, const struct vst_migrate_message *answer);
 
 /* Success with a round trip. */
 void vst_driver_ping(struct vst_op *op, int64_t us);

@@ -42,7 +42,7 @@ enum vst_domain_state {
 };
 const char *vst_domain_state_name(enum vst_domain_state state);
 
-enum vst_job_kind { VST_JOB_NONE, VST_JOB_SAVE, VST_JOB_RESTORE };
+enum vst_job_kind { VST_JOB_NONE, VST_JOB_SAVE, VST_JOB_RESTORE, VST_JOB_MIGRATE };
 const char *vst_job_kind_name(enum vst_job_kind kind);
 
 struct vst_domain_info {

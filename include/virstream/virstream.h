@@ -11,6 +11,7 @@
 #include <virstream/image.h>
 #include <virstream/io.h>
 #include <virstream/layer.h>
+#include <virstream/migration.h>
 #include <virstream/op.h>
 #include <virstream/stream.h>
 #include <virstream/trace.h>

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The public methods of migration, and those that hosts call on each other: each becomes an
+ * operation and one call of the driver's table. Who owns the guest is decided in handover.c.
+ */
+#include "migration.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dispatch.h"
+
+/* ---- results ---- */
+
+static void free_plain(void *value, size_t count)
+{
+    (void)count;
+    free(value);
+}
+
+static void succeed_with(struct vst_op *op, void *copy, size_t count,
+                         void (*free_copy)(void *, size_t))
+{
+    struct vst_error err = {0};
+
+    if (copy) {
+        vst_op_succeed(op, (struct vst_result){copy, count, free_copy});
+        return;
+    }
+    vst_error_no_memory(&err);
+    vst_op_fail(op, &err);
+}
+
+void vst_driver_migrations(struct vst_op *op, const struct vst_migration_info *infos, size_t count)
+{
+    struct vst_migration_info *copy = calloc(count ? count : 1, sizeof(*copy));
+
+    if (copy && count)
+        memcpy(copy, infos, count * sizeof(*copy));
+    succeed_with(op, copy, count, free_plain);
+}
+
+/* The message and its text are one block. */
+void vst_driver_answer(struct vst_op *op, const struct vst_migrate_message *answer)
+{
+    size_t length = answer->text ? strlen(answer->text) + 1 : 0;
+    struct vst_migrate_message *copy = malloc(sizeof(*copy) + length);
+
+    if (copy) {
+        *copy = *answer;
+        copy->offer = NULL;
+        copy->text = length ? memcpy(copy + 1, answer->text, length) : NULL;
+    }
+    succeed_with(op, copy, 1, free_plain);
+}
+
+static void deliver_migrations(const struct vst_callback *cb, struct vst_result *result,
+                               const struct vst_error *err)
+{
+    void (*fn)(const struct vst_migration_info *, size_t, const struct vst_error *, void *) =
+        (void (*)(const struct vst_migration_info *, size_t, const struct vst_error *,
+                  void *))cb->fn;
+
+    fn(err ? NULL : result->value, err ? 0 : result->count, err, cb->opaque);
+}
+
+static void deliver_answer(const struct vst_callback *cb, struct vst_result *result,
+                           const struct vst_error *err)
+{
+    void (*fn)(const struct vst_migrate_message *, const struct vst_error *, void *) =
+        (void (*)(const struct vst_migrate_message *, const struct vst_error *, void *))cb->fn;
+
+    fn(err ? NULL : result->value, err, cb->opaque);
+}
+
+/* ---- for applications ---- */
+
+static const struct vst_migrate_options defaults;
+
+struct vst_op *vst_domain_migrate(struct vst_domain *domain, const char *destination,
+                                  const struct vst_migrate_options *opt,
+                                  const struct vst_done *done)
+{
+    VST_DISPATCH(domain->conn, migrate, vst_deliver_done, done, NULL, domain->conn, domain->name,
+                 destination, opt ? opt : &defaults, false);
+}
+
+struct vst_op *vst_domain_check_migration(struct vst_domain *domain, const char *destination,
+                                          const struct vst_migrate_options *opt,
+                                          const struct vst_done *done)
+{
+    VST_DISPATCH(domain->conn, migrate, vst_deliver_done, done, NULL, domain->conn, domain->name,
+                 destination, opt ? opt : &defaults, true);
+}
+
+struct vst_op *vst_conn_list_migrations(struct vst_conn *conn, const struct vst_migrations_cb *cb)
+{
+    VST_DISPATCH(conn, list_migrations, deliver_migrations, cb, NULL, conn);
+}
+
+struct vst_op *vst_conn_order_migration(struct vst_conn *conn, const char *token,
+                                        enum vst_migration_order order,
+                                        const struct vst_migration_change *change,
+                                        const struct vst_done *done)
+{
+    VST_DISPATCH(conn, order_migration, vst_deliver_done, done, NULL, conn, token, order, change);
+}
+
+/* ---- for hosts ---- */
+
+struct vst_op *vst_conn_migrate_message(struct vst_conn *conn,
+                                        const struct vst_migrate_message *message,
+                                        const struct vst_answer_cb *cb)
+{
+    VST_DISPATCH(conn, migrate_message, deliver_answer, cb, NULL, conn, message);
+}
+
+struct vst_op *vst_conn_migrate_stream(struct vst_conn *conn, const char *token, const char *part,
+                                       struct vst_stream *stream, const struct vst_done *done)
+{
+    VST_DISPATCH(conn, migrate_stream, vst_deliver_done, done, stream, conn, token, part, stream);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Live migration: a guest moves to another connection while it runs. It never runs on both sides,
+ * and is never lost, whatever dies on the way; docs/handover.md says how that is decided.
+ *
+ * The hosts do it between themselves: the host of the domain connects to the destination with
+ * credentials of its own, and the application may go. A migration has a token by which it can be
+ * found, watched, changed, cancelled and, if its outcome is in doubt, resolved, from any connection
+ * to either host.
+ */
+#ifndef VIRSTREAM_MIGRATION_H
+#define VIRSTREAM_MIGRATION_H
+
+#include <virstream/domain.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What happens when it takes longer than `timeout_seconds`. */
+enum vst_migrate_then {
+    VST_MIGRATE_THEN_ABORT,     /* it is given up; the guest stays */
+    VST_MIGRATE_THEN_SUSPEND,   /* the guest is paused, so that it comes to an end */
+    VST_MIGRATE_THEN_POST_COPY, /* with `post_copy`: the guest runs there at once */
+};
+
+struct vst_migrate_options {
+    const char *name;         /* there; NULL: the same */
+    bool offline;             /* the guest is paused before it begins */
+    bool keep_source;         /* the paused QEMU of the source stays, never to run again */
+    bool auto_converge;       /* slow the guest down if it dirties memory too fast */
+    bool post_copy;           /* may go over to post-copy */
+    bool copy_disks;          /* disks are copied, too; without it they are shared */
+    unsigned post_copy_after; /* passes; 0: only by `then`, or vst_migration_set() */
+    unsigned downtime_ms;     /* the guest may stand still for so long; 0 for 300 */
+    unsigned timeout_seconds; /* 0: none */
+    enum vst_migrate_then then;
+    int zstd_level;         /* of the stream; 0: not compressed */
+    unsigned stall_seconds; /* no byte for so long ends it with VST_ERR_STALLED; 0 for 60 */
+    uint64_t bandwidth;     /* bytes a second; 0: as fast as it goes */
+};
+
+/*
+ * Moves the domain to the connection that `destination` is the URI of, as the host of the domain
+ * sees it. Completes when the guest runs there (or is paused there, as it was) and its QEMU here
+ * has ended; VST_ERR_IN_DOUBT when that cannot be told now and the hosts go on trying;
+ * VST_ERR_CLEANUP when it is done but something is left here. With every other error the guest is
+ * here, as before. Cancelling the operation gives the migration up, if that is still possible; when
+ * the connection is closed, or is lost, it goes on.
+ */
+struct vst_op *vst_domain_migrate(struct vst_domain *domain, const char *destination,
+                                  const struct vst_migrate_options *opt,
+                                  const struct vst_done *done);
+
+/* Whether it could be, now: VST_ERR_INCOMPATIBLE with every blocker, one a line. Starts nothing. */
+struct vst_op *vst_domain_check_migration(struct vst_domain *domain, const char *destination,
+                                          const struct vst_migrate_options *opt,
+                                          const struct vst_done *done);
+
+enum vst_migration_role { VST_MIGRATION_OUT, VST_MIGRATION_IN };
+
+struct vst_migration_info {
+    char token[37]; /* as a UUID */
+    char name[64];  /* of the domain, on this side */
+    enum vst_migration_role role;
+    char peer[256]; /* the URI, or the identity, of the other host */
+    char phase[32]; /* "prepare", "memory", "switch", "hand-over", "clean-up", ... */
+    bool in_doubt;  /* paused until its owner is known */
+    bool over;
+    char reason[256]; /* why in doubt, given up or failed; else empty */
+    int64_t since;    /* in seconds since 1970 */
+    unsigned pass;    /* over the guest's memory, from 1 */
+    uint64_t total;   /* bytes of memory */
+    uint64_t sent;
+    uint64_t left;        /* still to be sent in this pass */
+    uint64_t rate;        /* bytes a second */
+    uint64_t dirty_rate;  /* bytes a second that the guest dirties; 0: not known yet */
+    unsigned downtime_ms; /* expected; once it is over, what it was */
+    char verdict[128];    /* whether it will end, and if not, what would help */
+};
+
+/* `infos` is the library's and valid during the callback. */
+struct vst_migrations_cb {
+    void (*fn)(const struct vst_migration_info *infos, size_t count, const struct vst_error *err,
+               void *opaque);
+    void *opaque;
+    void (*release)(void *opaque);
+};
+/* Those that run, those in doubt, and the last that ended. */
+struct vst_op *vst_conn_list_migrations(struct vst_conn *conn, const struct vst_migrations_cb *cb);
+
+enum vst_migration_order {
+    VST_MIGRATION_CANCEL,         /* give up, if that is still possible: else VST_ERR_STATE */
+    VST_MIGRATION_RUNS_ON_SOURCE, /* ends a doubt, by the operator's word */
+    VST_MIGRATION_RUNS_ON_DESTINATION,
+    VST_MIGRATION_SET, /* new values, below */
+    VST_MIGRATION_GO_POST_COPY,
+};
+
+struct vst_migration_change {
+    uint64_t bandwidth;   /* 0: as it is */
+    unsigned downtime_ms; /* 0: as it is */
+};
+
+/* `change` is for VST_MIGRATION_SET, else NULL. */
+struct vst_op *vst_conn_order_migration(struct vst_conn *conn, const char *token,
+                                        enum vst_migration_order order,
+                                        const struct vst_migration_change *change,
+                                        const struct vst_done *done);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
