@@ -124,7 +124,8 @@ struct vst_mux {
     bool goaway_came;
     struct vst_error *why; /* FAILING and later; NULL: out of memory */
     bool failed;
-    bool over; /* closed() is due */
+    bool ended; /* by the peer */
+    bool over;  /* closed() is due */
     struct vst_turn turn;
     struct event timer; /* keepalive; then the farewell */
 

@@ -153,14 +153,14 @@ bool mux_has_to_write(const struct vst_mux *mux)
     return queued(mux) || !STAILQ_EMPTY(&mux->debtors) || !TAILQ_EMPTY(&mux->line);
 }
 
-/* The peer may have said why it reads no more. */
+/* The peer may have said why it reads no more; or it had said all. */
 static void write_failed(struct vst_mux *mux)
 {
     evbuffer_drain(mux->control, evbuffer_get_length(mux->control));
     evbuffer_drain(mux->out, evbuffer_get_length(mux->out));
     written(mux, mux->answers_end);
-    if (mux->state == MUX_FAILING || mux->state == MUX_FAILED)
-        mux_end_of_transport(mux);
+    if (mux->ended || !mux_alive(mux))
+        mux->over = true;
     else
         mux_farewell(mux);
 }

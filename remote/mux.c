@@ -99,22 +99,37 @@ static void fail_lost(struct vst_mux *mux, const char *text)
     mux_fail(mux, mux->last_write == VST_IO_FAIL ? vst_channel_error(mux->transport) : &err, false);
 }
 
+/* Both say GOAWAY before they end, so that no cut looks like an end. */
+static void say_goaway(struct vst_mux *mux)
+{
+    static const struct vst_error closed = {
+        .code = VST_ERR_LOST,
+        .text = "the connection is being closed",
+    };
+
+    mux_calls_fail(mux, &closed);
+    if (!mux->goaway_sent && mux_put_error(mux, VST_FRAME_GOAWAY, 0, &closed) < 0)
+        return;
+    mux->goaway_sent = true;
+    enter(mux, MUX_ENDING);
+    mux_wake(mux);
+}
+
 void mux_end_of_transport(struct vst_mux *mux)
 {
     bool between = !mux->in_body && !evbuffer_get_length(mux->in);
-    bool all_sent = mux->state == MUX_ENDED || (mux->state == MUX_ENDING && !mux_has_to_write(mux));
 
-    if (!mux_alive(mux)) {
+    mux->ended = true;
+    if (!mux_alive(mux) || mux->state == MUX_ENDED)
         mux->over = true;
-        return;
-    }
     if (!between)
         fail_lost(mux, "the connection ended within a frame");
-    else if (!all_sent && !mux->goaway_came)
+    else if (!mux->goaway_came)
         fail_lost(mux, "the connection ended, and the peer had not said that it would");
-    else if (!all_sent && mux_calls_wait(mux))
+    else if (mux->state == MUX_OPEN && mux_calls_wait(mux))
         fail_lost(mux, "the peer ended the connection in the middle of a call");
-    mux->over = true;
+    else if (mux->state == MUX_OPEN)
+        say_goaway(mux);
 }
 
 /* ---- the turn ---- */
@@ -127,9 +142,7 @@ static void conclude(struct vst_mux *mux)
     };
     const struct vst_error *err = mux->failed ? (mux->why ? mux->why : &no_memory) : NULL;
 
-    if (mux->state == MUX_OPEN || mux->state == MUX_ENDING)
-        vst_channel_finish(mux->transport);
-    else if (mux->state == MUX_FAILING)
+    if (mux->state == MUX_FAILING)
         vst_channel_abort(mux->transport, err);
     enter(mux, MUX_OVER);
     event_del(&mux->timer);
@@ -153,8 +166,7 @@ static void finish(struct vst_mux *mux)
         enter(mux, MUX_ENDED);
     else if (mux->last_write == VST_IO_OK)
         enter(mux, MUX_FAILED);
-    else
-        mux->over = true;
+    mux->over |= mux->ended;
 }
 
 static bool finishing(const struct vst_mux *mux)
@@ -347,19 +359,8 @@ int vst_mux_send(struct vst_mux *mux, enum vst_frame_type type, uint32_t id, con
 
 void vst_mux_finish(struct vst_mux *mux)
 {
-    static const struct vst_error closed = {
-        .code = VST_ERR_LOST,
-        .text = "the connection is being closed",
-    };
-
-    if (mux->state != MUX_OPEN)
-        return;
-    mux_calls_fail(mux, &closed);
-    if (!mux->goaway_sent && mux_put_error(mux, VST_FRAME_GOAWAY, 0, &closed) < 0)
-        return;
-    mux->goaway_sent = true;
-    enter(mux, MUX_ENDING);
-    mux_wake(mux);
+    if (mux->state == MUX_OPEN)
+        say_goaway(mux);
 }
 
 uint32_t vst_mux_next_id(struct vst_mux *mux)

@@ -47,9 +47,9 @@ static void collect(void)
 {
     size_t n;
 
-    wire_run();
+    wire_pass();
     while (vst_channel_read(side->raw, came, 1 << 20, &n) == VST_IO_OK)
-        wire_run();
+        wire_pass();
 }
 
 /* ---- lines ---- */
@@ -122,6 +122,14 @@ static void feed(const char *text)
     evbuffer_free(bytes);
 }
 
+/* After this nothing is on its way. */
+static void end_raw(void)
+{
+    vst_channel_finish(side->raw);
+    ended = true;
+    collect();
+}
+
 static void act(const char *what)
 {
     unsigned id = 0;
@@ -145,16 +153,10 @@ static void act(const char *what)
         vst_mux_ended(side->mux, id, NULL);
     else if (strcmp(word, "finish") == 0)
         vst_mux_finish(side->mux);
+    else if (strcmp(word, "end") == 0)
+        end_raw();
     else
         complain("what is \"%s\"?", what);
-    wire_run();
-}
-
-/* After this nothing is on its way. */
-static void end_raw(void)
-{
-    vst_channel_finish(side->raw);
-    ended = true;
     collect();
 }
 
@@ -184,7 +186,7 @@ static void play(char *line)
     } else if (line[0] == '>') {
         send_bytes(line + 1);
     } else if (strncmp(line, "do ", 3) == 0) {
-        wire_run();
+        wire_pass();
         act(line + 3);
     } else if (line[0] == '<') {
         /* Whoever breaks a rule may have to be told before it has ended, or else it waits. */

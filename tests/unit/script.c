@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/buffer.h"
 #include "core/turn.h"
 #include "test.h"
 
@@ -78,6 +79,12 @@ static enum vst_io say(struct script *script, enum vst_io io)
     return io;
 }
 
+static enum vst_io no_memory(struct script *script)
+{
+    vst_error_no_memory(vst_channel_fail(&script->ch));
+    return VST_IO_FAIL;
+}
+
 static enum vst_io script_do_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
                                   size_t *ret_n)
 {
@@ -89,7 +96,8 @@ static enum vst_io script_do_read(struct vst_channel *ch, struct evbuffer *into,
     if (line->io != VST_IO_OK)
         return say(script, line->io);
     *ret_n = line->n < max ? line->n : max;
-    evbuffer_add(into, line->bytes, *ret_n);
+    if (evbuffer_add(into, line->bytes, *ret_n) < 0)
+        return no_memory(script);
     line->n -= *ret_n;
     memmove(line->bytes, line->bytes + *ret_n, line->n);
     if (!line->n)
@@ -115,7 +123,9 @@ static enum vst_io script_do_write(struct vst_channel *ch, struct evbuffer *from
         n = line->n < n ? line->n : n;
         drop_first(&script->writes);
     }
-    *ret_n = (size_t)evbuffer_remove_buffer(from, script->seen.written, n);
+    if (vst_buffer_move(from, script->seen.written, n) < 0)
+        return no_memory(script);
+    *ret_n = n;
     script->seen.writes++;
     return VST_IO_OK;
 }

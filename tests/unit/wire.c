@@ -179,6 +179,12 @@ void wire_run(void)
     event_base_dispatch(wire.base);
 }
 
+void wire_pass(void)
+{
+    for (int i = 0; i < 8; i++)
+        event_base_loop(wire.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
+
 /* ---- calls ---- */
 
 uint32_t wire_call(const char *what)

@@ -71,6 +71,9 @@ bool wire_start_on(struct vst_channel *client, struct vst_channel *server);
 /* Until nothing happens by itself any more. */
 void wire_run(void);
 
+/* What is due now, without waiting for a timer. */
+void wire_pass(void);
+
 /* The client calls; its ends are in wire.client.calls[id]. 0: it could not. */
 uint32_t wire_call(const char *what);
 void wire_reply(uint32_t id);

@@ -16,6 +16,7 @@ Each file is a conversation with one side of a connection, from after its greeti
     do taken 1, do reply 1   ... has taken it all; answers
     do answered 1            ... has seen the answer
     do finish                ... ends the connection
+    do end                   the peer ends the transport
     open, ends CODE          the connection is well; or has ended, with this error
 
 BYTES are hex digits; XX*N is N times the byte XX. The bodies of CALLs are those of the tests: the
@@ -277,8 +278,12 @@ broken("client-data-after-end", "an id that has ended stays so", client, "do cal
 case("ping", "a PONG has the body of its PING", server, sent("PING", 0, 0x0123456789abcdef),
      got("PONG", 0, 0x0123456789abcdef), "open")
 broken("pong-unasked", "an answer to nothing", server, sent("PONG", 0, 0))
-case("goaway", "the end as it should be", server, sent("GOAWAY", 0, STOP), "ends ok")
-case("goaway-ours", "the end from this side", server, "do finish", got("GOAWAY", 0), "ends ok")
+case("goaway", "the end as it should be: both sides say so", server, sent("GOAWAY", 0, STOP),
+     "do end", got("GOAWAY", 0), "ends ok")
+case("goaway-ours", "the end from this side", server, "do finish", got("GOAWAY", 0),
+     sent("GOAWAY", 0, STOP), "ends ok")
+case("goaway-one-sided", "the peer ended, and had not said so", server, "do finish",
+     got("GOAWAY", 0), "ends lost")
 case("error", "the peer says why", client, sent("ERROR", 0, b'{"code":"busy","text":"full"}'),
      "ends busy")
 case("cut", "an end without GOAWAY", server, call(1), "ends lost")
