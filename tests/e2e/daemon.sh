@@ -1,0 +1,289 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The daemon as a process, with real guests: its configuration, signals, restarts, what it counts,
+# and what systemd thinks of its unit.
+. "$(dirname "$0")/lib.sh"
+
+need_guests
+conf=$work/virstreamd.conf
+sock=$work/virstreamd.sock
+log=$work/virstreamd.log
+port=$((20000 + $$ % 20000))
+daemon=
+remote=qemu+unix://$sock
+
+configure()
+{
+    cat >"$conf" <<END
+[daemon]
+root = $root
+[listen]
+unix = $sock
+[access]
+${1-admin} = unix:$(id -u)
+[limits]
+drain-seconds = 20
+[metrics]
+listen = 127.0.0.1:$port
+END
+}
+
+begin()
+{
+    : >"$log"
+    "$top/run" virstreamd --config "$conf" 2>"$log" &
+    daemon=$!
+    wait_until 20 grep -q 'is ready' "$log"
+}
+
+# The daemon's exit status, after it has ended by itself or by a signal.
+ended()
+{
+    wait "$daemon"
+}
+
+stop()
+{
+    kill -TERM "$daemon"
+    ended
+}
+
+there()
+{
+    virstream -c "$remote" "$@"
+}
+
+# is STATE: g1, as the daemon knows it; to others it is busy while a call runs
+is()
+{
+    there info g1 | grep -qx "state: *$1"
+}
+
+# logged TEXT: the daemon has logged, or will
+logged()
+{
+    wait_until 10 grep -qF -- "$1" "$log"
+}
+
+# ---- without a daemon ----
+
+check_config()
+{
+    run virstreamd --check-config --config "$conf"
+}
+
+faulty()
+{
+    printf '[daemon]\nrot = /x\n[limits]\nclients = none\n' >"$conf"
+    refuses 2 "$conf:2: [daemon] has no key \`rot\`; did you mean \`root\`?" check_config &&
+        refuses 2 "$conf:4: clients = none: must be a number" check_config
+}
+
+good()
+{
+    configure && check_config
+}
+
+certificates_are_missing()
+{
+    configure
+    printf '[listen]\ntls = *:1\n[tls]\ncert = /nowhere/none.pem\n' >>"$conf"
+    refuses 2 cacert.pem check_config
+}
+
+check version_is_told  contains "$(run virstream --version | cut -d' ' -f2)" run virstreamd --version
+check help_is_told  contains --check-config run virstreamd --help
+check unknown_option_is_refused  refuses 2 --help run virstreamd --nothing
+check faults_of_the_configuration_are_told_with_their_lines  faulty
+check good_configuration_is_good  good
+check certificates_are_part_of_the_check  certificates_are_missing
+check shipped_configuration_is_good  run virstreamd --check-config --config "$top/conf/virstreamd.conf"
+
+# ---- one life ----
+
+guest_by_daemon()
+{
+    define g1 && there start -q "$work/g1.json" && wait_until 20 counts g1
+}
+
+second_is_refused()
+{
+    refuses 6 "another process listens there" run virstreamd --config "$conf"
+}
+
+configure
+check daemon_gets_ready  begin
+check guest_starts_through_the_daemon  guest_by_daemon
+check guest_is_the_same_without_the_daemon  contains g1 virstream list
+check second_daemon_does_not_take_the_socket_away  second_is_refused
+
+restart()
+{
+    stop && goes_on g1 && [ ! -e "$sock" ] && begin && contains g1 there list
+}
+
+crash()
+{
+    kill -KILL "$daemon"
+    ended
+    goes_on g1 && [ -e "$sock" ] && begin && contains g1 there list
+}
+
+check guest_lives_through_a_restart  restart
+check guest_lives_through_the_death_of_the_daemon  crash
+
+save_and_back()
+{
+    there save -q g1 "$work/g1.image" && [ -z "$(guests)" ] &&
+        there restore -q "$work/g1.image" && goes_on g1 && continued "$work/g1.log"
+}
+
+client_dies()
+{
+    "$top/run" virstream -c "$remote" save -q --rate 200K g1 "$work/cut.image" &
+    wait_until 10 is paused || return
+    kill -KILL $!
+    wait $! 2>/dev/null
+    wait_until 10 is running && goes_on g1 && [ ! -e "$work/cut.image" ]
+}
+
+check adopted_guest_is_saved_and_restored  save_and_back
+check client_that_dies_leaves_the_guest_running  client_dies
+
+# ---- signals ----
+
+# A save that takes some seconds; `slow` is its process.
+begin_slow_save()
+{
+    rm -f "$work/slow.image"
+    "$top/run" virstream -c "$remote" save -q --rate 300K g1 "$work/slow.image" &
+    slow=$!
+    wait_until 10 is paused
+}
+
+reload()
+{
+    begin_slow_save || return
+    configure observe
+    kill -HUP "$daemon"
+    logged 'have been loaded again' && logged 'has the role observe now' &&
+        refuses 4 'needs the role operate' there destroy g1 &&
+        wait "$slow" && run virstream image check "$work/slow.image"
+}
+
+bad_reload()
+{
+    printf '[nonsense]\na = b\n' >"$conf"
+    kill -HUP "$daemon"
+    logged "everything is as before: $conf:2: there is no section [nonsense]" &&
+        contains STATE there list && refuses 4 'needs the role transfer' there restore "$work/slow.image"
+}
+
+good_reload()
+{
+    configure admin
+    kill -HUP "$daemon"
+    wait_until 10 there restore -q "$work/slow.image" && goes_on g1
+}
+
+drain()
+{
+    begin_slow_save || return
+    kill -TERM "$daemon"
+    logged 'shuts down' || return
+    refuses 3 "$sock" there list && wait "$slow" && ended &&
+        virstream restore -q "$work/slow.image" && goes_on g1 && begin
+}
+
+second_signal()
+{
+    begin_slow_save || return
+    kill -TERM "$daemon"
+    logged 'shuts down'
+    kill -TERM "$daemon"
+    ended || return
+    ! wait "$slow" && wait_until 10 is_state g1 running && goes_on g1 && begin
+}
+
+check reload_takes_a_role_away_and_no_stream  reload
+check reload_that_fails_changes_nothing_and_says_why  bad_reload
+check reload_gives_the_role_back  good_reload
+check end_waits_for_a_save_and_takes_nobody_new  drain
+check second_signal_does_not_wait_and_the_guest_goes_on  second_signal
+
+# ---- metrics ----
+
+fetch()
+{
+    exec 3<>"/dev/tcp/127.0.0.1/$port" || return
+    printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$1" >&3
+    tr -d '\r' <&3
+    exec 3>&-
+}
+
+# What the text format (version 0.0.4) allows, line by line; a TYPE stands before its samples, once.
+well_formed()
+{
+    fetch /metrics | sed '1,/^$/d' | awk '
+        /^# HELP [a-z_]+ ./ { next }
+        /^# TYPE [a-z_]+ (counter|gauge)$/ { if ($3 in type) exit 1; type[$3] = $4; next }
+        /^[a-z_]+(\{([a-z]+="([^"\\]|\\.)*",?)*\})? [0-9.e+-]+$/ {
+            name = $0; sub(/[{ ].*/, "", name)
+            if (!(name in type)) exit 1
+            samples++; next }
+        { print "bad line: " $0; exit 1 }
+        END { if (samples < 20) exit 1 }'
+}
+
+operations_are_counted()
+{
+    there list && contains 'virstream_operations_total{procedure="list",outcome="ok"} 1' \
+        fetch /metrics
+}
+
+check metrics_count_operations  operations_are_counted
+check metrics_are_well_formed  well_formed
+check health_is_told  contains 'HTTP/1.1 200' fetch /health
+check other_pages_are_not_there  contains 'HTTP/1.1 404' fetch /nothing
+
+# ---- systemd ----
+
+exposure()
+{
+    local said level
+    cp "$VIRSTREAM_BUILD/conf/systemd/virstreamd.service" "$top"/conf/systemd/*.socket "$work" &&
+        sed -i "s,^ExecStart=.*,ExecStart=/bin/true," "$work/virstreamd.service" &&
+        said=$(systemd-analyze security --offline=true "$work/virstreamd.service") || return
+    level=$(sed -n 's/.*exposure level for [^ ]*: \([0-9.]*\).*/\1/p' <<<"$said")
+    echo "exposure: $level"
+    awk -v level="$level" 'BEGIN { exit !(level != "" && level <= 2.0) }'
+}
+
+activated()
+{
+    stop
+    systemd-socket-activate -l "$work/passed.sock" "$top/run" virstreamd -c "$conf" 2>"$log" &
+    daemon=$!
+    wait_until 10 test -S "$work/passed.sock" &&
+        contains g1 virstream -c "qemu+unix://$work/passed.sock" list && stop && begin
+}
+
+if command -v systemd-analyze >/dev/null && systemd-analyze security --help >/dev/null 2>&1; then
+    check unit_is_exposed_to_at_most_2  exposure
+else
+    skip unit_is_exposed_to_at_most_2 "no systemd-analyze here"
+fi
+if command -v systemd-socket-activate >/dev/null; then
+    check socket_of_systemd_is_taken  activated
+else
+    skip socket_of_systemd_is_taken "no systemd-socket-activate here"
+fi
+
+nothing_left()
+{
+    there destroy -q g1 && stop && no_process_left
+}
+
+check nothing_is_left  nothing_left
+end_tests
