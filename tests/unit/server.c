@@ -280,7 +280,8 @@ static void client_that_says_nothing_is_gone_at_the_deadline(void **state)
     static const struct {
         const char *bytes;
         size_t length;
-    } said[] = {{"", 0}, {"\0\0\0\x20\x01", 5}, {"\0\0\0\x20\x01\0\0\0\0\0\0\0{\"ver", 17}};
+    } said[] = {
+        {"", 0}, {"\0\0\0\x20\x01", 5}, {"\0\0\0\x20\x01\0\xc5\x3f\0\0\0\0\0\0\0\0{\"ver", 21}};
     struct vst_limits limits = VST_LIMITS_DEFAULT;
     int fds[3];
 
