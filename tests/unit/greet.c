@@ -15,6 +15,16 @@
 
 extern char **environ;
 
+/*
+ * The DIGEST-MD5 of Debian 12 loses the cipher that it gets from libcrypto, some KiB for each
+ * login; stacks end there. Nothing of ours calls libcrypto.
+ */
+const char *__lsan_default_suppressions(void); /* NOLINT(bugprone-reserved-identifier) */
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libcrypto.so";
+}
+
 /* ---- parties ---- */
 
 static void keep(char *into, size_t room, const char *text)
@@ -105,14 +115,20 @@ void greet_drop(struct greet *greet)
     event_base_free(greet->base);
 }
 
-void greet_begin(struct greet *greet, int who)
+bool greet_try_begin(struct greet *greet, int who)
 {
     struct greet_party *party = &greet->party[who];
     const struct vst_greeting_cb cb = {on_done, party};
 
-    party->greeting = vst_greeting_new(greet->ends[who], &party->opt, on_opened, &cb, NULL);
-    assert_non_null(party->greeting);
-    greet->ends[who] = NULL;
+    party->greeting = vst_greeting_new(greet->ends[who], &party->opt, on_opened, &cb, &party->err);
+    if (party->greeting)
+        greet->ends[who] = NULL;
+    return party->greeting;
+}
+
+void greet_begin(struct greet *greet, int who)
+{
+    assert_true(greet_try_begin(greet, who));
 }
 
 void greet_wait(struct greet *greet, int who)

@@ -39,8 +39,9 @@ void greet_make(struct greet *greet, size_t limit);
 /* ... with both ends given by the test. */
 void greet_make_on(struct greet *greet, struct event_base *base, struct vst_channel *ends[2]);
 void greet_drop(struct greet *greet);
-/* One side begins. */
+/* One side begins; or may fail to. */
 void greet_begin(struct greet *greet, int who);
+bool greet_try_begin(struct greet *greet, int who);
 /* Both begin, and the loop runs until both are done. */
 void greet_run(struct greet *greet);
 /* Until one is done. */
