@@ -135,7 +135,10 @@ struct vst_channel *vst_channel_file(struct event_base *base, int *fd, struct vs
 struct vst_channel *vst_channel_open_file(struct event_base *base, const char *path,
                                           struct vst_error *ret_err);
 
-enum vst_file_flags { VST_FILE_NO_REPLACE = 1 << 0 };
+enum vst_file_flags {
+    VST_FILE_NO_REPLACE = 1 << 0,
+    VST_FILE_KEEP_OWNER = 1 << 1, /* of the file that it replaces, and its mode */
+};
 
 /* A file that appears under `path` only when complete: a temporary name beside it, then fsync,
  * rename, fsync of the directory in finish(); abort() removes it. Opened in open(). */

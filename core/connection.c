@@ -10,6 +10,7 @@
 
 #include "driver.h"
 #include "fsm.h"
+#include "pool.h"
 
 #define CONN_STATES(X)                                              \
     X(CONN_OPENING, "the driver", "not yet the application's")      \
@@ -41,6 +42,7 @@ void vst_conn_unref(struct vst_conn *conn)
     if (--conn->refs)
         return;
     vst_turn_cancel(&conn->turn);
+    vst_pools_free(&conn->pools);
     vst_uri_free(&conn->uri);
     free(conn);
 }

@@ -11,13 +11,15 @@
 #include "virstream/connection.h"
 
 struct vst_driver;
+struct vst_volume_pools;
 
 struct vst_conn {
     const struct vst_driver *driver;
     struct event_base *base;
     struct vst_uri *uri;
     struct vst_conn_options options;
-    void *impl; /* the driver's own */
+    struct vst_volume_pools *pools; /* NULL: the driver's volumes are elsewhere */
+    void *impl;                     /* the driver's own */
     struct vst_op_list ops;
     struct vst_event_cb event_cb;
     int state;     /* connection.c's */

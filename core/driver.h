@@ -18,6 +18,7 @@
 #include "stream.h"
 #include "virstream/domain.h"
 #include "virstream/migration.h"
+#include "virstream/volume.h"
 
 /* A message of the hand-over (handover.h), and its answer, between hosts. */
 struct vst_migrate_message {
@@ -92,6 +93,15 @@ struct vst_driver {
      */
     void (*migrate_stream)(struct vst_conn *conn, const char *token, const char *part,
                            struct vst_stream *stream, struct vst_op *op);
+
+    /* Volumes: those of pool.h for every driver that has its files in this process. The first
+     * completes with vst_driver_volumes(), `pool` NULL for all; the others with vst_op_done(). */
+    void (*volume_list)(struct vst_conn *conn, const char *pool, struct vst_op *op);
+    void (*volume_upload)(struct vst_conn *conn, const char *volume, struct vst_stream *stream,
+                          const struct vst_volume_upload_options *opt, struct vst_op *op);
+    void (*volume_download)(struct vst_conn *conn, const char *volume, struct vst_stream *stream,
+                            const struct vst_volume_download_options *opt, struct vst_op *op);
+    void (*volume_delete)(struct vst_conn *conn, const char *volume, struct vst_op *op);
 };
 
 /* All drivers, NULL at the end; drivers/drivers.c. */
@@ -106,6 +116,9 @@ void vst_driver_infos(struct vst_op *op, const struct vst_domain_info *infos, si
 void vst_driver_migrations(struct vst_op *op, const struct vst_migration_info *infos, size_t count);
 /* Success with an answer, copied. */
 void vst_driver_answer(struct vst_op *op, const struct vst_migrate_message *answer);
+
+/* Success with `count` volumes, which are taken: they came from malloc(). */
+void vst_driver_volumes(struct vst_op *op, struct vst_volume_info *infos, size_t count);
 
 /* Success with a round trip. */
 void vst_driver_ping(struct vst_op *op, int64_t us);

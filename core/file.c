@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "buffer.h"
@@ -81,6 +82,14 @@ int vst_file_open(struct vst_file *file)
     return file->kind->open(file);
 }
 
+/* Before its end is told: whoever hears of it may want the file for himself. */
+static void unlock(struct vst_file *file)
+{
+    if (file->locked)
+        flock(file->fd, LOCK_UN);
+    file->locked = false;
+}
+
 static ssize_t read_bytes(struct vst_file *file, struct vst_block *block)
 {
     struct iovec vec = {block->bytes, VST_BLOCK};
@@ -134,8 +143,10 @@ int vst_file_read(struct vst_file *file)
     for (int count = 0; count < VST_FILE_JOB / VST_BLOCK && n > 0; count++)
         n = read_block(file);
     file->ended = n == 0;
-    if (file->ended)
+    if (file->ended) {
         vst_blocks_free(&file->blocks);
+        unlock(file);
+    }
     return n < 0 ? -1 : 0;
 }
 
@@ -223,7 +234,10 @@ int vst_file_sync(struct vst_file *file)
         return -1;
     if (vst_file_sync_fd(file, file->fd, "sync") < 0)
         return -1;
-    return file->kind->publish ? file->kind->publish(file) : 0;
+    if (file->kind->publish && file->kind->publish(file) < 0)
+        return -1;
+    unlock(file);
+    return 0;
 }
 
 void vst_file_undo(struct vst_file *file)

@@ -75,6 +75,7 @@ struct vst_file {
     struct vst_block_list filled;       /* what a job has read */
     struct vst_blocks *blocks;          /* what it reads into; NULL: not begun, or ended */
     bool ended;                         /* read to the end */
+    bool locked;                        /* with flock(); no longer than it takes to be complete */
     atomic_bool unwanted;               /* aborted or destroyed; set while a job may run */
     struct vst_error error;
 };
@@ -85,6 +86,11 @@ struct vst_file {
  */
 struct vst_file *vst_file_new(size_t size, const struct vst_file_kind *kind, const char *path,
                               struct vst_error *ret_err);
+
+/* One that is to appear: see vst_channel_new_file(). */
+struct vst_file *vst_new_file(const char *path, unsigned flags, struct vst_error *ret_err);
+/* Removes the temporary files in a directory that whoever made them did not live to finish. */
+void vst_new_file_tidy(int dir);
 
 /* One that was never opened. */
 void vst_file_free(struct vst_file *file);

@@ -94,9 +94,13 @@ const char *vst_uri_get(const struct vst_uri *uri, const char *name)
 
 static bool is_listed(const char *name, const char *const *list)
 {
-    for (; *list; list++)
-        if (strcmp(name, *list) == 0)
+    for (; *list; list++) {
+        size_t length = strlen(*list);
+
+        if ((*list)[length - 1] == '.' ? strncmp(name, *list, length) == 0
+                                       : strcmp(name, *list) == 0)
             return true;
+    }
     return false;
 }
 

@@ -31,7 +31,8 @@ void vst_uri_free(struct vst_uri **uri);
 /* The value of a parameter, or NULL. */
 const char *vst_uri_get(const struct vst_uri *uri, const char *name);
 
-/* Fails, naming the first parameter that is not in the NULL-terminated list. */
+/* Fails, naming the first parameter that is not in the NULL-terminated list. What ends in `.` there
+ * stands for all that begin with it. */
 int vst_uri_check(const struct vst_uri *uri, const char *const *allowed, struct vst_error *ret_err);
 
 /* A parameter as a number of bytes ("64MiB", "1G", "4096"); `fallback` if it is not there. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The qemu driver's table, and its connections: qemu:///?root=DIR&user=NAME. Opening asks the file
- * system and the user database, so a job of the worker does it.
+ * The qemu driver's table, and its connections: qemu:///?root=DIR&user=NAME&pool.NAME=DIR. Opening
+ * asks the file system and the user database, so a job of the worker does it.
  */
 #include "driver.h"
 
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/pool.h"
 #include "core/worker.h"
 #include "guest.h"
 #include "probe.h"
@@ -90,7 +91,7 @@ static void open_cancelled(void *opaque, const struct vst_error *why)
 
 static int check_uri(const struct vst_uri *uri, struct vst_error *ret_err)
 {
-    static const char *const allowed[] = {"root", "user", NULL};
+    static const char *const allowed[] = {"root", "user", "pool.", NULL};
     const char *root = vst_uri_get(uri, "root");
 
     if (uri->host || uri->user || uri->port >= 0 || (uri->path && strcmp(uri->path, "/") != 0))
@@ -133,7 +134,8 @@ static void qemu_open(struct vst_conn *conn, struct vst_op *op)
         (struct vst_job){.work = open_work, .done = open_done, .dispose = opening_dispose};
     opening->conn = conn;
     opening->op = op;
-    if (check_uri(conn->uri, &err) < 0 || prepare(opening, conn->uri, &err) < 0) {
+    if (check_uri(conn->uri, &err) < 0 || vst_pools_open(conn, &err) < 0 ||
+        prepare(opening, conn->uri, &err) < 0) {
         vst_op_fail(op, &err);
         opening_dispose(&opening->job);
         return;
@@ -168,4 +170,8 @@ const struct vst_driver vst_qemu_driver = {
     .save = vst_qemu_save,
     .open_console = vst_qemu_open_console,
     .screenshot = vst_qemu_screenshot,
+    .volume_list = vst_pool_list,
+    .volume_upload = vst_pool_upload,
+    .volume_download = vst_pool_download,
+    .volume_delete = vst_pool_delete,
 };

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The test driver: guests in memory, for applications' own tests and for measuring. The same
- * methods, life-cycle and errors as a real driver, with no QEMU, no file and no descriptor.
+ * methods, life-cycle and errors as a real driver, with no QEMU, and no file but those of pools.
  *
  *     test:///                        one running guest "test1" with 1 MiB of state
  *     test:///?domains=3&memory=64K   "test1" to "test3" with 64 KiB each
+ *     test:///?pool.NAME=DIR          volumes: real files
  */
 #include "driver.h"
 
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/pool.h"
 #include "guest.h"
 
 enum { MIB = 1024 * 1024, MOST_DOMAINS = 100000 };
@@ -52,7 +54,7 @@ static int check_number(const struct vst_uri *uri, const char *name, uint64_t nu
 
 static int fill(struct vst_test_host *host, const struct vst_uri *uri, struct vst_error *ret_err)
 {
-    static const char *const allowed[] = {"domains", "memory", NULL};
+    static const char *const allowed[] = {"domains", "memory", "pool.", NULL};
     uint64_t domains, memory;
 
     if (uri->user || uri->host || uri->port >= 0 || (uri->path && strcmp(uri->path, "/") != 0))
@@ -90,7 +92,7 @@ static void test_open(struct vst_conn *conn, struct vst_op *op)
     }
     host->conn = conn;
     TAILQ_INIT(&host->guests);
-    if (fill(host, conn->uri, &err) < 0) {
+    if (fill(host, conn->uri, &err) < 0 || vst_pools_open(conn, &err) < 0) {
         host_free(host);
         vst_op_fail(op, &err);
         return;
@@ -308,4 +310,8 @@ const struct vst_driver vst_test_driver = {
     .save = vst_test_save,
     .open_console = vst_test_open_console,
     .screenshot = vst_test_screenshot,
+    .volume_list = vst_pool_list,
+    .volume_upload = vst_pool_upload,
+    .volume_download = vst_pool_download,
+    .volume_delete = vst_pool_delete,
 };

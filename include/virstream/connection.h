@@ -8,6 +8,7 @@
  *     qemu:///?root=DIR        the same, with everything kept under DIR
  *     qemu:///?user=NAME       QEMU runs as this user (root only)
  *     test:///?domains=N&memory=BYTES   guests in memory, for applications' own tests
+ *     pool.NAME=DIR            with either: a pool of volumes, see volume.h; as often as needed
  *
  *     qemu+unix:///path/to/socket       those of virstreamd on this host; without a path
  *                                       /run/virstream/virstreamd.sock

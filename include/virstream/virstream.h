@@ -15,5 +15,6 @@
 #include <virstream/op.h>
 #include <virstream/stream.h>
 #include <virstream/trace.h>
+#include <virstream/volume.h>
 
 #endif
