@@ -1,14 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What ./bootstrap demo shows: a real guest is saved, is gone, and is restored, and goes on counting
-# as if nothing had been. Everything stays in one directory, which is removed at the end.
+# What ./bootstrap demo shows: through a daemon, over TLS and with a login, a real guest is saved, is
+# gone, and is restored, and goes on counting as if nothing had been. Everything, the authority of
+# the certificates and the user included, stays in one directory, which is removed at the end.
 
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 export VIRSTREAM_BUILD=${VIRSTREAM_BUILD:-$top/build}
 work=$(mktemp -d "${TMPDIR:-/tmp}/virstream-demo.XXXXXX")
-export VIRSTREAM_DEFAULT_URI="qemu:///?root=$work/root"
+port=$((20000 + $$ % 20000))
+export VIRSTREAM_DEFAULT_URI="qemu+tls://demo@127.0.0.1:$port/?ca=$work/pki/cacert.pem"
+VIRSTREAM_DEFAULT_URI+="&password-file=$work/password"
+daemon=
 guest=$VIRSTREAM_BUILD/tests/guest/guest.elf
 cd "$work"
 trap clean_up EXIT
@@ -22,7 +26,8 @@ virstream()
 clean_up()
 {
     local status=$?
-    virstream destroy -q counter 2>/dev/null || true
+    [ -z "$daemon" ] || kill -TERM "$daemon" 2>/dev/null && wait "$daemon"
+    virstream -c "qemu:///?root=$work/root" destroy -q counter 2>/dev/null || true
     cd /
     rm -rf "$work"
     [ $status = 0 ] || echo "The demo has failed." >&2
@@ -63,6 +68,38 @@ last_count()
 }
 
 make -s -C "$VIRSTREAM_BUILD" tests/guest/guest.elf
+
+say "An authority, a certificate for this host, and a user with a password."
+show virstream pki init pki
+show virstream pki issue --host localhost --ip 127.0.0.1 pki
+(umask 077 && head -c 18 /dev/urandom | base64 >password)
+echo '$ saslpasswd2 -p -c -f users demo <password'
+saslpasswd2 -p -c -f "$work/users" demo <password
+
+say "A daemon. Whoever logs in as demo, by SCRAM that is bound to the TLS connection, is an admin."
+cat >virstreamd.conf <<END
+[daemon]
+root = $work/root
+[listen]
+tls = 127.0.0.1:$port
+[tls]
+ca = $work/pki/localhost/cacert.pem
+cert = $work/pki/localhost/servercert.pem
+key = $work/pki/localhost/serverkey.pem
+require-client-cert = no
+[sasl]
+mechanisms = SCRAM-SHA-256
+database = $work/users
+[access]
+admin = sasl:demo
+END
+show cat virstreamd.conf
+echo '$ virstreamd --config virstreamd.conf &'
+"$top/run" virstreamd --config virstreamd.conf 2>daemon.log &
+daemon=$!
+until_there 20 grep -q 'is ready' daemon.log
+echo "\$ export VIRSTREAM_DEFAULT_URI='$VIRSTREAM_DEFAULT_URI'"
+show virstream ping
 cat >counter.json <<END
 {"name": "counter", "machine": "pc", "accel": "tcg", "memory-mib": 256, "vcpus": 1,
  "kernel": "$guest", "append": "mode=F",
@@ -115,4 +152,7 @@ say "And the count? Both runs of the guest wrote to one log:"
 show grep -C 2 -x "$before" console.log
 show "$top/tests/guest/count-check" console.log
 show virstream destroy counter
+
+say "What the daemon saw:"
+show grep -F 'procedure=restore' daemon.log
 printf '\nThe guest went on exactly where it stood.\n'
