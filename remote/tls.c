@@ -31,7 +31,7 @@ enum {
     RECORD = 16384,               /* the most plain bytes in a record (RFC 8446, 5.1) */
     OVERHEAD = 64,                /* at least what a record adds to them */
     UNIT = 256 * 1024,            /* the most that one call reads or encrypts */
-    SHAKE_UNIT = 4096,            /* the most that one call reads before the peer is known */
+    SMALL_UNIT = 4096,            /* the most that one read brings when little is asked for */
     READS = 16,                   /* the most reads in one call: then it is another's turn */
     SHAKE_MAX = 32 * 1024,        /* the longest message of a hand-shake: a chain of certificates */
     SMALL = 1024,                 /* up to here a copy costs less than a block of its own */
@@ -201,7 +201,7 @@ static enum vst_io shake(struct tls *tls)
 {
     int status;
 
-    tls->appetite = SHAKE_UNIT;
+    tls->appetite = SMALL_UNIT;
     tls->reads = READS;
     do {
         tls->starved = false;
@@ -287,13 +287,31 @@ static void decrypt(struct tls *tls, size_t max)
     tls->starved = false;
     tls->reads = READS;
     max = vst_least(max, UNIT);
-    tls->appetite = max + OVERHEAD * (max / RECORD + 1);
+    tls->appetite = max < SMALL_UNIT ? SMALL_UNIT : max + OVERHEAD * (max / RECORD + 1);
     while ((!got || got + RECORD <= max) && !tls->starved && !tls->ended && !tls->broken) {
         decrypt_record(tls);
         got = evbuffer_get_length(tls->plain);
         if (got)
             tls->reads = 0;
     }
+}
+
+/*
+ * What is below may still have to be told that its end was taken, and a peer that has said that it
+ * has ended has nothing more to say: what comes is read and dropped.
+ */
+static void swallow(struct tls *tls)
+{
+    size_t n;
+
+    tls->below = vst_channel_read(tls->base.lower, tls->in, UNIT, &n);
+    evbuffer_drain(tls->in, evbuffer_get_length(tls->in));
+    vst_channel_rearm(&tls->base);
+}
+
+static bool swallows(const struct tls *tls)
+{
+    return tls->ended && (tls->below == VST_IO_OK || tls->below == VST_IO_AGAIN);
 }
 
 static enum vst_io hand_out(struct tls *tls, struct evbuffer *into, size_t max, size_t *ret_n)
@@ -320,7 +338,11 @@ static enum vst_io tls_read(struct vst_channel *ch, struct evbuffer *into, size_
         return hand_out(tls, into, max, ret_n);
     if (tls->broken)
         return VST_IO_FAIL;
-    return tls->ended ? VST_IO_EOF : VST_IO_AGAIN;
+    if (!tls->ended)
+        return VST_IO_AGAIN;
+    if (swallows(tls))
+        swallow(tls);
+    return VST_IO_EOF;
 }
 
 /* ---- writing ---- */
@@ -451,6 +473,8 @@ static unsigned tls_wants(struct vst_channel *ch, unsigned dirs)
 
     if (tls->state == TLS_SHAKING)
         dirs = dirs ? VST_READ : 0;
+    if (swallows(tls))
+        dirs |= VST_READ;
     return evbuffer_get_length(tls->out) ? dirs | VST_WRITE : dirs;
 }
 
@@ -461,6 +485,8 @@ static void tls_ready(struct vst_channel *ch, unsigned dirs)
     /* A failure stays, and is found by the next call. */
     if ((dirs & VST_WRITE) && drain(tls) == VST_IO_AGAIN)
         dirs &= ~(unsigned)VST_WRITE;
+    if ((dirs & VST_READ) && swallows(tls))
+        swallow(tls);
     if (tls->state <= TLS_SHAKING)
         dirs = VST_READ | VST_WRITE;
     vst_channel_announce(ch, dirs);
@@ -470,6 +496,8 @@ static size_t tls_buffered(struct vst_channel *ch)
 {
     struct tls *tls = tls_of(ch);
 
+    if (tls->ended)
+        return evbuffer_get_length(tls->plain);
     return evbuffer_get_length(tls->plain) + evbuffer_get_length(tls->in) +
            vst_channel_buffered(ch->lower);
 }
