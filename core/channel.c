@@ -37,6 +37,13 @@ struct vst_error *vst_channel_fail(struct vst_channel *ch)
     return ch->failed;
 }
 
+struct vst_error *vst_channel_explain(struct vst_channel *ch)
+{
+    if (!ch->failed)
+        ch->failed = calloc(1, sizeof(*ch->failed));
+    return ch->failed;
+}
+
 const struct vst_error *vst_channel_error(const struct vst_channel *ch)
 {
     for (; ch; ch = ch->lower)

@@ -109,6 +109,12 @@ const struct vst_error *vst_channel_error(const struct vst_channel *ch);
 struct vst_error *vst_channel_fail(struct vst_channel *ch);
 
 /*
+ * For layers: a place of its own in spite of a failure below, for the cause of it that came before
+ * and was found after: the peer's last words behind a connection that broke. NULL without memory.
+ */
+struct vst_error *vst_channel_explain(struct vst_channel *ch);
+
+/*
  * For implementations: from the loop only, tell the user that `dirs` may be ready. The user may
  * free the channel meanwhile. It is destroyed when the outermost announcement returns, so whoever
  * announces from an event touches nothing of the channel afterwards.
