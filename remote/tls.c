@@ -136,6 +136,25 @@ static ssize_t push(gnutls_transport_ptr_t opaque, const giovec_t *pieces, int c
 
 /* ---- failing ---- */
 
+static void decrypt(struct tls *tls, size_t max);
+
+/*
+ * Whoever refuses us says why and hangs up. Then writing fails, and the reason has not been read
+ * yet: fail() takes it for the cause.
+ */
+static void hear_last_words(struct tls *tls)
+{
+    size_t before, after = evbuffer_get_length(tls->plain);
+
+    if (tls->state != TLS_OPEN && tls->state != TLS_CLOSED)
+        return;
+    do {
+        before = after;
+        decrypt(tls, UNIT);
+        after = evbuffer_get_length(tls->plain);
+    } while (after > before && after < UNIT && !tls->ended && !tls->broken);
+}
+
 /* OK: all that GnuTLS has pushed is below. */
 static enum vst_io drain(struct tls *tls)
 {
@@ -144,8 +163,10 @@ static enum vst_io drain(struct tls *tls)
 
     while (io == VST_IO_OK && evbuffer_get_length(tls->out))
         io = vst_channel_write(tls->base.lower, tls->out, evbuffer_get_length(tls->out), &n);
-    if (io == VST_IO_FAIL)
+    if (io == VST_IO_FAIL) {
         drop_out(tls);
+        hear_last_words(tls);
+    }
     vst_channel_rearm(&tls->base);
     return io;
 }
@@ -155,6 +176,8 @@ static void tell_peer(struct tls *tls, int status)
 {
     if (tls->other.refused)
         gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, vst_tls_verify_alert(tls->other.refused));
+    else if (status == GNUTLS_E_NO_CIPHER_SUITES) /* for want of a version: ours are mandatory */
+        gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, GNUTLS_A_PROTOCOL_VERSION);
     else if (status != GNUTLS_E_FATAL_ALERT_RECEIVED)
         gnutls_alert_send_appropriate(tls->session, status);
     drain(tls);
@@ -169,7 +192,8 @@ static enum vst_io fail(struct tls *tls, const char *phase, int status)
         enter(tls, TLS_FAILED);
         return VST_IO_FAIL;
     }
-    err = vst_channel_fail(&tls->base);
+    err = status == GNUTLS_E_FATAL_ALERT_RECEIVED ? vst_channel_explain(&tls->base)
+                                                  : vst_channel_fail(&tls->base);
     if (tls->other.refused)
         vst_tls_fail_verify(err, tls->session, &tls->other);
     else if (tls->below == VST_IO_EOF)
@@ -455,7 +479,12 @@ static enum vst_io tls_finish(struct vst_channel *ch)
     if (tls->state != TLS_CLOSED)
         return VST_IO_FAIL;
     io = drain(tls);
-    return io == VST_IO_OK ? vst_channel_finish(ch->lower) : io;
+    if (io != VST_IO_OK)
+        return io;
+    io = vst_channel_finish(ch->lower);
+    if (io == VST_IO_FAIL)
+        hear_last_words(tls);
+    return io;
 }
 
 static void tls_abort(struct vst_channel *ch, const struct vst_error *why)

@@ -119,8 +119,8 @@ static void put_dates(gnutls_x509_crt_t cert, const struct pki_wish *wish)
 {
     bool now = !wish->days_from && !wish->days_to;
 
-    ok(gnutls_x509_crt_set_activation_time(cert, time(NULL) + (now ? -1 : wish->days_from) * DAY));
-    ok(gnutls_x509_crt_set_expiration_time(cert, time(NULL) + (now ? 10 : wish->days_to) * DAY));
+    ok(gnutls_x509_crt_set_activation_time(cert, time(NULL) + (now ? -20 : wish->days_from) * DAY));
+    ok(gnutls_x509_crt_set_expiration_time(cert, time(NULL) + (now ? 20 : wish->days_to) * DAY));
 }
 
 static void sign(gnutls_x509_crt_t cert, gnutls_x509_privkey_t key, const char *authority)
@@ -172,8 +172,8 @@ void pki_revoke(const char *authority, const char *revoked)
     load(authority, &by, &with);
     ok(gnutls_x509_crl_init(&crl));
     ok(gnutls_x509_crl_set_version(crl, 2));
-    ok(gnutls_x509_crl_set_this_update(crl, time(NULL) - DAY));
-    ok(gnutls_x509_crl_set_next_update(crl, time(NULL) + 10 * DAY));
+    ok(gnutls_x509_crl_set_this_update(crl, time(NULL) - 20 * DAY));
+    ok(gnutls_x509_crl_set_next_update(crl, time(NULL) + 20 * DAY));
     if (revoked) {
         load(revoked, &cert, &key);
         ok(gnutls_x509_crl_set_crt(crl, cert, time(NULL) - 1));

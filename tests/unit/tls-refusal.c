@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who is refused in a TLS hand-shake, and what each side says about it.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <string.h>
+#include <time.h>
+
+#include "session.h"
+
+/* What the client and the server have, and what each says in the end; NULL: it is content. */
+struct refusal {
+    const char *client_ca, *client, *client_crl;
+    const char *server_ca, *server, *server_crl;
+    const char *client_says, *server_says;
+};
+
+static void make_certificates(void)
+{
+    pki_issue(&(struct pki_wish){.name = "other"});
+    pki_issue(&(struct pki_wish){.name = "stranger", .authority = "other"});
+    pki_issue(
+        &(struct pki_wish){.name = "strange-host", .authority = "other", .host = "host.example"});
+    pki_issue(
+        &(struct pki_wish){.name = "elsewhere", .authority = "ca", .host = "elsewhere.example"});
+    pki_issue(&(struct pki_wish){
+        .name = "only-client", .authority = "ca", .host = "host.example", .only_client = true});
+    pki_issue(&(struct pki_wish){.name = "only-server", .authority = "ca", .only_server = true});
+    pki_issue(&(struct pki_wish){
+        .name = "old", .authority = "ca", .host = "host.example", .days_from = -9, .days_to = -3});
+    pki_issue(&(struct pki_wish){
+        .name = "early", .authority = "ca", .host = "host.example", .days_from = 3, .days_to = 9});
+    pki_issue(&(struct pki_wish){.name = "bad", .authority = "ca", .host = "host.example"});
+    pki_revoke("ca", "bad");
+    pki_revoke("other", NULL);
+}
+
+static const struct refusal refusals[] = {
+    {"other", "alice", NULL, "ca", "host", NULL,
+     "host.example's certificate (CN=host) is signed by CN=ca, and no such authority is in ",
+     "host-cert.pem) is not of an authority that it trusts"},
+    {"ca", "stranger", NULL, "ca", "host", NULL,
+     "stranger-cert.pem) is not of an authority that it trusts",
+     "the client's certificate (CN=stranger) is signed by CN=other"},
+    {"ca", "alice", NULL, "ca", "elsewhere", NULL,
+     "(CN=elsewhere) is for elsewhere.example and not for host.example",
+     "elsewhere-cert.pem) is not acceptable, or not for the name it was asked by"},
+    {"ca", "alice", NULL, "ca", "only-client", NULL, "is not meant for a server",
+     "only-client-cert.pem) is not one for this purpose"},
+    {"ca", "only-server", NULL, "ca", "host", NULL, "is not one for this purpose",
+     "(CN=only-server) is not meant for a client"},
+    {"ca", "alice", "ca", "ca", "bad", NULL, "(CN=bad) was revoked, as ",
+     "bad-cert.pem) was revoked"},
+    {"ca", "alice", NULL, "ca", "old", NULL, "(CN=old) expired on ",
+     "old-cert.pem) has expired, or is not valid yet"},
+    {"ca", "old", NULL, "ca", "host", NULL, "old-cert.pem) has expired, or is not valid yet",
+     "(CN=old) expired on "},
+    {"ca", "alice", NULL, "ca", "early", NULL, "(CN=early) is not valid before ",
+     "early-cert.pem) has expired, or is not valid yet"},
+    {"ca", "early", NULL, "ca", "host", NULL, "early-cert.pem) has expired, or is not valid yet",
+     "(CN=early) is not valid before "},
+    {"ca", "bad", NULL, "ca", "host", "ca", "bad-cert.pem) was revoked",
+     "the client's certificate (CN=bad) was revoked"},
+    {"ca", NULL, NULL, "ca", "host", NULL, "the server wants a certificate, and there is none here",
+     "the client showed no certificate, and one is required"},
+    {"ca", "alice", "ca", "ca", "host", "ca", NULL, NULL},
+};
+
+/* ---- a clock that is wrong while certificates are loaded: else one is refused by its owner ----
+ */
+
+static time_t wrong_by; /* seconds */
+
+/* NOLINTBEGIN(bugprone-reserved-identifier): these names are the linker's */
+time_t __real_time(time_t *ret_now);
+time_t __wrap_time(time_t *ret_now);
+time_t __wrap_time(time_t *ret_now)
+{
+    time_t now = __real_time(NULL) + wrong_by;
+
+    if (ret_now)
+        *ret_now = now;
+    return now;
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+static struct vst_tls_creds *load(enum vst_tls_role role, const char *authority, const char *cert,
+                                  const char *crl)
+{
+    struct vst_tls_creds *creds;
+
+    if (cert && strcmp(cert, "old") == 0)
+        wrong_by = -6 * 24 * 3600;
+    else if (cert && strcmp(cert, "early") == 0)
+        wrong_by = 6 * 24 * 3600;
+    creds = pki_creds(role, authority, cert, crl);
+    wrong_by = 0;
+    return creds;
+}
+
+static void assert_says(const struct side *side, const char *text)
+{
+    if (!text) {
+        assert_false(side->failed);
+        return;
+    }
+    print_message("# %s\n", side->err.text);
+    assert_true(side->failed);
+    assert_int_equal(side->err.code, VST_ERR_AUTH);
+    assert_non_null(strstr(side->err.text, text));
+}
+
+static void each_refusal_has_its_sentence(void **state)
+{
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(*refusals); i++) {
+        const struct refusal *row = &refusals[i];
+
+        session_drop(state);
+        session_make(state);
+        make_certificates();
+        session_secure(load(VST_TLS_CLIENT, row->client_ca, row->client, row->client_crl),
+                       load(VST_TLS_SERVER, row->server_ca, row->server, row->server_crl), true, 0);
+        session_talk();
+        assert_says(&session.side[CLIENT], row->client_says);
+        assert_says(&session.side[SERVER], row->server_says);
+    }
+}
+
+/* ---- a peer that is not one of ours ---- */
+
+static ssize_t raw_pull(gnutls_transport_ptr_t opaque, void *into, size_t n)
+{
+    struct evbuffer *buffer = evbuffer_new();
+    enum vst_io io;
+    ssize_t got = -1;
+
+    io = vst_channel_read(opaque, buffer, n, &n);
+    if (io == VST_IO_OK)
+        got = evbuffer_remove(buffer, into, n);
+    evbuffer_free(buffer);
+    return got;
+}
+
+static ssize_t raw_push(gnutls_transport_ptr_t opaque, const void *from, size_t n)
+{
+    struct evbuffer *buffer = evbuffer_new();
+
+    evbuffer_add(buffer, from, n);
+    assert_int_equal(vst_channel_write(opaque, buffer, n, &n), VST_IO_OK);
+    evbuffer_free(buffer);
+    return (ssize_t)n;
+}
+
+static int raw_errno(gnutls_transport_ptr_t opaque)
+{
+    (void)opaque;
+    return EAGAIN;
+}
+
+/* A client that speaks only TLS 1.2 gets an alert; what it says of it is in *ret_alert. */
+static void talk_of_old(gnutls_session_t raw, struct vst_channel *below)
+{
+    gnutls_transport_set_ptr(raw, below);
+    gnutls_transport_set_pull_function(raw, raw_pull);
+    gnutls_transport_set_push_function(raw, raw_push);
+    gnutls_transport_set_errno_function(raw, raw_errno);
+    for (int i = 0; i < 10 && session.side[SERVER].ch; i++) {
+        gnutls_handshake(raw);
+        if (vst_channel_open(session.side[SERVER].ch) == VST_IO_FAIL)
+            break;
+    }
+}
+
+static void older_version_is_refused(void **state)
+{
+    struct vst_channel *below;
+    gnutls_session_t raw;
+    gnutls_certificate_credentials_t none;
+
+    (void)state;
+    session_secure_well();
+    below = session.side[CLIENT].ch->lower;
+    gnutls_certificate_allocate_credentials(&none);
+    gnutls_init(&raw, GNUTLS_CLIENT | GNUTLS_NONBLOCK);
+    gnutls_priority_set_direct(raw, "NORMAL:-VERS-ALL:+VERS-TLS1.2", NULL);
+    gnutls_credentials_set(raw, GNUTLS_CRD_CERTIFICATE, none);
+    talk_of_old(raw, below);
+    assert_non_null(strstr(vst_channel_error(session.side[SERVER].ch)->text,
+                           "the client does not speak TLS 1.3, the only version here"));
+    assert_int_equal(gnutls_handshake(raw), GNUTLS_E_FATAL_ALERT_RECEIVED);
+    assert_int_equal(gnutls_alert_get(raw), GNUTLS_A_PROTOCOL_VERSION);
+    gnutls_deinit(raw);
+    gnutls_certificate_free_credentials(none);
+}
+
+/* What others say who came to the wrong port. */
+static void other_protocols_are_refused(void **state)
+{
+    static const char *const words[] = {"GET / HTTP/1.1\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n",
+                                        "\x16\x03\x01\xff\xff\x01\x00\xff\xff\x03\x03",
+                                        "\0\0\0\0\0\0\0\0"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        for (int side = CLIENT; side <= SERVER; side++) {
+            struct side *victim = &session.side[side], *other = &session.side[!side];
+
+            session_drop(state);
+            session_make(state);
+            session_secure_well();
+            vst_test_send(other->ch->lower, words[i], 8 + strlen(words[i]) / 2);
+            vst_channel_free(&other->ch);
+            session_open();
+            assert_true(victim->failed);
+            assert_int_equal(victim->err.code, VST_ERR_PROTOCOL);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST_WITH(each_refusal_has_its_sentence, session_make, session_drop),
+        VST_TEST_WITH(older_version_is_refused, session_make, session_drop),
+        VST_TEST_WITH(other_protocols_are_refused, session_make, session_drop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
