@@ -70,9 +70,14 @@ static const struct tls *tls_of_const(const struct vst_channel *ch)
     return (const struct tls *)ch;
 }
 
+static const char *role_name(const struct tls *tls)
+{
+    return tls->creds->role == VST_TLS_CLIENT ? "client" : "server";
+}
+
 static void enter(struct tls *tls, enum tls_state state)
 {
-    vst_fsm_trace(tls, tls->creds->role == VST_TLS_CLIENT ? "client" : "server", tls->state, state);
+    vst_fsm_trace(tls, role_name(tls), tls->state, state);
     tls->state = state;
 }
 
@@ -386,6 +391,8 @@ static int rekey(struct tls *tls)
 {
     int status = gnutls_session_key_update(tls->session, 0);
 
+    vst_trace(VST_TRACE_WIRE, "tls %s: new keys after %llu bytes", role_name(tls),
+              (unsigned long long)tls->sent);
     tls->sent = 0;
     tls->rekeyed = now();
     return status;

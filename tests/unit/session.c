@@ -62,7 +62,8 @@ static bool write_step(struct side *side)
     enum vst_io io;
     size_t n;
 
-    if (!side->ch || side->finished || side->waits[1])
+    if (!side->ch || side->finished || side->waits[1] ||
+        (side->goes_on && !evbuffer_get_length(side->to_send)))
         return false;
     if (evbuffer_get_length(side->to_send))
         io = vst_channel_write(side->ch, side->to_send, evbuffer_get_length(side->to_send), &n);
@@ -121,16 +122,20 @@ static bool both_open(void)
            (!session.side[SERVER].ch || session.side[SERVER].open);
 }
 
+void session_turn(void)
+{
+    bool moved = step(&session.side[CLIENT]);
+
+    moved |= step(&session.side[SERVER]);
+    if (!moved) /* 1: there is nothing to wait for */
+        session.stuck = event_base_loop(session.base, EVLOOP_ONCE) == 1;
+}
+
 static void run(bool (*until)(void))
 {
     session.stuck = false;
-    while (!until() && !session.stuck) {
-        bool moved = step(&session.side[CLIENT]);
-
-        moved |= step(&session.side[SERVER]);
-        if (!moved) /* 1: there is nothing to wait for */
-            session.stuck = event_base_loop(session.base, EVLOOP_ONCE) == 1;
-    }
+    while (!until() && !session.stuck)
+        session_turn();
 }
 
 void session_talk(void)

@@ -21,6 +21,7 @@ struct side {
     bool ended;    /* it has read EOF */
     bool failed;
     struct vst_error err;
+    bool goes_on;  /* it does not finish when it has sent all: more will come */
     bool waits[2]; /* to read, to write: until it is announced */
 };
 
@@ -45,6 +46,8 @@ void session_secure_well(void);
 
 /* The user's part; one that has been freed has none. */
 void session_talk(void);
+/* One step of each, or a wait. */
+void session_turn(void);
 /* That, until both are open or have failed. */
 void session_open(void);
 
