@@ -26,8 +26,8 @@
     X(DESTINATION_LOST, "the operator", "QEMU was told to run the guest, and is gone")      \
     X(DESTINATION_ABORTING, "aborted, written", "given up")                                 \
     X(DESTINATION_KILLING, "the end of QEMU", "the copy here is not needed any more")       \
-    X(DESTINATION_ABORTED, "nothing", "given up; who asks is told so")                      \
-    X(DESTINATION_DISOWNING, "aborted, written", "asked about what was never prepared")     \
+    X(DESTINATION_ABORTED, "ABORT or FINISH", "given up; who asks is told so")              \
+    X(DESTINATION_DISOWNING, "disowned, written", "asked about what was never prepared")    \
     X(DESTINATION_ENDING, "done, written", "the source will not ask any more")              \
     X(DESTINATION_DONE, "nothing", "the token may be forgotten")
 VST_FSM(destination, DESTINATION_STATES)
@@ -55,8 +55,7 @@ static const struct vst_handover_entry destination_entries[] = {
     [DESTINATION_STARTED] = {WRITE(RUNNING), SEND(COMMITTED)},
     [DESTINATION_ABORTING] = {WRITE(ABORTED), TIMER(AGAIN), HOLDS},
     [DESTINATION_KILLING] = {QEMU(END), SEND(ABORTED), TIMER(AGAIN), HOLDS},
-    [DESTINATION_ABORTED] = {.over = true},
-    [DESTINATION_DISOWNING] = {WRITE(ABORTED), TIMER(AGAIN)},
+    [DESTINATION_DISOWNING] = {WRITE(DISOWNED), TIMER(AGAIN)},
     [DESTINATION_ENDING] = {WRITE(DONE)},
     [DESTINATION_DONE] = {.over = true},
 };
@@ -89,13 +88,14 @@ static const struct vst_handover_entry destination_entries[] = {
 static const struct vst_handover_edge destination_edges[] = {
     EDGE(DESTINATION_NEW, VST_ON(PREPARE), DESTINATION_CHECKING),
     EDGE(DESTINATION_NEW, VST_ON(COMMIT), DESTINATION_DISOWNING),
-    EDGE(DESTINATION_NEW, VST_ON(ABORT), DESTINATION_DONE, SAY(ABORTED)),
-    EDGE(DESTINATION_NEW, VST_ON(FINISH), DESTINATION_DONE, SAY(FINISHED)),
+    EDGE(DESTINATION_NEW, VST_ON(ABORT) | VST_ON(FINISH), DESTINATION_DONE, SAY(FINISHED)),
 
     EDGE(DESTINATION_CHECKING, VST_ON(CHECKED), DESTINATION_PREPARING),
-    EDGE(DESTINATION_CHECKING, VST_ON(CHECK_FAILED) | VST_ON(CANCEL) | VST_ON(TIMER),
+    /* Nothing is on the disk, so ABORTED may not be said. */
+    EDGE(DESTINATION_CHECKING,
+         VST_ON(CHECK_FAILED) | VST_ON(CANCEL) | VST_ON(TIMER) | VST_ON(LINK_DOWN),
          DESTINATION_DONE, SAY(REFUSED)),
-    EDGE(DESTINATION_CHECKING, PARTED, DESTINATION_DONE, SAY(ABORTED)),
+    EDGE(DESTINATION_CHECKING, VST_ON(ABORT), DESTINATION_DONE, SAY(FINISHED)),
 
     EDGE(DESTINATION_PREPARING, VST_ON(WRITTEN), DESTINATION_SPAWNING),
     EDGE(DESTINATION_PREPARING, GIVE_UP | PARTED | VST_ON(NOT_WRITTEN), DESTINATION_ABORTING),
@@ -146,10 +146,12 @@ static const struct vst_handover_edge destination_edges[] = {
 
     EDGE(DESTINATION_KILLING, VST_ON(QEMU_GONE), DESTINATION_ABORTED),
     EDGE(DESTINATION_KILLING, VST_ON(TIMER), DESTINATION_KILLING),
-    EDGE(DESTINATION_KILLING, ASKS, STAY, SAY(ABORTED)),
+    EDGE(DESTINATION_KILLING, VST_ON(COMMIT), STAY, SAY(ABORTED)),
 
-    EDGE(DESTINATION_ABORTED, ASKS, STAY, SAY(ABORTED)),
-    EDGE(DESTINATION_ABORTED, VST_ON(FINISH), DESTINATION_ENDING),
+    /* Kept until the source has given up, too: a PREPARE that was repeated on the way could begin
+     * it all again, and an ABORTED of the first time then end what is the destination's. */
+    EDGE(DESTINATION_ABORTED, VST_ON(COMMIT), STAY, SAY(ABORTED)),
+    EDGE(DESTINATION_ABORTED, VST_ON(ABORT) | VST_ON(FINISH), DESTINATION_ENDING),
 
     EDGE(DESTINATION_DISOWNING, VST_ON(WRITTEN), DESTINATION_ABORTED, SAY(UNKNOWN)),
     EDGE(DESTINATION_DISOWNING, VST_ON(TIMER), DESTINATION_DISOWNING),
@@ -157,7 +159,7 @@ static const struct vst_handover_edge destination_edges[] = {
     /* Else a restart keeps the answer for longer than it is needed. */
     EDGE(DESTINATION_ENDING, JOURNAL, DESTINATION_DONE, SAY(FINISHED)),
 
-    EDGE(DESTINATION_DONE, VST_ON(FINISH), STAY, SAY(FINISHED)),
+    EDGE(DESTINATION_DONE, VST_ON(ABORT) | VST_ON(FINISH), STAY, SAY(FINISHED)),
 
     EDGE(ANY, VST_ON(CANCEL), STAY, TELL(TOO_LATE)),
     EDGE(ANY, RESOLVE, STAY, TELL(NOT_IN_DOUBT)),
@@ -169,6 +171,8 @@ static const struct vst_handover_restart destination_restarts[] = {
     RESTART(COMMITTED, DESTINATION_ADOPTING),
     RESTART(RUNNING, DESTINATION_RUNNING),
     RESTART(ABORTED, DESTINATION_KILLING),
+    /* Not to end a QEMU: one of this token may have run, and be forgotten. */
+    RESTART(DISOWNED, DESTINATION_ABORTED),
 };
 
 static void destination_trace(const char *label, unsigned from, unsigned to)

@@ -26,7 +26,7 @@
     X(SOURCE_FINISHING, "FINISHED", "the destination may forget the token")               \
     X(SOURCE_ABORTING, "aborted, written", "the guest is ours again, and still paused")   \
     X(SOURCE_RESUMING, "the guest running", "the guest goes on here")                     \
-    X(SOURCE_TELLING, "ABORTED", "the destination need not wait any more")                \
+    X(SOURCE_TELLING, "FINISHED", "the destination need not wait any more")               \
     X(SOURCE_ENDING, "done, written", "nobody will ask any more")                         \
     X(SOURCE_DONE, "nothing", "the token may be forgotten")
 VST_FSM(source, SOURCE_STATES)
@@ -155,7 +155,7 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_RESUMING, VST_ON(QEMU_REFUSED), STAY, TELL(PAUSED)),
     EDGE(SOURCE_RESUMING, VST_ON(TIMER), SOURCE_RESUMING),
 
-    EDGE(SOURCE_TELLING, DISOWNED | VST_ON(REFUSED) | VST_ON(ENOUGH), SOURCE_DONE),
+    EDGE(SOURCE_TELLING, VST_ON(FINISHED) | VST_ON(ENOUGH), SOURCE_DONE),
     EDGE(SOURCE_TELLING, VST_ON(COMMITTED), SOURCE_DONE, TELL(CONFLICT)),
     EDGE(SOURCE_TELLING, VST_ON(TIMER) | VST_ON(LINK_UP), SOURCE_TELLING),
 

@@ -17,8 +17,9 @@
  *   send    this message to the peer. The source uses the link that there is or makes a new one;
  *           where neither works, LINK_DOWN. The destination answers where the peer's last message
  *           came from. Nothing that was sent is sure to arrive.
- *   qemu    what it says, for the QEMU of this token and never for another of the same guest; the
- *           event that comes of it is in the list of commands.
+ *   qemu    what it says; the event that comes of it is in the list of commands. It is for the QEMU
+ *           of this token, never for another of the same guest: the one that the source had when it
+ *           began, the one that was spawned here for it, until the machine is over.
  *   timer   TIMER after so many milliseconds. Entering a state takes the timer before it back.
  *   tell    people, see VST_HANDOVER_TOLD.
  */
@@ -82,17 +83,19 @@ enum vst_handover_event {
 };
 #define VST_HANDOVER_FIRST_MESSAGE VST_HANDOVER_PREPARE
 
-/* The records of the journal, by which an end goes on after a restart: the last one counts. */
-#define VST_HANDOVER_RECORDS(X)                                                      \
-    X(NOTHING, "-", "")                                                              \
-    X(BEGIN, "begin", "source: the destination may have been asked")                 \
-    X(SWITCHING, "switching", "source: the guest is paused, and may be resumed")     \
-    X(HANDED_OVER, "handed-over", "source: the destination decides; no return")      \
-    X(PREPARED, "prepared", "destination: a QEMU may be there, and has not run")     \
-    X(RUNNING, "running", "destination: the guest was resumed; its fate is its own") \
-    X(COMMITTED, "committed", "the guest is the destination's")                      \
-    X(ABORTED, "aborted", "the guest is the source's")                               \
-    X(CLOSED, "closed", "source: its QEMU is gone; the destination is to be told")   \
+/* The records of the journal, by which an end goes on after a restart: the last one counts. Their
+ * numbers are on disks: new ones come at the end. */
+#define VST_HANDOVER_RECORDS(X)                                                          \
+    X(NOTHING, "-", "")                                                                  \
+    X(BEGIN, "begin", "source: the destination may have been asked")                     \
+    X(SWITCHING, "switching", "source: the guest is paused, and may be resumed")         \
+    X(HANDED_OVER, "handed-over", "source: the destination decides; no return")          \
+    X(PREPARED, "prepared", "destination: a QEMU may be there, and has not run")         \
+    X(RUNNING, "running", "destination: the guest was resumed; its fate is its own")     \
+    X(COMMITTED, "committed", "the guest is the destination's")                          \
+    X(ABORTED, "aborted", "the guest is the source's")                                   \
+    X(CLOSED, "closed", "source: its QEMU is gone; the destination is to be told")       \
+    X(DISOWNED, "disowned", "destination: asked about what was never prepared: aborted") \
     X(DONE, "done", "nothing is left to do, and nobody will ask: it may be forgotten")
 
 enum vst_handover_record {

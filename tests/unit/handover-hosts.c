@@ -285,9 +285,11 @@ static void destination_adopt(struct world *world)
 void world_destination_command(struct world *world, enum vst_handover_command command)
 {
     if (command == VST_HANDOVER_QEMU_CHECK) {
+        bool taken = world->destination != D_NONE; /* the name of the guest */
+
         world_tell(world, DESTINATION,
-                   world_trouble(world, WORLD_FAIL, 8) ? VST_HANDOVER_CHECK_FAILED
-                                                       : VST_HANDOVER_CHECKED);
+                   taken || world_trouble(world, WORLD_FAIL, 8) ? VST_HANDOVER_CHECK_FAILED
+                                                                : VST_HANDOVER_CHECKED);
     } else if (command == VST_HANDOVER_QEMU_SPAWN) {
         bool good = !world_trouble(world, WORLD_FAIL, 8);
 

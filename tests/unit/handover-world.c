@@ -154,13 +154,14 @@ static void lose_host(struct world *world, enum vst_handover_role role)
     world->host[role].lost = true;
 }
 
-static void forget_aborted(struct world *world)
+static void forget_done(struct world *world)
 {
     struct host *host = &world->host[DESTINATION];
 
     if (host->up && host->present && vst_handover_over(&host->machine) && !host->writes.count &&
         world_trouble(world, WORLD_FORGET, 4)) {
         host->present = false;
+        host->commands.count = host->events.count = 0;
         host->disk = VST_HANDOVER_RECORD_NOTHING;
     }
 }
@@ -171,7 +172,7 @@ static void troubles(struct world *world)
 
     crash_or_restart(world, SOURCE, WORLD_CRASH_SOURCE);
     crash_or_restart(world, DESTINATION, WORLD_CRASH_DESTINATION);
-    forget_aborted(world);
+    forget_done(world);
     if (world_trouble(world, WORLD_KILL_SOURCE, 50))
         kill_qemu(world, SOURCE);
     if (world_trouble(world, WORLD_KILL_DESTINATION, 50))
@@ -277,7 +278,7 @@ static void mend(struct world *world)
 static bool settled(const struct host *host)
 {
     return host->lost || !host->present || vst_handover_over(&host->machine) ||
-           in_state(host, "DESTINATION_RUNNING");
+           in_state(host, "DESTINATION_RUNNING") || in_state(host, "DESTINATION_ABORTED");
 }
 
 static bool timers(struct world *world)

@@ -39,7 +39,7 @@ enum world_outcome {
     X(DAMAGE, "stream damaged")                       \
     X(FAIL, "refused, or failed by QEMU")             \
     X(CANCEL, "cancelled")                            \
-    X(FORGET, "aborted token forgotten")              \
+    X(FORGET, "done token forgotten")                 \
     X(WIPE, "destination's journal wiped")            \
     X(GONE_FOR_GOOD, "a host lost for good")
 

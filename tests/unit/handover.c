@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The hand-over, rule by rule, and what its tables must be as a whole. What becomes of the two ends
+ * together is handover-sim.c's.
+ */
+#include "test.h"
+
+#include <string.h>
+
+#include "core/handover-table.h"
+
+static const unsigned char token[VST_HANDOVER_ID] = {7};
+static const unsigned char peer[VST_HANDOVER_ID] = {1};
+static const unsigned char stranger[VST_HANDOVER_ID] = {2};
+
+static struct vst_handover machine;
+static struct vst_handover_actions actions;
+
+#define TABLE(role) \
+    ((role) == VST_HANDOVER_SOURCE ? &vst_handover_source : &vst_handover_destination)
+#define EVENT(name) VST_HANDOVER_##name
+#define RECORD(name) VST_HANDOVER_RECORD_##name
+#define QEMU(name) VST_HANDOVER_QEMU_##name
+
+static void begin(enum vst_handover_role role)
+{
+    vst_handover_start(&machine, role, token, peer);
+}
+
+static void feed(enum vst_handover_event event)
+{
+    assert_int_equal(vst_handover_feed(&machine, event, peer, &actions), 0);
+}
+
+static void written(enum vst_handover_record record)
+{
+    assert_int_equal(actions.write, record);
+    assert_int_equal(vst_handover_written(&machine, record, true, &actions), 0);
+}
+
+static void is_in(const char *state)
+{
+    assert_string_equal(vst_handover_state_name(&machine), state);
+}
+
+static unsigned state_of(const struct vst_handover_table *table, const char *name)
+{
+    for (unsigned s = 0; s < table->state_count; s++)
+        if (strcmp(table->words[s].name, name) == 0)
+            return s;
+    fail_msg("no state %s", name);
+    return 0;
+}
+
+/* The source up to the point of no return, and at it. */
+static void source_has_handed_over(void)
+{
+    begin(VST_HANDOVER_SOURCE);
+    feed(EVENT(BEGIN));
+    written(RECORD(BEGIN));
+    feed(EVENT(STARTED));
+    feed(EVENT(QEMU_PAUSED));
+    written(RECORD(SWITCHING));
+    feed(EVENT(QEMU_COMPLETED));
+    feed(EVENT(LOADED));
+    is_in("SOURCE_HANDING");
+}
+
+static void destination_has_loaded(void)
+{
+    begin(VST_HANDOVER_DESTINATION);
+    feed(EVENT(PREPARE));
+    feed(EVENT(CHECKED));
+    written(RECORD(PREPARED));
+    feed(EVENT(QEMU_READY));
+    assert_int_equal(actions.send, EVENT(STARTED));
+    feed(EVENT(STREAM_VERIFIED));
+    feed(EVENT(QEMU_COMPLETED));
+    assert_int_equal(actions.send, EVENT(LOADED));
+    is_in("DESTINATION_LOADED");
+}
+
+/* ---- the tables as a whole ---- */
+
+static void every_state_answers_every_event_of_its_end(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++) {
+        for (unsigned s = 0; s < TABLE(role)->state_count; s++) {
+            for (unsigned e = EVENT(BEGIN); e < VST_HANDOVER_EVENT_COUNT; e++) {
+                bool of_peer = e >= VST_HANDOVER_FIRST_MESSAGE &&
+                               (e >= EVENT(STARTED)) == (role == VST_HANDOVER_SOURCE);
+                bool mine;
+
+                begin(role);
+                machine.state = s;
+                mine = vst_handover_feed(&machine, e, peer, &actions) == 0;
+                if (e >= VST_HANDOVER_FIRST_MESSAGE)
+                    assert_int_equal(mine, of_peer);
+                assert_true(machine.state < TABLE(role)->state_count);
+            }
+        }
+    }
+}
+
+/* A walk over edges and restarts from `from`, that does not go into `barred`. */
+static void reach(const struct vst_handover_table *table, unsigned from, unsigned barred,
+                  bool *reached)
+{
+    if (from == barred || reached[from])
+        return;
+    reached[from] = true;
+    for (size_t e = 0; e < table->edge_count; e++)
+        if (table->edges[e].from == from && table->edges[e].to != VST_HANDOVER_STAY)
+            reach(table, table->edges[e].to, barred, reached);
+}
+
+static void every_state_is_reached_and_comes_to_an_end(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++) {
+        const struct vst_handover_table *table = TABLE(role);
+        bool reached[32] = {false};
+
+        reach(table, 0, VST_HANDOVER_ANY, reached);
+        for (size_t r = 0; r < table->restart_count; r++)
+            reach(table, table->restarts[r].state, VST_HANDOVER_ANY, reached);
+        for (unsigned s = 0; s < table->state_count; s++) {
+            bool onward[32] = {false}, ends = false;
+
+            assert_true(reached[s]);
+            reach(table, s, VST_HANDOVER_ANY, onward);
+            for (unsigned t = 0; t < table->state_count; t++)
+                ends |= onward[t] && table->entries[t].over;
+            assert_true(ends);
+        }
+    }
+}
+
+static void a_step_sends_at_most_one_message(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++)
+        for (size_t e = 0; e < TABLE(role)->edge_count; e++) {
+            const struct vst_handover_edge *edge = &TABLE(role)->edges[e];
+
+            if (edge->say && edge->to != VST_HANDOVER_STAY)
+                assert_int_equal(TABLE(role)->entries[edge->to].send, EVENT(NONE));
+        }
+}
+
+static void a_state_that_writes_goes_on_whatever_becomes_of_it(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++)
+        for (unsigned s = 0; s < TABLE(role)->state_count; s++) {
+            if (!TABLE(role)->entries[s].write)
+                continue;
+            begin(role);
+            machine.state = s;
+            machine.writing = TABLE(role)->entries[s].write;
+            assert_int_equal(vst_handover_written(&machine, machine.writing, false, &actions), 0);
+            /* It waits for a timer, or has gone on. */
+            assert_true(machine.state != s || TABLE(role)->entries[s].timer);
+        }
+}
+
+static void past_the_point_of_no_return_only_aborted_on_disk_resumes(void **state)
+{
+    const struct vst_handover_table *table = &vst_handover_source;
+    bool reached[32] = {false};
+
+    (void)state;
+    reach(table, state_of(table, "SOURCE_HANDING"), state_of(table, "SOURCE_ABORTING"), reached);
+    for (unsigned s = 0; s < table->state_count; s++)
+        assert_false(reached[s] && table->entries[s].qemu == QEMU(RESUME));
+}
+
+static void only_committed_on_disk_runs_the_guest_there(void **state)
+{
+    const struct vst_handover_table *table = &vst_handover_destination;
+    bool reached[32] = {false};
+
+    (void)state;
+    reach(table, 0, state_of(table, "DESTINATION_COMMITTING"), reached);
+    for (unsigned s = 0; s < table->state_count; s++)
+        assert_false(reached[s] && table->entries[s].qemu == QEMU(CONT));
+}
+
+/* ---- the straight way ---- */
+
+static void source_goes_the_straight_way(void **state)
+{
+    (void)state;
+    source_has_handed_over();
+    assert_int_equal(actions.send, EVENT(NONE));
+    written(RECORD(HANDED_OVER));
+    assert_int_equal(actions.send, EVENT(COMMIT));
+    feed(EVENT(COMMITTED));
+    assert_int_equal(actions.tell, VST_HANDOVER_TELL_MIGRATED);
+    written(RECORD(COMMITTED));
+    assert_int_equal(actions.qemu, QEMU(END));
+    feed(EVENT(QEMU_GONE));
+    assert_int_equal(actions.send, EVENT(FINISH));
+    feed(EVENT(FINISHED));
+    written(RECORD(DONE));
+    assert_true(vst_handover_over(&machine));
+}
+
+static void destination_goes_the_straight_way(void **state)
+{
+    (void)state;
+    destination_has_loaded();
+    feed(EVENT(COMMIT));
+    assert_int_equal(actions.qemu, QEMU(NOTHING));
+    written(RECORD(COMMITTED));
+    assert_int_equal(actions.qemu, QEMU(CONT));
+    assert_int_equal(actions.send, EVENT(NONE));
+    feed(EVENT(QEMU_RESUMED));
+    assert_int_equal(actions.send, EVENT(COMMITTED));
+    written(RECORD(RUNNING));
+    feed(EVENT(COMMIT));
+    assert_int_equal(actions.send, EVENT(COMMITTED));
+    feed(EVENT(FINISH));
+    written(RECORD(DONE));
+    assert_int_equal(actions.send, EVENT(FINISHED));
+    assert_true(vst_handover_over(&machine));
+}
+
+static void completed_and_verified_are_two_facts(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_DESTINATION);
+    feed(EVENT(PREPARE));
+    feed(EVENT(CHECKED));
+    written(RECORD(PREPARED));
+    feed(EVENT(QEMU_READY));
+    feed(EVENT(QEMU_COMPLETED));
+    is_in("DESTINATION_UNVERIFIED");
+    feed(EVENT(COMMIT));
+    is_in("DESTINATION_UNVERIFIED");
+    feed(EVENT(STREAM_FAILED));
+    is_in("DESTINATION_ABORTING");
+}
+
+/* ---- giving up ---- */
+
+static void before_handed_over_the_source_gives_up_alone(void **state)
+{
+    static const enum vst_handover_event reasons[] = {
+        EVENT(CANCEL), EVENT(LINK_DOWN), EVENT(ABORTED), EVENT(TIMER), EVENT(QEMU_FAILED),
+    };
+    static const char *const states[] = {"SOURCE_MOVING", "SOURCE_SWITCHING", "SOURCE_DRAINING",
+                                         "SOURCE_LOADED", "SOURCE_COMPLETED"};
+
+    (void)state;
+    for (unsigned s = 0; s < 5; s++)
+        for (unsigned r = 0; r < 5; r++) {
+            begin(VST_HANDOVER_SOURCE);
+            machine.state = state_of(&vst_handover_source, states[s]);
+            feed(reasons[r]);
+            assert_int_equal(actions.qemu, QEMU(RESUME));
+            assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(reasons[r]));
+            feed(EVENT(QEMU_RESUMED));
+            assert_int_equal(actions.tell, VST_HANDOVER_TELL_GIVEN_UP);
+            assert_int_equal(actions.write, RECORD(DONE));
+            assert_int_equal(actions.send, EVENT(ABORT));
+            assert_false(vst_handover_holds_guest(&machine));
+        }
+}
+
+static void after_handed_over_a_cancel_is_too_late(void **state)
+{
+    (void)state;
+    source_has_handed_over();
+    feed(EVENT(CANCEL));
+    assert_int_equal(actions.tell, VST_HANDOVER_TELL_TOO_LATE);
+    feed(EVENT(LINK_DOWN));
+    is_in("SOURCE_HANDING");
+    assert_true(vst_handover_holds_guest(&machine));
+}
+
+static void the_return_path_eaten_lets_the_source_go_on(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_SOURCE);
+    machine.state = state_of(&vst_handover_source, "SOURCE_DRAINING");
+    feed(EVENT(LOADED));
+    feed(EVENT(QEMU_FAILED)); /* and it has resumed the guest by itself */
+    is_in("SOURCE_RESUMING");
+    feed(EVENT(QEMU_RESUMED));
+    assert_int_equal(actions.send, EVENT(ABORT));
+}
+
+static void a_source_qemu_that_dies_completed_leaves_the_guest_to_the_destination(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_SOURCE);
+    machine.state = state_of(&vst_handover_source, "SOURCE_COMPLETED");
+    feed(EVENT(QEMU_GONE));
+    is_in("SOURCE_HANDING");
+    begin(VST_HANDOVER_SOURCE);
+    machine.state = state_of(&vst_handover_source, "SOURCE_LOADED");
+    feed(EVENT(QEMU_GONE)); /* it may have gone on before it died */
+    is_in("SOURCE_TELLING");
+}
+
+static void a_record_that_may_be_there_is_answered_by_another(void **state)
+{
+    (void)state;
+    source_has_handed_over();
+    assert_int_equal(vst_handover_written(&machine, RECORD(HANDED_OVER), false, &actions), 0);
+    assert_int_equal(actions.write, RECORD(ABORTED));
+    assert_int_equal(actions.qemu, QEMU(NOTHING));
+    written(RECORD(ABORTED));
+    assert_int_equal(actions.qemu, QEMU(RESUME));
+}
+
+static void the_destination_keeps_its_copy_without_a_link(void **state)
+{
+    (void)state;
+    destination_has_loaded();
+    feed(EVENT(LINK_DOWN));
+    is_in("DESTINATION_LOADED");
+    feed(EVENT(TIMER));
+    assert_int_equal(actions.write, RECORD(ABORTED));
+    assert_int_equal(actions.send, EVENT(NONE));
+    feed(EVENT(COMMIT)); /* not before it is on the disk */
+    assert_int_equal(actions.send, EVENT(NONE));
+    vst_handover_written(&machine, RECORD(ABORTED), true, &actions);
+    assert_int_equal(actions.send, EVENT(ABORTED));
+    assert_int_equal(actions.qemu, QEMU(END));
+}
+
+static void before_cont_committed_may_become_aborted_and_after_it_not(void **state)
+{
+    (void)state;
+    destination_has_loaded();
+    feed(EVENT(COMMIT));
+    feed(EVENT(QEMU_GONE));
+    is_in("DESTINATION_ABORTING");
+    destination_has_loaded();
+    feed(EVENT(COMMIT));
+    written(RECORD(COMMITTED));
+    feed(EVENT(QEMU_GONE));
+    is_in("DESTINATION_LOST");
+    feed(EVENT(COMMIT));
+    assert_int_equal(actions.send, EVENT(LOST));
+    feed(EVENT(RESOLVE_SOURCE));
+    assert_int_equal(actions.write, RECORD(ABORTED));
+}
+
+static void a_cont_that_is_refused_has_not_run_the_guest(void **state)
+{
+    (void)state;
+    destination_has_loaded();
+    feed(EVENT(COMMIT));
+    written(RECORD(COMMITTED));
+    feed(EVENT(QEMU_REFUSED));
+    is_in("DESTINATION_ABORTING");
+}
+
+static void who_asks_about_the_unknown_is_told_so_when_it_is_on_disk(void **state)
+{
+    (void)state;
+    vst_handover_start(&machine, VST_HANDOVER_DESTINATION, token, NULL);
+    feed(EVENT(COMMIT));
+    assert_int_equal(actions.send, EVENT(NONE));
+    written(RECORD(DISOWNED));
+    assert_int_equal(actions.send, EVENT(UNKNOWN));
+    feed(EVENT(COMMIT));
+    assert_int_equal(actions.send, EVENT(ABORTED));
+}
+
+/* ---- doubt ---- */
+
+static void in_doubt(void)
+{
+    source_has_handed_over();
+    written(RECORD(HANDED_OVER));
+    feed(EVENT(LINK_DOWN));
+    is_in("SOURCE_DOUBT");
+    assert_int_equal(actions.tell, VST_HANDOVER_TELL_IN_DOUBT);
+}
+
+static void in_doubt_it_asks_again_ever_more_slowly(void **state)
+{
+    unsigned before = 0;
+
+    (void)state;
+    in_doubt();
+    for (unsigned i = 0; i < 40; i++) {
+        feed(EVENT(TIMER));
+        assert_true(actions.timer_ms >= before);
+        assert_in_range(actions.timer_ms, 500, 32000);
+        before = actions.timer_ms;
+    }
+    assert_int_equal(before, 32000);
+    feed(EVENT(COMMITTED));
+    is_in("SOURCE_CLOSING");
+}
+
+static void the_answers_of_a_stranger_do_not_count(void **state)
+{
+    static const enum vst_handover_event answers[] = {EVENT(COMMITTED), EVENT(ABORTED),
+                                                      EVENT(UNKNOWN), EVENT(LOST), EVENT(LINK_UP)};
+
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        in_doubt();
+        vst_handover_feed(&machine, answers[i], stranger, &actions);
+        is_in("SOURCE_DOUBT");
+        assert_string_equal(vst_handover_reason(&machine),
+                            vst_handover_event_text(EVENT(WRONG_HOST)));
+        vst_handover_feed(&machine, answers[i], NULL, &actions);
+        is_in("SOURCE_DOUBT");
+    }
+}
+
+static void aborted_and_unknown_give_the_guest_back_when_that_is_on_disk(void **state)
+{
+    static const enum vst_handover_event answers[] = {EVENT(ABORTED), EVENT(UNKNOWN),
+                                                      EVENT(RESOLVE_SOURCE)};
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        in_doubt();
+        feed(answers[i]);
+        assert_int_equal(actions.qemu, QEMU(NOTHING));
+        written(RECORD(ABORTED));
+        assert_int_equal(actions.qemu, QEMU(RESUME));
+        assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(answers[i]));
+    }
+}
+
+static void lost_there_stays_in_doubt_with_that_reason(void **state)
+{
+    (void)state;
+    in_doubt();
+    feed(EVENT(LINK_UP));
+    assert_int_equal(actions.send, EVENT(COMMIT));
+    feed(EVENT(LOST));
+    is_in("SOURCE_DOUBT");
+    assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(EVENT(LOST)));
+}
+
+static void the_operator_is_heard_in_doubt_only(void **state)
+{
+    (void)state;
+    in_doubt();
+    feed(EVENT(RESOLVE_DESTINATION));
+    is_in("SOURCE_CLOSING");
+    begin(VST_HANDOVER_SOURCE);
+    machine.state = state_of(&vst_handover_source, "SOURCE_MOVING");
+    feed(EVENT(RESOLVE_SOURCE));
+    assert_int_equal(actions.tell, VST_HANDOVER_TELL_NOT_IN_DOUBT);
+    begin(VST_HANDOVER_DESTINATION);
+    machine.state = state_of(&vst_handover_destination, "DESTINATION_RUNNING");
+    feed(EVENT(RESOLVE_DESTINATION));
+    is_in("DESTINATION_RUNNING"); /* the source may still have to be told */
+}
+
+static void what_only_is_to_be_told_is_told_thirty_times(void **state)
+{
+    unsigned tries = 0;
+
+    (void)state;
+    begin(VST_HANDOVER_SOURCE);
+    machine.state = state_of(&vst_handover_source, "SOURCE_FINISHING");
+    for (; machine.state == state_of(&vst_handover_source, "SOURCE_FINISHING"); tries++)
+        feed(EVENT(TIMER));
+    assert_int_equal(tries, 31);
+    is_in("SOURCE_ENDING");
+}
+
+/* ---- journal and restart ---- */
+
+static void a_record_that_is_not_waited_for_changes_nothing(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_SOURCE);
+    feed(EVENT(BEGIN));
+    feed(EVENT(CANCEL));
+    is_in("SOURCE_ENDING");
+    vst_handover_written(&machine, RECORD(BEGIN), true, &actions);
+    is_in("SOURCE_ENDING");
+    assert_int_equal(actions.write, RECORD(NOTHING));
+    vst_handover_written(&machine, RECORD(DONE), true, &actions);
+    assert_true(vst_handover_over(&machine));
+}
+
+static void each_record_is_gone_on_from(void **state)
+{
+    static const struct {
+        enum vst_handover_role role;
+        enum vst_handover_record last;
+        const char *state;
+    } rows[] = {
+        {VST_HANDOVER_SOURCE, RECORD(BEGIN), "SOURCE_RESUMING"},
+        {VST_HANDOVER_SOURCE, RECORD(SWITCHING), "SOURCE_RESUMING"},
+        {VST_HANDOVER_SOURCE, RECORD(HANDED_OVER), "SOURCE_COMMITTING"},
+        {VST_HANDOVER_SOURCE, RECORD(COMMITTED), "SOURCE_QUITTING"},
+        {VST_HANDOVER_SOURCE, RECORD(CLOSED), "SOURCE_FINISHING"},
+        {VST_HANDOVER_SOURCE, RECORD(ABORTED), "SOURCE_RESUMING"},
+        {VST_HANDOVER_SOURCE, RECORD(DONE), NULL},
+        {VST_HANDOVER_SOURCE, RECORD(PREPARED), NULL},
+        {VST_HANDOVER_DESTINATION, RECORD(PREPARED), "DESTINATION_ABORTING"},
+        {VST_HANDOVER_DESTINATION, RECORD(COMMITTED), "DESTINATION_ADOPTING"},
+        {VST_HANDOVER_DESTINATION, RECORD(RUNNING), "DESTINATION_RUNNING"},
+        {VST_HANDOVER_DESTINATION, RECORD(ABORTED), "DESTINATION_KILLING"},
+        {VST_HANDOVER_DESTINATION, RECORD(DISOWNED), "DESTINATION_ABORTED"},
+        {VST_HANDOVER_DESTINATION, RECORD(DONE), NULL},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int result =
+            vst_handover_recover(&machine, rows[i].role, token, peer, rows[i].last, &actions);
+
+        assert_int_equal(result, rows[i].state ? 0 : -1);
+        if (rows[i].state)
+            is_in(rows[i].state);
+    }
+}
+
+static void restarted_and_committed_the_guest_runs_or_is_lost(void **state)
+{
+    static const struct {
+        enum vst_handover_event word;
+        const char *state;
+    } rows[] = {{EVENT(QEMU_PAUSED), "DESTINATION_RESUMING"},
+                {EVENT(QEMU_RESUMED), "DESTINATION_STARTED"},
+                {EVENT(QEMU_GONE), "DESTINATION_LOST"}};
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        vst_handover_recover(&machine, VST_HANDOVER_DESTINATION, token, peer, RECORD(COMMITTED),
+                             &actions);
+        assert_int_equal(actions.qemu, QEMU(ADOPT));
+        feed(EVENT(COMMIT));
+        assert_int_equal(actions.send, EVENT(NONE));
+        feed(rows[i].word);
+        is_in(rows[i].state);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST(every_state_answers_every_event_of_its_end),
+        VST_TEST(every_state_is_reached_and_comes_to_an_end),
+        VST_TEST(a_step_sends_at_most_one_message),
+        VST_TEST(a_state_that_writes_goes_on_whatever_becomes_of_it),
+        VST_TEST(past_the_point_of_no_return_only_aborted_on_disk_resumes),
+        VST_TEST(only_committed_on_disk_runs_the_guest_there),
+        VST_TEST(source_goes_the_straight_way),
+        VST_TEST(destination_goes_the_straight_way),
+        VST_TEST(completed_and_verified_are_two_facts),
+        VST_TEST(before_handed_over_the_source_gives_up_alone),
+        VST_TEST(after_handed_over_a_cancel_is_too_late),
+        VST_TEST(the_return_path_eaten_lets_the_source_go_on),
+        VST_TEST(a_source_qemu_that_dies_completed_leaves_the_guest_to_the_destination),
+        VST_TEST(a_record_that_may_be_there_is_answered_by_another),
+        VST_TEST(the_destination_keeps_its_copy_without_a_link),
+        VST_TEST(before_cont_committed_may_become_aborted_and_after_it_not),
+        VST_TEST(a_cont_that_is_refused_has_not_run_the_guest),
+        VST_TEST(who_asks_about_the_unknown_is_told_so_when_it_is_on_disk),
+        VST_TEST(in_doubt_it_asks_again_ever_more_slowly),
+        VST_TEST(the_answers_of_a_stranger_do_not_count),
+        VST_TEST(aborted_and_unknown_give_the_guest_back_when_that_is_on_disk),
+        VST_TEST(lost_there_stays_in_doubt_with_that_reason),
+        VST_TEST(the_operator_is_heard_in_doubt_only),
+        VST_TEST(what_only_is_to_be_told_is_told_thirty_times),
+        VST_TEST(a_record_that_is_not_waited_for_changes_nothing),
+        VST_TEST(each_record_is_gone_on_from),
+        VST_TEST(restarted_and_committed_the_guest_runs_or_is_lost),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
