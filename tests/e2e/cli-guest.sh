@@ -150,7 +150,7 @@ shows_the_job()
     begin_save "$image"
     wait_until 10 grep -q progress "$work/said"
     virstream info g1
-    virstream info g1 | grep -qE "busy: +process $pid " && exits 6 virstream suspend g1
+    virstream info g1 | grep -qE "busy: +process $pid |job: +save" && exits 6 virstream suspend g1
     local status=$?
     kill -INT $pid
     wait $pid
