@@ -99,11 +99,13 @@ static const char *advice(const struct vst_dial *dial)
 
 static void fail(struct vst_dial *dial)
 {
+    int number = dial->attempts[0].number;
     struct vst_error err = {0};
     size_t used;
 
-    vst_error_set(&err, VST_ERR_CONNECT, "%s cannot be reached", dial->label);
-    err.system = dial->attempts[0].number;
+    vst_error_set(&err, number == ENOMEM ? VST_ERR_NO_MEMORY : VST_ERR_CONNECT,
+                  "%s cannot be reached", dial->label);
+    err.system = number;
     vst_error_where(&err, VST_SIDE_CLIENT, "connect");
     vst_dial_tell(dial, &err);
     used = strlen(err.text);

@@ -138,6 +138,17 @@ int served_domain_state(struct served *served, const char *name)
     return app_domain_state(&app, name);
 }
 
+void served_settle(struct served *served)
+{
+    struct vst_server_stats stats = served_stats(served);
+
+    for (int i = 0; i < 1000 && (stats.clients || stats.anonymous || stats.calls); i++) {
+        served_run(served, 1);
+        stats = served_stats(served);
+    }
+    served_run(served, 1);
+}
+
 void served_run(struct served *served, unsigned milliseconds)
 {
     struct timeval tv = {milliseconds / 1000, (suseconds_t)(milliseconds % 1000) * 1000};

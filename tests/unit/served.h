@@ -39,6 +39,9 @@ void served_drain(struct served *served, unsigned seconds);
 struct vst_server_stats served_stats(const struct served *served);
 /* The state of a domain, or -1. */
 int served_domain_state(struct served *served, const char *name);
+/* Runs the loop until nobody is there and no call runs, a second at most; and then until all that
+ * was called off has been. */
+void served_settle(struct served *served);
 /* Runs the loop for that long. */
 void served_run(struct served *served, unsigned milliseconds);
 
