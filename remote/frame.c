@@ -104,7 +104,7 @@ void vst_frame_put(const struct vst_frame *frame, unsigned char ret_head[VST_FRA
 
     vst_put32(frame->length, ret_head);
     ret_head[4] = (unsigned char)frame->type;
-    ret_head[5] = 0;
+    ret_head[5] = frame->starved;
     vst_put32(frame->id, ret_head + 8);
     vst_put32(frame->sum, ret_head + 12);
     check = check_of(ret_head);
@@ -130,8 +130,9 @@ int vst_frame_get(const unsigned char head[VST_FRAME_HEAD], struct vst_frame *re
 
     if (!row)
         return vst_error_set(ret_err, VST_ERR_PROTOCOL, "frame of unknown type %u", head[4]);
-    if (head[5])
-        return vst_error_set(ret_err, VST_ERR_PROTOCOL, "%s with flags, there are none", row->name);
+    if (head[5] > (head[4] == VST_FRAME_DATA ? 1 : 0))
+        return vst_error_set(ret_err, VST_ERR_PROTOCOL, "%s with flags that it cannot have",
+                             row->name);
     if (length < row->least || length > row->most)
         return vst_error_set(ret_err, VST_ERR_PROTOCOL,
                              "%s of %" PRIu32 " bytes, it has %" PRIu32 " to %" PRIu32, row->name,
@@ -140,6 +141,12 @@ int vst_frame_get(const unsigned char head[VST_FRAME_HEAD], struct vst_frame *re
         return -1;
     if (check_of(head) != (head[6] << 8 | head[7]))
         return vst_error_set(ret_err, VST_ERR_PROTOCOL, "%s: its head is damaged", row->name);
-    *ret_frame = (struct vst_frame){length, (enum vst_frame_type)head[4], id, vst_get32(head + 12)};
+    *ret_frame = (struct vst_frame){
+        .length = length,
+        .type = (enum vst_frame_type)head[4],
+        .id = id,
+        .sum = vst_get32(head + 12),
+        .starved = head[5],
+    };
     return 0;
 }

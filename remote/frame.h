@@ -5,7 +5,7 @@
  *
  *     length  u32   bytes of the body
  *     type    u8
- *     flags   u8    0; every other value is an error
+ *     flags   u8    1 in DATA: its sender had to wait for credit; else 0
  *     check   u16   CRC-16/XMODEM of the other 14 bytes of the head
  *     id      u32   the call, and its stream; 0: the connection
  *     sum     u32   the lower half of the body's XXH3-64, and 1 if that is 0; 0: not summed
@@ -64,6 +64,7 @@ struct vst_frame {
     enum vst_frame_type type;
     uint32_t id;
     uint32_t sum; /* 0: none */
+    bool starved; /* DATA that had to wait for credit, while nothing else held it up */
 };
 
 /* "CALL"; "?" for what is none. */

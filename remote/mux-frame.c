@@ -57,6 +57,8 @@ static int data_begins(struct vst_mux *mux)
         return stray(mux, mux->frame.length);
     if (check_in(mux, call) < 0)
         return -1;
+    if (mux->frame.starved)
+        vst_window_starved(&call->window, mux_spare(mux));
     if (!vst_window_take(&call->window, mux->frame.length))
         return broken(mux, "more than there was credit for");
     call->in_total += mux->frame.length;
@@ -148,6 +150,8 @@ static int credit_came(struct vst_mux *mux, const unsigned char *body)
         return broken(mux, "for more than was sent");
     if (granted > VST_WINDOW_MAX - call->credit)
         return broken(mux, "more than a window may be");
+    /* Nothing but the want of credit kept it from sending. */
+    call->starved |= call->stalled && !mux_has_to_write(mux);
     call->unacked -= read;
     call->credit += granted;
     if (call->sink)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Round trips: asked for by the user, against silence, and as the measure of windows. Answers come
- * in the order of the questions.
+ * Round trips: asked for by the user, against silence, and as the clock of windows. Answers come in
+ * the order of the questions.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -11,7 +11,7 @@
 enum {
     SILENT_MAX = 3,
     ROUND_LEAST = 64 * 1024, /* what must have been read to be worth a round */
-    REST_ROUNDS = 8,         /* round trips of rest after a round in which nothing grew */
+    REST_US = 20000,         /* between two rounds */
 };
 
 int64_t mux_now_us(void)
@@ -51,37 +51,23 @@ int vst_mux_ping(struct vst_mux *mux, void (*pong)(void *opaque, int64_t us), vo
 
 /* ---- rounds ---- */
 
-static uint64_t reserved(const struct vst_mux *mux)
+/* How much the windows of all streams may still grow together. */
+uint64_t mux_spare(const struct vst_mux *mux)
 {
     uint64_t sum = 0;
 
     for (unsigned i = 0; i < mux->count; i++)
         if (!mux_call_in_over(mux->calls[i]))
             sum += vst_window_reserved(&mux->calls[i]->window);
-    return sum;
+    return mux->opt.memory > sum ? mux->opt.memory - sum : 0;
 }
 
-static void end_round(struct vst_mux *mux, int64_t us)
+static void end_round(struct vst_mux *mux)
 {
-    uint64_t taken = reserved(mux);
-    uint64_t spare = mux->opt.memory > taken ? mux->opt.memory - taken : 0;
-    bool grew = false;
-
-    for (unsigned i = 0; i < mux->count; i++) {
-        struct vst_window *window = &mux->calls[i]->window;
-        uint64_t before = vst_window_reserved(window);
-
-        if (mux_call_in_over(mux->calls[i]))
-            continue;
-        if (vst_window_round(window, spare)) {
-            grew = true;
-            spare -= vst_window_reserved(window) - before;
-        }
-    }
+    for (unsigned i = 0; i < mux->count; i++)
+        vst_window_round(&mux->calls[i]->window);
     mux->in_round = false;
-    mux->rest_until_us = mux_now_us() + (grew ? 0 : us * REST_ROUNDS);
-    vst_trace(VST_TRACE_WIRE, "mux %s: round of %lld us, windows are %llu bytes", mux->opt.label,
-              (long long)us, (unsigned long long)reserved(mux));
+    mux->rest_until_us = mux_now_us() + REST_US;
 }
 
 void mux_consumed(struct vst_mux *mux, size_t n)
@@ -91,8 +77,6 @@ void mux_consumed(struct vst_mux *mux, size_t n)
         mux_now_us() < mux->rest_until_us)
         return;
     mux->since_round = 0;
-    for (unsigned i = 0; i < mux->count; i++)
-        mux->calls[i]->window.round = 0;
     mux->in_round = ask(mux, NULL, NULL, true) == 0;
 }
 
@@ -116,7 +100,7 @@ int mux_pong_came(struct vst_mux *mux, uint64_t token)
     us = mux_now_us() - ping->sent_us;
     smooth(mux, us);
     if (ping->ends_round)
-        end_round(mux, us);
+        end_round(mux);
     if (ping->pong)
         ping->pong(ping->opaque, us);
     free(ping);

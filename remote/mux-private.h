@@ -86,10 +86,11 @@ struct mux_call {
     bool owes_credit;
     STAILQ_ENTRY(mux_call) owing;
 
-    bool finishing; /* finish() has been called */
-    bool out_ended; /* END is queued */
-    bool out_taken; /* TAKEN has come, or counts as come */
-    bool stalled;
+    bool finishing;        /* finish() has been called */
+    bool out_ended;        /* END is queued */
+    bool out_taken;        /* TAKEN has come, or counts as come */
+    bool stalled;          /* has more to send, and no credit */
+    bool starved;          /* ... and the connection was idle meanwhile */
     struct evbuffer *send; /* whole frames; NULL: none */
     uint64_t out_total;
     uint64_t credit;  /* what may still be sent */
@@ -245,6 +246,7 @@ void mux_leave_line(struct mux_call *call);
 
 /* mux-ping.c */
 int64_t mux_now_us(void);
+uint64_t mux_spare(const struct vst_mux *mux);
 void mux_consumed(struct vst_mux *mux, size_t n);
 int mux_pong_came(struct vst_mux *mux, uint64_t token);
 void mux_tick(struct vst_mux *mux);

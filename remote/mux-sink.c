@@ -101,7 +101,7 @@ static int begin_frames(struct mux_call *call)
 
 static int queue_data(struct mux_call *call, struct evbuffer *from, size_t n)
 {
-    struct vst_frame frame = {(uint32_t)n, VST_FRAME_DATA, call->id, 0};
+    struct vst_frame frame = {(uint32_t)n, VST_FRAME_DATA, call->id, 0, call->starved};
     unsigned char head[VST_FRAME_HEAD];
 
     if (call->mux->opt.sums && mux_sum(&call->mux->sum_out, from, n, &frame.sum) < 0)
@@ -157,6 +157,8 @@ static enum vst_io send_some(struct mux_call *call, struct evbuffer *from, size_
     call->out_total += n;
     call->mux->unsent += length_of(call) - before;
     call->mux->stats.sent += hole ? 0 : n;
+    call->mux->stats.frames_out++;
+    call->starved &= hole;
     get_in_line(call);
     *ret_n = n;
     return VST_IO_OK;
@@ -164,9 +166,10 @@ static enum vst_io send_some(struct mux_call *call, struct evbuffer *from, size_
 
 static void count_stall(struct mux_call *call)
 {
-    if (call->started && !has_credit(call) && !call->stalled)
-        call->mux->stats.stalls++;
-    call->stalled = !has_credit(call);
+    bool stalled = call->started && !has_credit(call);
+
+    call->mux->stats.stalls += stalled && !call->stalled;
+    call->stalled = stalled;
 }
 
 static enum vst_io sink_write(struct vst_channel *ch, struct evbuffer *from, size_t max,

@@ -23,7 +23,7 @@ static size_t queued(const struct vst_mux *mux)
 int mux_append(struct evbuffer *to, enum vst_frame_type type, uint32_t id, const void *body,
                size_t length)
 {
-    struct vst_frame frame = {(uint32_t)length, type, id, vst_frame_sum(body, length)};
+    struct vst_frame frame = {(uint32_t)length, type, id, vst_frame_sum(body, length), false};
     unsigned char head[VST_FRAME_HEAD];
 
     vst_frame_put(&frame, head);

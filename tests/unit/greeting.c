@@ -266,7 +266,7 @@ static void every_cut_is_a_lost_connection(void **state)
 {
     unsigned char bytes[VST_FRAME_HEAD + sizeof(client_hello)];
     const size_t length = VST_FRAME_HEAD + sizeof(client_hello) - 1;
-    const struct vst_frame frame = {sizeof(client_hello) - 1, VST_FRAME_HELLO, 0, 0};
+    const struct vst_frame frame = {sizeof(client_hello) - 1, VST_FRAME_HELLO, 0, 0, false};
 
     (void)state;
     vst_frame_put(&frame, bytes);

@@ -305,7 +305,7 @@ void raw_send(struct wire_side *side, const void *bytes, size_t length)
 void raw_frame(struct wire_side *side, enum vst_frame_type type, uint32_t id, const void *body,
                size_t length)
 {
-    struct vst_frame frame = {(uint32_t)length, type, id, vst_frame_sum(body, length)};
+    struct vst_frame frame = {(uint32_t)length, type, id, vst_frame_sum(body, length), false};
     unsigned char head[VST_FRAME_HEAD];
 
     vst_frame_put(&frame, head);

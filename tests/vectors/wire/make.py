@@ -117,6 +117,8 @@ small = "we server window=4096"
 # ---- heads ----
 broken("head-unknown-type", "a type that there is not", server, "> " + head(0, 99, 0).hex())
 broken("head-flags", "a flag", server, "> " + head(8, "PING", 0, flags=1).hex())
+broken("head-data-flags", "a flag that DATA does not have", server, call(1, "up"),
+       sent("DATA", 1, b"a", flags=2))
 broken("head-check", "a wrong check", server, "> " + head(8, "PING", 0, check=1).hex())
 broken("head-huge", "a length of 4 GiB, or -1", server, "> " + head(0xffffffff, "DATA", 1).hex())
 broken("head-too-long", "one byte more than DATA may have", server,
@@ -170,6 +172,13 @@ case("up-window", "as much as there is credit for, and credit when it has been r
      got("CREDIT", 1, (4096, 4096)), "open")
 case("up-part", "credit also for a part, when that is all", small, call(1, "up"),
      sent("DATA", 1, b"a"), "do drain 1", got("CREDIT", 1, (1, 1)), "open")
+case("up-starved", "data that had to wait for credit, of which all has been read: more credit",
+     small, call(1, "up"), "do drain 1", sent("DATA", 1, b"a" * 4096),
+     got("CREDIT", 1, (4096, 4096)), sent("DATA", 1, b"a" * 4096, flags=1),
+     got("CREDIT", 1, (4096, 16384)), "open")
+case("down-starved", "data that had to wait says so", "we server peer=4096", call(1, "down"),
+     "do feed 1 61*6000", got("DATA", 1, b"a" * 4096), sent("CREDIT", 1, (4096, 4096)),
+     got("DATA", 1, b"a" * 1904, flags=1), got("END", 1, 6000), "open")
 case("up-no-credit-after-end", "nobody needs credit after END", small, call(1, "up"),
      sent("DATA", 1, b"a" * 4096), sent("END", 1, 4096), "do drain 1", "open")
 broken("up-beyond-credit", "one byte more than there was credit for", small, call(1, "up"),
@@ -218,7 +227,8 @@ case("down", "a download, taken", server, call(1, "down"), "do feed 1 68656c6c6f
      "do reply 1", got("REPLY", 1, b'{"result":{}}'), "open")
 case("down-window", "no more than there is credit for", "we server peer=4096", call(1, "down"),
      "do feed 1 61*6000", got("DATA", 1, b"a" * 4096), sent("CREDIT", 1, (4096, 1000)),
-     got("DATA", 1, b"a" * 1000), sent("CREDIT", 1, (0, 5000)), got("DATA", 1, b"a" * 904),
+     got("DATA", 1, b"a" * 1000, flags=1), sent("CREDIT", 1, (0, 5000)),
+     got("DATA", 1, b"a" * 904, flags=1),
      got("END", 1, 6000), "open")
 broken("credit-for-nothing", "more was read than was sent", server, call(1, "down"),
        sent("CREDIT", 1, (1, 1)))
@@ -266,7 +276,8 @@ case("client-acked", "one frame, and the next when it has been read whole",
      client + " wire=acked peer=4096", "do call up", got("CALL", 1, b'{"is":"up"}'),
      "do feed 1 61*5000", sent("STARTED", 1, b"{}"), got("DATA", 1, b"a" * 4096),
      sent("CREDIT", 1, (2000, 2000)), sent("CREDIT", 1, (0, 9000)),
-     sent("CREDIT", 1, (2096, 2096)), got("DATA", 1, b"a" * 904), got("END", 1, 5000), "open")
+     sent("CREDIT", 1, (2096, 2096)), got("DATA", 1, b"a" * 904, flags=1), got("END", 1, 5000),
+     "open")
 case("client-answered-early", "the answer came before the upload was over: STOP, or END, says so",
      client, "do call up", got("CALL", 1, b'{"is":"up"}'), sent("REPLY", 1, b"{}"),
      "do answered 1", got("STOP", 1), "open")
