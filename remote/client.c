@@ -291,7 +291,8 @@ static int make_mux(struct remote *remote, const struct vst_greeting_result *res
         .label = remote->target.label,
         .window = remote->target.window,
         .peer_window = result->peer_window,
-        .sums = !result->transport->lower, /* neither TLS nor SASL protects it */
+        /* A kernel that passes bytes on, TLS, and SASL change none. */
+        .sums = remote->target.transport == VST_TRANSPORT_TCP && !result->transport->lower,
         .memory = WINDOWS_MAX,
         .streams = result->streams,
         .wire = remote->target.wire,

@@ -167,7 +167,8 @@ static struct vst_mux *make_mux(struct client *client, const struct vst_greeting
         .label = client->label,
         .window = client->greeting_opt.window,
         .peer_window = result->peer_window,
-        .sums = !result->transport->lower, /* neither TLS nor SASL protects it */
+        /* A kernel that passes bytes on, TLS, and SASL change none. */
+        .sums = client->kind == VST_LISTEN_TCP && !result->transport->lower,
         .memory = limits->memory_per_client,
         .streams = client->greeting_opt.streams,
     };
