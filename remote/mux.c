@@ -372,20 +372,23 @@ uint32_t vst_mux_next_id(struct vst_mux *mux)
 
 /* ---- what it knows about itself ---- */
 
+static size_t held(const struct vst_mux *mux)
+{
+    return mux->received + mux->unsent + evbuffer_get_length(mux->in) +
+           evbuffer_get_length(mux->body) + evbuffer_get_length(mux->control) +
+           evbuffer_get_length(mux->out);
+}
+
 void mux_count_held(struct vst_mux *mux)
 {
-    size_t held = mux->received + mux->unsent + evbuffer_get_length(mux->in) +
-                  evbuffer_get_length(mux->body) + evbuffer_get_length(mux->control) +
-                  evbuffer_get_length(mux->out);
-
-    mux->stats.held = held;
-    if (held > mux->stats.most_held)
-        mux->stats.most_held = held;
+    if (held(mux) > mux->stats.most_held)
+        mux->stats.most_held = held(mux);
 }
 
 void vst_mux_get_stats(const struct vst_mux *mux, struct vst_mux_stats *ret_stats)
 {
     *ret_stats = mux->stats;
+    ret_stats->held = held(mux);
     ret_stats->streams = mux->count;
     for (unsigned i = 0; i < mux->count; i++)
         if (!mux_call_in_over(mux->calls[i]))

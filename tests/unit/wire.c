@@ -17,6 +17,7 @@ static void note(struct wire_side *side, const char *name, uint32_t id)
 {
     size_t used = strlen(side->told);
 
+    /* What a storm says is not noted to its end. */
     snprintf(side->told + used, sizeof(side->told) - used, "%s %" PRIu32 "; ", name, id);
 }
 
@@ -355,6 +356,17 @@ const char *raw_came(struct wire_side *side)
     }
     evbuffer_free(into);
     return text;
+}
+
+void raw_came_and_went(struct wire_side *side)
+{
+    struct evbuffer *into = evbuffer_new();
+    size_t n;
+
+    wire_pass();
+    while (vst_channel_read(side->raw, into, 1 << 20, &n) == VST_IO_OK)
+        wire_pass();
+    evbuffer_free(into);
 }
 
 void assert_alive(const struct wire_side *side)

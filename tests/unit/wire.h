@@ -98,6 +98,8 @@ void raw_frame(struct wire_side *side, enum vst_frame_type type, uint32_t id, co
 void raw_text(struct wire_side *side, enum vst_frame_type type, uint32_t id, const char *body);
 void raw_number(struct wire_side *side, enum vst_frame_type type, uint32_t id, uint64_t number);
 void raw_credit(struct wire_side *side, uint32_t id, uint32_t read, uint32_t granted);
+/* Lets go by what has come. */
+void raw_came_and_went(struct wire_side *side);
 /* What has come since the last time: "DATA 1 5; END 1 8; ". */
 const char *raw_came(struct wire_side *side);
 
