@@ -34,7 +34,7 @@ static void history(uint64_t seed, bool print, struct world_result *ret_result)
 
     if (bits >> 12 & 3)
         allowed &= (unsigned)(bits >> 20);
-    if (bits >> 14 & 7)
+    if (bits >> 14 & 3)
         allowed &= ~rare;
     world_run(seed, allowed, (unsigned)(bits >> 8 & 7), print, ret_result);
 }

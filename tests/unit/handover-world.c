@@ -191,7 +191,7 @@ static void troubles(struct world *world)
         world_feed(world, DESTINATION, VST_HANDOVER_CANCEL, NULL);
     if (world_trouble(world, WORLD_HURRY, 15))
         timer(world, world_chance(world, 2));
-    if (!destination->lost && world_trouble(world, WORLD_WIPE, 60))
+    if (!destination->lost && world_trouble(world, WORLD_WIPE, 20))
         wipe_destination(world);
     if (!source->lost && !destination->lost && world_trouble(world, WORLD_GONE_FOR_GOOD, 60))
         lose_host(world, world_chance(world, 2));

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The journal as bytes: every cut, every flipped bit, every missing sector.
+ */
+#include "test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/journal-codec.h"
+
+enum { RECORDS = 5, LENGTH = RECORDS * VST_JOURNAL_RECORD };
+
+static const unsigned char host[VST_HANDOVER_ID] = "this host's id.";
+static unsigned char bytes[LENGTH];
+
+static struct vst_journal_entry entry(unsigned number, enum vst_handover_role role,
+                                      enum vst_handover_record last)
+{
+    struct vst_journal_entry made = {
+        .role = role,
+        .last = last,
+        .cause = VST_HANDOVER_LINK_DOWN,
+        .runs = true,
+        .time = 1760000000,
+        .uuid = "0b5dd1f6-9c5c-4a66-8d4c-7c4a3cf0b6a1",
+        .guest = "g1",
+        .uri = "qemu+tls://hostb/",
+    };
+
+    made.token[0] = (unsigned char)number;
+    made.token[1] = (unsigned char)(number >> 8);
+    made.peer[3] = 9;
+    return made;
+}
+
+/* The identity; two tokens; the first goes on; the second is done. */
+static void fill(void)
+{
+    struct vst_journal_entry entries[RECORDS - 1] = {
+        entry(1, VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_BEGIN),
+        entry(2, VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_PREPARED),
+        entry(1, VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_HANDED_OVER),
+        entry(2, VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_DONE),
+    };
+
+    vst_journal_encode_host(host, 7, bytes);
+    for (unsigned i = 0; i < RECORDS - 1; i++)
+        vst_journal_encode(&entries[i], 8 + i, bytes + (i + 1) * VST_JOURNAL_RECORD);
+}
+
+static void replay_gives_the_last_word_on_each_token(void **state)
+{
+    struct vst_journal_entry wanted =
+        entry(1, VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_HANDED_OVER);
+    const struct vst_journal_entry *found;
+    struct vst_journal journal;
+    size_t good;
+
+    (void)state;
+    fill();
+    assert_int_equal(vst_journal_replay(bytes, LENGTH, &journal, &good, NULL), 0);
+    assert_int_equal(good, LENGTH);
+    assert_memory_equal(journal.host, host, VST_HANDOVER_ID);
+    assert_int_equal(journal.count, 1);
+    assert_int_equal(journal.next, 12);
+    found = vst_journal_find(&journal, wanted.token, VST_HANDOVER_SOURCE);
+    assert_non_null(found);
+    assert_int_equal(found->last, wanted.last);
+    assert_int_equal(found->cause, wanted.cause);
+    assert_true(found->runs);
+    assert_false(found->keep);
+    assert_memory_equal(found->peer, wanted.peer, VST_HANDOVER_ID);
+    assert_string_equal(found->guest, wanted.guest);
+    assert_string_equal(found->uuid, wanted.uuid);
+    assert_string_equal(found->uri, wanted.uri);
+    assert_null(vst_journal_find(&journal, wanted.token, VST_HANDOVER_DESTINATION));
+    vst_journal_clear(&journal);
+}
+
+static void every_cut_loses_only_what_was_not_whole(void **state)
+{
+    struct vst_journal journal;
+    struct vst_error err;
+    size_t good;
+
+    (void)state;
+    fill();
+    for (size_t cut = 0; cut <= LENGTH; cut++) {
+        memset(&err, 0, sizeof(err));
+        if (cut < VST_JOURNAL_RECORD) {
+            assert_int_equal(vst_journal_replay(bytes, cut, &journal, &good, &err), -1);
+            assert_int_equal(err.code, VST_ERR_DAMAGED);
+            continue;
+        }
+        assert_int_equal(vst_journal_replay(bytes, cut, &journal, &good, &err), 0);
+        assert_int_equal(good, cut / VST_JOURNAL_RECORD * VST_JOURNAL_RECORD);
+        assert_int_equal(journal.next, 7 + cut / VST_JOURNAL_RECORD);
+        vst_journal_clear(&journal);
+    }
+}
+
+static void a_missing_sector_is_a_torn_tail_and_in_the_middle_damage(void **state)
+{
+    struct vst_journal journal;
+    struct vst_error err;
+    size_t good;
+
+    (void)state;
+    for (size_t at = 0; at < LENGTH; at += VST_JOURNAL_SECTOR) {
+        bool last = at >= LENGTH - VST_JOURNAL_RECORD;
+
+        fill();
+        memset(bytes + at, 0, VST_JOURNAL_SECTOR);
+        memset(&err, 0, sizeof(err));
+        assert_int_equal(vst_journal_replay(bytes, LENGTH, &journal, &good, &err), last ? 0 : -1);
+        if (!last) {
+            assert_int_equal(err.code, VST_ERR_DAMAGED);
+            continue;
+        }
+        assert_int_equal(good, LENGTH - VST_JOURNAL_RECORD);
+        assert_int_equal(journal.count, 2);
+        vst_journal_clear(&journal);
+    }
+}
+
+static void every_flipped_bit_is_damage_in_the_last_record_too(void **state)
+{
+    struct vst_journal journal;
+    struct vst_error err;
+    size_t good;
+
+    (void)state;
+    fill();
+    for (size_t bit = 0; bit < LENGTH * 8; bit++) {
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        memset(&err, 0, sizeof(err));
+        assert_int_equal(vst_journal_replay(bytes, LENGTH, &journal, &good, &err), -1);
+        assert_int_equal(err.code, VST_ERR_DAMAGED);
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+    }
+}
+
+static void records_left_out_repeated_or_swapped_are_damage(void **state)
+{
+    static const char *const orders[] = {"01134", "02134", "0234", "10234",
+                                         "01243", "1234",  "00123"};
+    unsigned char mixed[LENGTH];
+    struct vst_journal journal;
+    size_t good;
+
+    (void)state;
+    fill();
+    for (unsigned i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+        size_t length = 0;
+
+        for (const char *order = orders[i]; *order; order++, length += VST_JOURNAL_RECORD)
+            memcpy(mixed + length, bytes + (*order - '0') * VST_JOURNAL_RECORD, VST_JOURNAL_RECORD);
+        assert_int_equal(vst_journal_replay(mixed, length, &journal, &good, NULL), -1);
+    }
+}
+
+static void compaction_keeps_what_is_not_done(void **state)
+{
+    struct vst_journal journal, again;
+    unsigned char *compact;
+    size_t length, good;
+
+    (void)state;
+    fill();
+    assert_int_equal(vst_journal_replay(bytes, LENGTH, &journal, &good, NULL), 0);
+    compact = vst_journal_compact(&journal, &length, NULL);
+    assert_int_equal(length, 2 * VST_JOURNAL_RECORD);
+    assert_int_equal(vst_journal_replay(compact, length, &again, &good, NULL), 0);
+    assert_int_equal(again.count, journal.count);
+    assert_memory_equal(again.host, journal.host, VST_HANDOVER_ID);
+    assert_memory_equal(again.entries, journal.entries, sizeof(*again.entries));
+    assert_true(again.next > journal.next);
+    free(compact);
+    vst_journal_clear(&journal);
+    vst_journal_clear(&again);
+}
+
+static void a_journal_stays_within_its_bounds(void **state)
+{
+    struct vst_journal journal = {.records = 1, .next = 1};
+    struct vst_error err = {0};
+    size_t longest = 0;
+
+    (void)state;
+    /* Given up, and never asked about. */
+    for (unsigned i = 0; i < 3 * VST_JOURNAL_ABORTED; i++) {
+        struct vst_journal_entry one =
+            entry(i, VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED);
+
+        assert_int_equal(vst_journal_apply(&journal, &one, &err), 0);
+        assert_true(journal.count <= VST_JOURNAL_ABORTED);
+    }
+    /* In doubt: none of them may be forgotten. */
+    for (unsigned i = 0; vst_journal_has_room(&journal); i++) {
+        struct vst_journal_entry one =
+            entry(i, VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_HANDED_OVER);
+
+        assert_int_equal(vst_journal_apply(&journal, &one, &err), 0);
+        if (vst_journal_is_long(&journal))
+            journal.records = journal.count + 1;
+        longest = journal.records > longest ? journal.records : longest;
+    }
+    assert_true((longest + 1) * VST_JOURNAL_RECORD <= VST_JOURNAL_BYTES);
+    {
+        struct vst_journal_entry more =
+            entry(60000, VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_BEGIN);
+
+        assert_int_equal(vst_journal_apply(&journal, &more, &err), -1);
+        assert_int_equal(err.code, VST_ERR_BUSY);
+    }
+    vst_journal_clear(&journal);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST(replay_gives_the_last_word_on_each_token),
+        VST_TEST(every_cut_loses_only_what_was_not_whole),
+        VST_TEST(a_missing_sector_is_a_torn_tail_and_in_the_middle_damage),
+        VST_TEST(every_flipped_bit_is_damage_in_the_last_record_too),
+        VST_TEST(records_left_out_repeated_or_swapped_are_damage),
+        VST_TEST(compaction_keeps_what_is_not_done),
+        VST_TEST(a_journal_stays_within_its_bounds),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
