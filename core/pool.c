@@ -157,6 +157,17 @@ bool vst_volume_name_fits(const char *name)
     return !*at;
 }
 
+bool vst_volume_fits(const char *volume)
+{
+    const char *slash = strchr(volume, '/');
+    char pool[VST_NAME_MAX + 1];
+
+    if (!slash || (size_t)(slash - volume) > VST_NAME_MAX || !vst_volume_name_fits(slash + 1))
+        return false;
+    snprintf(pool, sizeof(pool), "%.*s", (int)(slash - volume), volume);
+    return vst_name_check(pool, NULL) == 0;
+}
+
 struct vst_volume_pool *vst_pools_split(struct vst_volume_pools *pools, const char *volume,
                                         const char **ret_name, struct vst_error *ret_err)
 {

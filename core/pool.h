@@ -37,6 +37,8 @@ struct vst_volume_pool *vst_pools_split(struct vst_volume_pools *pools, const ch
 
 /* Whether a volume may have this name. */
 bool vst_volume_name_fits(const char *name);
+/* The same of "POOL/NAME". */
+bool vst_volume_fits(const char *volume);
 
 /* The methods: pool-methods.c. */
 void vst_pool_list(struct vst_conn *conn, const char *pool, struct vst_op *op);

@@ -13,6 +13,7 @@ static void call_free(void *state)
     struct remote_call *call = state;
 
     free(call->infos);
+    free(call->volumes);
     free(call);
 }
 
@@ -92,8 +93,7 @@ static void cancelled(void *opaque, const struct vst_error *why)
     vst_remote_call_stop(opaque, why, true);
 }
 
-/* A method that moves no bytes. */
-static void make(struct remote_call *call, const union vst_arguments *arguments)
+void vst_remote_call_make(struct remote_call *call, const union vst_arguments *arguments)
 {
     struct vst_error err = {0};
 
@@ -200,6 +200,8 @@ static int take_reply(struct remote_call *call, const char *body, size_t length,
     }
     if (call->procedure == VST_PROCEDURE_LIST || call->procedure == VST_PROCEDURE_INFO)
         return take_infos(call, body, length, ret_err);
+    if (call->procedure == VST_PROCEDURE_VOLUMES)
+        return vst_remote_take_volumes(call, body, length, ret_err);
     return take_result(call, body, length, ret_err);
 }
 
@@ -228,7 +230,7 @@ void vst_remote_list(struct vst_conn *conn, struct vst_op *op)
     struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_LIST, op);
 
     if (call)
-        make(call, &(union vst_arguments){0});
+        vst_remote_call_make(call, &(union vst_arguments){0});
 }
 
 void vst_remote_get_info(struct vst_conn *conn, const char *name, struct vst_op *op)
@@ -236,7 +238,7 @@ void vst_remote_get_info(struct vst_conn *conn, const char *name, struct vst_op 
     struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_INFO, op);
 
     if (call)
-        make(call, &(union vst_arguments){.name = {(char *)name}});
+        vst_remote_call_make(call, &(union vst_arguments){.name = {(char *)name}});
 }
 
 void vst_remote_lookup(struct vst_conn *conn, const char *name_or_uuid, struct vst_op *op)
@@ -244,7 +246,7 @@ void vst_remote_lookup(struct vst_conn *conn, const char *name_or_uuid, struct v
     struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_LOOKUP, op);
 
     if (call)
-        make(call, &(union vst_arguments){.name = {(char *)name_or_uuid}});
+        vst_remote_call_make(call, &(union vst_arguments){.name = {(char *)name_or_uuid}});
 }
 
 void vst_remote_start(struct vst_conn *conn, const char *definition,
@@ -253,8 +255,8 @@ void vst_remote_start(struct vst_conn *conn, const char *definition,
     struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_START, op);
 
     if (call)
-        make(call,
-             &(union vst_arguments){.start = {(char *)definition, opt->paused, opt->no_args}});
+        vst_remote_call_make(
+            call, &(union vst_arguments){.start = {(char *)definition, opt->paused, opt->no_args}});
 }
 
 void vst_remote_control(struct vst_conn *conn, const char *name, enum vst_control what,
@@ -263,8 +265,8 @@ void vst_remote_control(struct vst_conn *conn, const char *name, enum vst_contro
     struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_CONTROL, op);
 
     if (call)
-        make(call,
-             &(union vst_arguments){.control = {(char *)name, (char *)vst_control_name(what)}});
+        vst_remote_call_make(call, &(union vst_arguments){
+                                       .control = {(char *)name, (char *)vst_control_name(what)}});
 }
 
 void vst_remote_get_stats(struct vst_conn *conn, struct vst_op *op)
@@ -272,5 +274,5 @@ void vst_remote_get_stats(struct vst_conn *conn, struct vst_op *op)
     struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_STATS, op);
 
     if (call)
-        make(call, NULL);
+        vst_remote_call_make(call, NULL);
 }

@@ -5,6 +5,7 @@
  *   client.c         the connection: how it opens, is lost and closes; events and pings
  *   client-call.c    a call: sent, answered once, cancelled; and methods that move no bytes
  *   client-stream.c  methods that do
+ *   client-volume.c  those of volumes
  *   client-stats.c   what the connection tells of itself
  */
 #ifndef VST_REMOTE_CLIENT_PRIVATE_H
@@ -52,7 +53,8 @@ struct remote_call {
     bool taken;                /* everything that comes down has been taken */
     char label[96];
 
-    struct vst_domain_info *infos; /* list: the pages so far */
+    struct vst_domain_info *infos;   /* list: the pages so far */
+    struct vst_volume_info *volumes; /* the same of volumes */
     size_t count;
 };
 
@@ -76,6 +78,9 @@ void vst_remote_call_stop(struct remote_call *call, const struct vst_error *why,
 void vst_remote_call_answer(struct remote_call *call, const char *body, size_t length,
                             const struct vst_error *err);
 
+/* Sends one that moves no bytes. */
+void vst_remote_call_make(struct remote_call *call, const union vst_arguments *arguments);
+
 /* The methods. */
 void vst_remote_list(struct vst_conn *conn, struct vst_op *op);
 void vst_remote_get_info(struct vst_conn *conn, const char *name, struct vst_op *op);
@@ -88,6 +93,11 @@ void vst_remote_get_stats(struct vst_conn *conn, struct vst_op *op);
 
 /* ---- client-stream.c ---- */
 
+/* A method that moves bytes, from its beginning; `name` is for people, and may be NULL. */
+void vst_remote_stream_call(struct vst_conn *conn, enum vst_procedure procedure, const char *name,
+                            struct vst_stream *stream, const union vst_arguments *arguments,
+                            struct vst_op *op);
+
 void vst_remote_save(struct vst_conn *conn, const char *name, struct vst_stream *stream,
                      const struct vst_save_options *opt, struct vst_op *op);
 void vst_remote_restore(struct vst_conn *conn, struct vst_stream *stream,
@@ -96,6 +106,20 @@ void vst_remote_open_console(struct vst_conn *conn, const char *name, struct vst
                              struct vst_op *op);
 void vst_remote_screenshot(struct vst_conn *conn, const char *name, struct vst_stream *stream,
                            struct vst_op *op);
+
+/* ---- client-volume.c ---- */
+
+/* A page of a list: it completes the operation, or asks for the next. */
+int vst_remote_take_volumes(struct remote_call *call, const char *body, size_t length,
+                            struct vst_error *ret_err);
+
+void vst_remote_volume_list(struct vst_conn *conn, const char *pool, struct vst_op *op);
+void vst_remote_volume_upload(struct vst_conn *conn, const char *volume, struct vst_stream *stream,
+                              const struct vst_volume_upload_options *opt, struct vst_op *op);
+void vst_remote_volume_download(struct vst_conn *conn, const char *volume,
+                                struct vst_stream *stream,
+                                const struct vst_volume_download_options *opt, struct vst_op *op);
+void vst_remote_volume_delete(struct vst_conn *conn, const char *volume, struct vst_op *op);
 
 /* ---- client-stats.c ---- */
 

@@ -30,8 +30,9 @@ static void failed(void *opaque, const struct vst_error *err)
     vst_remote_call_stop(call, err, ours);
 }
 
-static void make(struct vst_conn *conn, enum vst_procedure procedure, const char *name,
-                 struct vst_stream *stream, const union vst_arguments *arguments, struct vst_op *op)
+void vst_remote_stream_call(struct vst_conn *conn, enum vst_procedure procedure, const char *name,
+                            struct vst_stream *stream, const union vst_arguments *arguments,
+                            struct vst_op *op)
 {
     struct remote_call *call = vst_remote_call_new(conn, procedure, op);
     struct vst_stream_user user = {.finished = finished, .failed = failed, .opaque = call};
@@ -66,7 +67,7 @@ void vst_remote_save(struct vst_conn *conn, const char *name, struct vst_stream 
                  (uint64_t)(opt->zstd_level < 0 ? INT32_MAX : opt->zstd_level),
                  opt->stall_seconds}};
 
-    make(conn, VST_PROCEDURE_SAVE, name, stream, &arguments, op);
+    vst_remote_stream_call(conn, VST_PROCEDURE_SAVE, name, stream, &arguments, op);
 }
 
 void vst_remote_restore(struct vst_conn *conn, struct vst_stream *stream,
@@ -75,19 +76,19 @@ void vst_remote_restore(struct vst_conn *conn, struct vst_stream *stream,
     const union vst_arguments arguments = {
         .restore = {(char *)opt->name, opt->paused, opt->no_args, opt->stall_seconds}};
 
-    make(conn, VST_PROCEDURE_RESTORE, opt->name, stream, &arguments, op);
+    vst_remote_stream_call(conn, VST_PROCEDURE_RESTORE, opt->name, stream, &arguments, op);
 }
 
 void vst_remote_open_console(struct vst_conn *conn, const char *name, struct vst_stream *stream,
                              struct vst_op *op)
 {
-    make(conn, VST_PROCEDURE_CONSOLE, name, stream, &(union vst_arguments){.name = {(char *)name}},
-         op);
+    vst_remote_stream_call(conn, VST_PROCEDURE_CONSOLE, name, stream,
+                           &(union vst_arguments){.name = {(char *)name}}, op);
 }
 
 void vst_remote_screenshot(struct vst_conn *conn, const char *name, struct vst_stream *stream,
                            struct vst_op *op)
 {
-    make(conn, VST_PROCEDURE_SCREENSHOT, name, stream,
-         &(union vst_arguments){.name = {(char *)name}}, op);
+    vst_remote_stream_call(conn, VST_PROCEDURE_SCREENSHOT, name, stream,
+                           &(union vst_arguments){.name = {(char *)name}}, op);
 }

@@ -378,4 +378,8 @@ const struct vst_driver vst_remote_driver = {
     .save = vst_remote_save,
     .open_console = vst_remote_open_console,
     .screenshot = vst_remote_screenshot,
+    .volume_list = vst_remote_volume_list,
+    .volume_upload = vst_remote_volume_upload,
+    .volume_download = vst_remote_volume_download,
+    .volume_delete = vst_remote_volume_delete,
 };

@@ -235,34 +235,21 @@ static void opened(struct vst_conn *conn, const struct vst_error *err, void *opa
         serve(daemon, conn);
 }
 
-/* The configuration's `root` and `user` are parameters of the one URI that is served then. */
-static const char *next_uri(const struct daemon *daemon, char *room, size_t size)
-{
-    const struct vst_config *config = daemon->config;
-
-    if (config->serve)
-        return config->serve[daemon->opened];
-    if (daemon->opened)
-        return NULL;
-    snprintf(room, size, "qemu:///%s%s%s%s%s", config->root || config->user ? "?" : "",
-             config->root ? "root=" : "", config->root ? config->root : "",
-             config->user ? (config->root ? "&user=" : "user=") : "",
-             config->user ? config->user : "");
-    return room;
-}
-
 static void open_next(struct daemon *daemon)
 {
     struct vst_conn_cb cb = {.fn = opened, .opaque = daemon};
+    char *const *serve = daemon->config->serve;
     struct vst_error err = {0};
-    char room[4200];
-    const char *uri = next_uri(daemon, room, sizeof(room));
+    char *uri;
 
-    if (!uri) {
+    if (serve ? !serve[daemon->opened] : daemon->opened > 0) {
         listen_on_all(daemon);
         return;
     }
-    daemon->opening = vst_conn_open(daemon->base, uri, NULL, &cb);
+    uri = vst_config_uri(daemon->config, serve ? serve[daemon->opened] : NULL);
+    if (uri)
+        daemon->opening = vst_conn_open(daemon->base, uri, NULL, &cb);
+    free(uri);
     if (daemon->opening)
         return;
     vst_error_no_memory(&err);

@@ -10,6 +10,7 @@
 
 extern const struct vst_json_table vst_info_text_table;
 extern const struct vst_json_table vst_stats_result_table;
+extern const struct vst_json_table vst_volume_text_table;
 
 /* For tables: NULL if good, else "must be ...". */
 const char *vst_message_check_name(const char *text);

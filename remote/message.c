@@ -120,6 +120,29 @@ static const struct vst_json_member restore_arguments_members[] = {
 };
 OPEN_TABLE(restore_arguments);
 
+static const struct vst_json_member volumes_arguments_members[] = {
+    STRING(vst_volumes_arguments, "pool", pool),
+    STRING(vst_volumes_arguments, "after", after),
+};
+OPEN_TABLE(volumes_arguments);
+
+static const struct vst_json_member upload_arguments_members[] = {
+    NEEDED(vst_upload_arguments, "name", name),
+    FLAG(vst_upload_arguments, "in-place", in_place),
+    NUMBER(vst_upload_arguments, "offset", offset, UINT64_MAX),
+    NUMBER(vst_upload_arguments, "length", length, UINT64_MAX),
+    NUMBER(vst_upload_arguments, "stall-seconds", stall_seconds, UINT32_MAX),
+};
+OPEN_TABLE(upload_arguments);
+
+static const struct vst_json_member download_arguments_members[] = {
+    NEEDED(vst_download_arguments, "name", name),
+    NUMBER(vst_download_arguments, "offset", offset, UINT64_MAX),
+    NUMBER(vst_download_arguments, "length", length, UINT64_MAX),
+    NUMBER(vst_download_arguments, "stall-seconds", stall_seconds, UINT32_MAX),
+};
+OPEN_TABLE(download_arguments);
+
 /* ---- results ---- */
 
 static const struct vst_json_member domain_result_members[] = {
@@ -134,6 +157,13 @@ static const struct vst_json_member infos_result_members[] = {
     FLAG(vst_infos_result, "more", more),
 };
 OPEN_TABLE(infos_result);
+
+static const struct vst_json_member volumes_result_members[] = {
+    {"volumes", VST_JSON_STRUCT, .shape = VST_JSON_LIST, .table = &vst_volume_text_table,
+     .offset = offsetof(struct vst_volumes_result, volumes)},
+    FLAG(vst_volumes_result, "more", more),
+};
+OPEN_TABLE(volumes_result);
 
 static const struct vst_json_member stats_result_members[] = {
     NEEDED(vst_stats_result, "software", software),
@@ -165,6 +195,10 @@ static const struct {
     [VST_PROCEDURE_CONSOLE] = {&name_arguments_table, NULL},
     [VST_PROCEDURE_SAVE] = {&save_arguments_table, NULL},
     [VST_PROCEDURE_RESTORE] = {&restore_arguments_table, &domain_result_table},
+    [VST_PROCEDURE_VOLUMES] = {&volumes_arguments_table, &volumes_result_table},
+    [VST_PROCEDURE_VOLUME_UPLOAD] = {&upload_arguments_table, NULL},
+    [VST_PROCEDURE_VOLUME_DOWNLOAD] = {&download_arguments_table, NULL},
+    [VST_PROCEDURE_VOLUME_DELETE] = {&name_arguments_table, NULL},
 };
 
 /* ---- bodies ---- */

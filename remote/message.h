@@ -27,7 +27,7 @@
 struct vst_list_arguments {
     char *after; /* the last name of the page before; NULL: the first page */
 };
-struct vst_name_arguments { /* lookup (or a UUID), info, console, screenshot */
+struct vst_name_arguments { /* lookup (or a UUID), info, console, screenshot, volume-delete */
     char *name;
 };
 struct vst_start_arguments {
@@ -53,6 +53,24 @@ struct vst_restore_arguments {
     uint64_t stall_seconds;
 };
 
+struct vst_volumes_arguments {
+    char *pool;  /* NULL: all */
+    char *after; /* as above */
+};
+struct vst_upload_arguments {
+    char *name;
+    bool in_place;
+    uint64_t offset;
+    uint64_t length;
+    uint64_t stall_seconds;
+};
+struct vst_download_arguments {
+    char *name;
+    uint64_t offset;
+    uint64_t length;
+    uint64_t stall_seconds;
+};
+
 union vst_arguments {
     struct vst_list_arguments list;
     struct vst_name_arguments name;
@@ -60,6 +78,9 @@ union vst_arguments {
     struct vst_control_arguments control;
     struct vst_save_arguments save;
     struct vst_restore_arguments restore;
+    struct vst_volumes_arguments volumes;
+    struct vst_upload_arguments upload;
+    struct vst_download_arguments download;
 };
 
 const char *vst_control_name(enum vst_control what);
@@ -100,6 +121,12 @@ struct vst_infos_result { /* list, info: by the functions below */
     bool more;
 };
 
+struct vst_volume_text;
+struct vst_volumes_result { /* volumes: by the functions below */
+    struct vst_volume_text **volumes;
+    bool more;
+};
+
 struct vst_stats_result {
     char *software; /* the server's: "virstream 0.1.0" */
     char *identity; /* who the client is to it: "unix:1000" */
@@ -116,6 +143,7 @@ union vst_results {
     struct vst_domain_result domain;
     struct vst_infos_result infos;
     struct vst_stats_result stats;
+    struct vst_volumes_result volumes;
 };
 
 /* `result` is NULL for a procedure that has none. */
@@ -139,6 +167,12 @@ char *vst_page_print(struct vst_domain_info *infos, size_t count, const char *af
 int vst_infos_parse(enum vst_procedure procedure, const char *body, size_t length,
                     struct vst_domain_info **ret_infos, size_t *ret_count, bool *ret_more,
                     struct vst_error *ret_err);
+
+/* The same for volumes, which are sorted already. */
+char *vst_volumes_print(const struct vst_volume_info *infos, size_t count, const char *after,
+                        struct vst_error *ret_err);
+int vst_volumes_parse(const char *body, size_t length, struct vst_volume_info **ret_infos,
+                      size_t *ret_count, bool *ret_more, struct vst_error *ret_err);
 
 /* ---- STARTED ---- */
 

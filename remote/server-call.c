@@ -38,6 +38,7 @@ static void log_ended(const struct call *call, const struct vst_error *err, int6
         {"identity", identity},
         {"procedure", vst_procedures[call->procedure].name},
         {"domain", *vst_call_domain(call) ? vst_call_domain(call) : NULL},
+        {"volume", vst_call_volume(call)},
         {"code", vst_code_name(err ? err->code : VST_ERR_OK)},
         {"ms", milliseconds},
         {NULL, NULL},

@@ -43,6 +43,20 @@ const char *vst_call_domain(const struct call *call)
     return name ? name : "";
 }
 
+const char *vst_call_volume(const struct call *call)
+{
+    switch (call->procedure) {
+    case VST_PROCEDURE_VOLUME_UPLOAD:
+        return call->arguments.upload.name;
+    case VST_PROCEDURE_VOLUME_DOWNLOAD:
+        return call->arguments.download.name;
+    case VST_PROCEDURE_VOLUME_DELETE:
+        return call->arguments.name.name;
+    default:
+        return NULL;
+    }
+}
+
 /* ---- outcomes ---- */
 
 static void have_done(const struct vst_error *err, void *opaque)
@@ -243,6 +257,57 @@ static void run_screenshot(struct call *call)
     began(call, vst_domain_screenshot(call->domain, call->stream, DONE(call)));
 }
 
+/* ---- volumes ---- */
+
+static void have_volumes(const struct vst_volume_info *infos, size_t count,
+                         const struct vst_error *err, void *opaque)
+{
+    struct call *call = opaque;
+
+    call->op = NULL;
+    if (err)
+        vst_call_fail(call, err);
+    else
+        vst_call_reply(call, vst_volumes_print(infos, count, call->arguments.volumes.after, NULL));
+}
+
+static void run_volumes(struct call *call)
+{
+    began(call, vst_volume_list(conn_of(call), call->arguments.volumes.pool,
+                                &(struct vst_volume_cb){have_volumes, call, NULL}));
+}
+
+static void run_upload(struct call *call)
+{
+    const struct vst_upload_arguments *arguments = &call->arguments.upload;
+    struct vst_volume_upload_options opt = {
+        .in_place = arguments->in_place,
+        .offset = arguments->offset,
+        .length = arguments->length,
+        .stall_seconds = (unsigned)arguments->stall_seconds,
+    };
+
+    began(call, vst_volume_upload(conn_of(call), arguments->name, call->stream, &opt, DONE(call)));
+}
+
+static void run_download(struct call *call)
+{
+    const struct vst_download_arguments *arguments = &call->arguments.download;
+    struct vst_volume_download_options opt = {
+        .offset = arguments->offset,
+        .length = arguments->length,
+        .stall_seconds = (unsigned)arguments->stall_seconds,
+    };
+
+    began(call,
+          vst_volume_download(conn_of(call), arguments->name, call->stream, &opt, DONE(call)));
+}
+
+static void run_volume_delete(struct call *call)
+{
+    began(call, vst_volume_delete(conn_of(call), call->arguments.name.name, DONE(call)));
+}
+
 const struct method vst_methods[VST_PROCEDURE_COUNT] = {
     [VST_PROCEDURE_LIST] = {.run = run_list},
     [VST_PROCEDURE_LOOKUP] = {.run = run_lookup, .on_domain = true},
@@ -255,4 +320,8 @@ const struct method vst_methods[VST_PROCEDURE_COUNT] = {
     [VST_PROCEDURE_CONSOLE] = {.run = run_console, .on_domain = true},
     [VST_PROCEDURE_SAVE] = {.run = run_save, .on_domain = true},
     [VST_PROCEDURE_RESTORE] = {.run = run_restore},
+    [VST_PROCEDURE_VOLUMES] = {.run = run_volumes},
+    [VST_PROCEDURE_VOLUME_UPLOAD] = {.run = run_upload},
+    [VST_PROCEDURE_VOLUME_DOWNLOAD] = {.run = run_download},
+    [VST_PROCEDURE_VOLUME_DELETE] = {.run = run_volume_delete},
 };

@@ -203,6 +203,8 @@ struct method {
 extern const struct method vst_methods[VST_PROCEDURE_COUNT];
 /* The domain that a call is about; "" if none. */
 const char *vst_call_domain(const struct call *call);
+/* The same of a volume; NULL if none. */
+const char *vst_call_volume(const struct call *call);
 
 /* ---- server-events.c ---- */
 
