@@ -10,21 +10,6 @@
 #include "progress.h"
 #include "tool.h"
 
-/* Waits for the method, shows progress meanwhile, and frees the stream. */
-static int run_stream(struct tool *tool, struct vst_stream **stream, uint64_t total,
-                      struct vst_op *op, struct vst_progress *ret_outcome)
-{
-    struct progress progress;
-    int status;
-
-    progress_start(&progress, tool, *stream, total);
-    status = tool_wait(tool, op);
-    progress_stop(&progress);
-    vst_stream_get_progress(*stream, ret_outcome);
-    vst_stream_free(stream);
-    return status;
-}
-
 static const char *name_of(const char *path, const char *standard)
 {
     return strcmp(path, "-") == 0 ? standard : path;
@@ -61,8 +46,8 @@ int command_save(struct tool *tool)
         vst_stream_free(&stream);
         return -1;
     }
-    if (run_stream(tool, &stream, 0, vst_domain_save(tool->domain, stream, &opt, NULL), &outcome) <
-        0)
+    if (progress_wait(tool, &stream, 0, vst_domain_save(tool->domain, stream, &opt, NULL),
+                      &outcome) < 0)
         return -1;
     if (said->json)
         return print_moved(tool, "saved", "target", &outcome, outcome.down_bytes);
@@ -111,8 +96,8 @@ int command_restore(struct tool *tool)
         vst_stream_free(&stream);
         return -1;
     }
-    if (run_stream(tool, &stream, ends_size(tool->args[0]),
-                   vst_domain_restore(tool->conn, stream, &opt, &cb), &outcome) < 0)
+    if (progress_wait(tool, &stream, ends_size(tool->args[0]),
+                      vst_domain_restore(tool->conn, stream, &opt, &cb), &outcome) < 0)
         return -1;
     if (said->json)
         return print_moved(tool, "restored", "source", &outcome, outcome.up_bytes);
@@ -131,8 +116,8 @@ int command_screenshot(struct tool *tool)
         vst_stream_free(&stream);
         return -1;
     }
-    if (run_stream(tool, &stream, 0, vst_domain_screenshot(tool->domain, stream, NULL), &outcome) <
-        0)
+    if (progress_wait(tool, &stream, 0, vst_domain_screenshot(tool->domain, stream, NULL),
+                      &outcome) < 0)
         return -1;
     if (tool->opt.json)
         return print_moved(tool, "screenshot", "target", &outcome, outcome.down_bytes);

@@ -48,6 +48,22 @@ const struct command commands[] = {
     {"screenshot", "NAME TARGET", 2, 0, "write what a guest's screen shows as a PNG",
      "TARGET is a file; - is standard output.\n", "the screenshot to be undone",
      command_screenshot},
+    {"upload", "SOURCE POOL/NAME", 2, OPTION_OFFSET | MOVES,
+     "make a volume of a file, or of what comes through a pipe",
+     "SOURCE is a file; - is standard input. The volume appears, or replaces another, only when "
+     "it\n"
+     "is complete and on disk. With --offset it is written into one that exists, in place: then a\n"
+     "failure leaves what was written so far. Holes stay holes.\n",
+     "the upload to be undone", command_upload},
+    {"download", "POOL/NAME TARGET", 2, OPTION_OFFSET | OPTION_LENGTH | MOVES,
+     "write a volume, or a part of it, into a file or pipe",
+     "TARGET is a file, which appears under its name only when it is complete and on disk; - is\n"
+     "standard output. Holes stay holes in a file.\n",
+     "the download to be undone", command_download},
+    {"volumes", "[POOL]", 1, 0, "list the volumes of a pool, or of all",
+     "With --quiet names only.\n", "the list", command_volumes},
+    {"volume-delete", "POOL/NAME", 1, 0, "delete a volume", "Completes when the disk knows it.\n",
+     "the disk to answer", command_volume_delete},
     {"image info", "FILE", 1, OPTION_STALL, "tell what an image is of",
      "Reads no more than the header. FILE may be - for standard input.\n", "the file to be let go",
      command_image_info},

@@ -101,6 +101,16 @@ static int read_rate(struct tool *tool, void *into, const char *value)
     return 0;
 }
 
+static int read_size(struct tool *tool, void *into, const char *value)
+{
+    struct size_option *size = into;
+
+    if (vst_size_parse(value, &size->bytes) < 0)
+        return tool_usage(tool, "`%s` is not a number of bytes, as 65536, 10M or 1GiB", value);
+    size->given = true;
+    return 0;
+}
+
 static int read_compress(struct tool *tool, void *into, const char *value)
 {
     unsigned long level = ZSTD_LEVEL;
@@ -183,6 +193,9 @@ static const struct row rows[] = {
      AT(stall), read_seconds},
     {"name", "NAME", "give the guest another name than it had", 0, OPTION_NAME, AT(name),
      read_text},
+    {"offset", "BYTES", "where in the volume to begin", 0, OPTION_OFFSET, AT(offset), read_size},
+    {"length", "BYTES", "how much of the volume; or all of the rest", 0, OPTION_LENGTH, AT(length),
+     read_size},
     {"read-only", NULL, "show what the guest prints, send it nothing", 0, OPTION_READ_ONLY,
      AT(read_only), read_flag},
     {"host", "NAME", "name of the host, as clients call it; may be repeated", 0, OPTION_HOSTS,

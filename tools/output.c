@@ -35,6 +35,29 @@ static const char *hint_for_place(const struct tool *tool)
     }
 }
 
+/* The same for volumes, which are no guests. */
+static const char *hint_for_volume(const struct tool *tool)
+{
+    switch (tool->err.code) {
+    case VST_ERR_CONNECT:
+        return "is the URI right, and what it names running? See --connect";
+    case VST_ERR_NOT_FOUND:
+        return "`virstream volumes` names the volumes that there are";
+    case VST_ERR_BUSY:
+        return "try again when that has finished";
+    case VST_ERR_STALLED:
+        return "a larger --stall allows for longer pauses";
+    case VST_ERR_TRUNCATED:
+        return "nothing of it was used; take another copy";
+    case VST_ERR_SYSTEM:
+        return tool->err.system == ENOSPC || tool->err.system == EDQUOT
+                   ? "make room there, and try again"
+                   : NULL;
+    default:
+        return NULL;
+    }
+}
+
 /* What to do about it. */
 static const char *hint_for(const struct tool *tool, char buf[static 80])
 {
@@ -45,6 +68,9 @@ static const char *hint_for(const struct tool *tool, char buf[static 80])
     }
     if (tool->command && strncmp(tool->command->name, "pki ", 4) == 0)
         return NULL; /* the hints below are about guests */
+    if (tool->command &&
+        (strstr(tool->command->name, "volume") || strstr(tool->command->name, "load")))
+        return hint_for_volume(tool);
     switch (tool->err.code) {
     case VST_ERR_NO_MEMORY:
         return "try again when this host has more memory free";

@@ -144,3 +144,17 @@ void progress_stop(struct progress *progress)
     if (progress->drawn)
         fputs("\r\033[K", stderr);
 }
+
+int progress_wait(struct tool *tool, struct vst_stream **stream, uint64_t total, struct vst_op *op,
+                  struct vst_progress *ret_outcome)
+{
+    struct progress progress;
+    int status;
+
+    progress_start(&progress, tool, *stream, total);
+    status = tool_wait(tool, op);
+    progress_stop(&progress);
+    vst_stream_get_progress(*stream, ret_outcome);
+    vst_stream_free(stream);
+    return status;
+}

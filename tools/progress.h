@@ -21,4 +21,8 @@ void progress_start(struct progress *progress, const struct tool *tool,
                     const struct vst_stream *stream, uint64_t total);
 void progress_stop(struct progress *progress);
 
+/* Waits for a method, shows progress meanwhile, and frees its stream. */
+int progress_wait(struct tool *tool, struct vst_stream **stream, uint64_t total, struct vst_op *op,
+                  struct vst_progress *ret_outcome);
+
 #endif

@@ -31,13 +31,21 @@ enum option_set {
     OPTION_HOSTS = 1 << 9,
     OPTION_CLIENT = 1 << 10,
     OPTION_COUNT = 1 << 11,
+    OPTION_OFFSET = 1 << 12,
+    OPTION_LENGTH = 1 << 13,
     OPTION_EVERYWHERE = 1 << 8,
+};
+
+/* A number of bytes that may have been given. */
+struct size_option {
+    bool given;
+    uint64_t bytes;
 };
 
 struct command {
     const char *name; /* one word, or two with one space */
     const char *arguments;
-    int count; /* how many arguments it takes */
+    int count; /* how many arguments it takes; or fewer, if they are in brackets */
     unsigned options;
     const char *summary;
     const char *details;
@@ -75,6 +83,8 @@ struct options {
     unsigned trace;   /* mask of vst_trace_category */
     int zstd_level;
     uint64_t rate; /* bytes per second; 0: no limit */
+    struct size_option offset;
+    struct size_option length;
     struct words hosts;
     struct words addresses;
     struct words uris;
@@ -140,6 +150,10 @@ int command_save(struct tool *tool);
 int command_restore(struct tool *tool);
 int command_console(struct tool *tool);
 int command_screenshot(struct tool *tool);
+int command_upload(struct tool *tool);
+int command_download(struct tool *tool);
+int command_volumes(struct tool *tool);
+int command_volume_delete(struct tool *tool);
 int command_image_info(struct tool *tool);
 int command_image_check(struct tool *tool);
 int command_pki_init(struct tool *tool);

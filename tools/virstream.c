@@ -101,7 +101,9 @@ static void read_command_line(struct tool *tool, char **argv)
     options_read(tool, OPTION_EVERYWHERE | tool->command->options, false, tool->args);
     while (tool->args[count])
         count++;
-    if (count != tool->command->count && !tool->opt.help && !tool->opt.version)
+    if ((count > tool->command->count ||
+         (count < tool->command->count && tool->command->arguments[0] != '[')) &&
+        !tool->opt.help && !tool->opt.version)
         tool_usage(tool, tool->command->count ? "takes %s" : "takes no arguments%s",
                    tool->command->arguments);
 }
