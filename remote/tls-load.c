@@ -99,6 +99,7 @@ struct vst_tls_load *vst_tls_load(struct event_base *base, enum vst_tls_role rol
 void vst_tls_load_free(struct vst_tls_load **slot)
 {
     struct vst_tls_load *load = *slot;
+    struct vst_worker *worker;
 
     *slot = NULL;
     if (!load)
@@ -107,6 +108,7 @@ void vst_tls_load_free(struct vst_tls_load **slot)
         load_free(load);
         return;
     }
-    vst_job_abandon(&load->job);
-    vst_worker_put(&load->worker);
+    worker = load->worker;
+    vst_job_abandon(&load->job); /* from here on it is the thread's */
+    vst_worker_put(&worker);
 }

@@ -289,6 +289,7 @@ static void client_without_a_certificate_is_nobody(void **state)
 
 /* ---- what it costs ---- */
 
+/* 0 where somebody else does the allocating, as valgrind and AddressSanitizer do. */
 static size_t in_use(void)
 {
     struct mallinfo2 info = mallinfo2();
@@ -326,7 +327,7 @@ static void idle_session_is_small(void **state)
     }
     each = (in_use() - before) / (SESSIONS - 1);
     print_message("# %zu bytes for both sides of an idle session\n", each);
-    assert_in_range(each, 1, 2 * 30 * KIB);
+    assert_in_range(each, in_use() ? 1 : 0, 2 * 30 * KIB);
     for (int i = 0; i < SESSIONS; i++) {
         vst_channel_free(&client[i]);
         vst_channel_free(&server[i]);
