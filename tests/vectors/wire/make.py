@@ -305,7 +305,7 @@ case("cut-call", "GOAWAY while a call is not answered", server, call(1, "up"),
 
 def seed(lines):
     """The first byte is that target's own: which side is looked at, and that it sends, too."""
-    data = bytes([0xa5 if lines[0].startswith(server) else 0xa4])
+    data = bytes([0x65 if lines[0].startswith(server) else 0x64])
     for line in lines:
         for byte, count in re.findall(r"([0-9a-f]{2})(?:\*(\d+))?",
                                       line[1:] if line.startswith(">") else ""):
