@@ -137,7 +137,7 @@ static const char *const stop_names[] = {"TCP",   "half of a TLS hello", "TLS", 
 static void send_frame(struct vst_channel *ch, enum vst_frame_type type, const char *body,
                        size_t length)
 {
-    struct vst_frame frame = {(uint32_t)strlen(body), type, 0};
+    struct vst_frame frame = {.length = (uint32_t)strlen(body), .type = type};
     unsigned char head[VST_FRAME_HEAD];
 
     vst_frame_put(&frame, head);

@@ -270,9 +270,11 @@ void caller_await_end(struct caller *caller)
 uint32_t caller_begin(struct caller *caller, const char *procedure, const char *arguments,
                       struct vst_mux_ends *ends)
 {
-    uint32_t id = vst_mux_next_id(caller->mux);
+    uint32_t id = caller->mux ? vst_mux_next_id(caller->mux) : 0;
     char *body;
 
+    if (!id)
+        return 0;
     assert_true(asprintf(&body, "{\"procedure\":\"%s\",\"arguments\":%s}", procedure, arguments) >
                 0);
     if (ends)
@@ -289,12 +291,18 @@ const struct answer *caller_await(struct caller *caller, uint32_t id)
     return &caller->answers[id];
 }
 
+/* Without an answer the connection has ended. */
+static enum vst_code code_of(const struct answer *answer)
+{
+    return answer->type ? answer->err.code : VST_ERR_LOST;
+}
+
 enum vst_code caller_call(struct caller *caller, const char *procedure, const char *arguments)
 {
     const struct answer *answer =
         caller_await(caller, caller_begin(caller, procedure, arguments, NULL));
 
-    return caller->closed && !answer->type ? VST_ERR_LOST : answer->err.code;
+    return code_of(answer);
 }
 
 enum vst_code caller_save(struct caller *caller, const char *name, struct evbuffer *into)
@@ -306,12 +314,14 @@ enum vst_code caller_save(struct caller *caller, const char *name, struct evbuff
 
     snprintf(arguments, sizeof(arguments), "{\"name\":\"%s\"}", name);
     id = caller_begin(caller, "save", arguments, &ends);
+    if (!id)
+        return VST_ERR_LOST;
     io = vst_test_drain(ends.ret_source, into, 65536);
-    if (io == VST_IO_EOF)
+    if (io == VST_IO_EOF && caller->mux)
         vst_mux_taken(caller->mux, id);
     caller_await(caller, id);
     vst_channel_free(&ends.ret_source);
-    return caller->answers[id].err.code;
+    return code_of(&caller->answers[id]);
 }
 
 enum vst_code caller_restore(struct caller *caller, const char *arguments, struct evbuffer *image)
@@ -320,9 +330,11 @@ enum vst_code caller_restore(struct caller *caller, const char *arguments, struc
     uint32_t id = caller_begin(caller, "restore", arguments, &ends);
     size_t length = evbuffer_get_length(image);
 
+    if (!id)
+        return VST_ERR_LOST;
     if (vst_test_send(ends.ret_sink, evbuffer_pullup(image, -1), length) == VST_IO_OK)
         vst_test_finish(ends.ret_sink);
     caller_await(caller, id);
     vst_channel_free(&ends.ret_sink);
-    return caller->answers[id].err.code;
+    return code_of(&caller->answers[id]);
 }

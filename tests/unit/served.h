@@ -76,7 +76,7 @@ int caller_join(struct caller *caller, struct served *served, const char *driver
 void caller_leave(struct caller *caller);
 
 /* Calls, with `arguments` as JSON ("{}"); `ends` NULL: those of a procedure that moves nothing.
- * Returns its id. */
+ * Returns its id, 0 when the connection has ended. */
 uint32_t caller_begin(struct caller *caller, const char *procedure, const char *arguments,
                       struct vst_mux_ends *ends);
 /* Runs the loop until it is answered. */
