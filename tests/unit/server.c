@@ -3,10 +3,14 @@
  * The server, over real sockets: who may call what, what a client that goes leaves behind, its
  * limits, and its end.
  */
+#include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -262,6 +266,54 @@ static void events_come_to_those_who_asked(void **state)
     end();
 }
 
+/* In a process of its own, where the loop stands still once it has subscribed. */
+static pid_t begin_deaf_subscriber(void)
+{
+    pid_t pid = fork();
+    struct caller deaf;
+    struct served there = served;
+
+    if (pid)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    there.base = event_base_new();
+    if (caller_join(&deaf, &there, "test") < 0 || caller_call(&deaf, "events", "{}") != VST_ERR_OK)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+static void events_for_one_who_does_not_read_take_bounded_memory(void **state)
+{
+    size_t before;
+    pid_t pid;
+
+    (void)state;
+    served_start(&served, "test:///?domains=1", VST_ROLE_ADMIN, NULL);
+    pid = begin_deaf_subscriber();
+    while (!served_stats(&served).ended[VST_PROCEDURE_EVENTS][VST_ERR_OK])
+        served_run(&served, 10);
+    before = mallinfo2().uordblks;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(caller_join(&caller, &served, "test"), 0);
+        for (int j = 0; j < 100; j++)
+            caller_call(&caller, "control",
+                        j % 2 ? "{\"name\":\"test1\",\"what\":\"resume\"}"
+                              : "{\"name\":\"test1\",\"what\":\"suspend\"}");
+        caller_leave(&caller);
+        served_run(&served, 20);
+    }
+    /* One is under way, 256 wait, and of 2000 the others are lost. */
+    assert_int_equal(served_stats(&served).events_lost, 2000 - 1 - 256);
+    assert_true(mallinfo2().uordblks < before + 128 * 1024);
+    assert_int_equal(served_stats(&served).clients, 1);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    served_run(&served, 50);
+    assert_int_equal(served_stats(&served).clients, 0);
+    served_stop(&served);
+}
+
 /* ---- limits ---- */
 
 static bool is_gone(int fd)
@@ -461,6 +513,7 @@ int main(void)
         VST_TEST(stop_cancels_a_call_that_moves_nothing),
         VST_TEST(what_is_no_call_is_answered),
         VST_TEST(events_come_to_those_who_asked),
+        VST_TEST(events_for_one_who_does_not_read_take_bounded_memory),
         VST_TEST(client_that_says_nothing_is_gone_at_the_deadline),
         VST_TEST(oldest_stranger_makes_room_for_the_newest),
         VST_TEST(too_many_clients_are_refused),
