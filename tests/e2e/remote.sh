@@ -49,7 +49,7 @@ END
 
 start_daemon()
 {
-    run virstreamd --config "$work/conf" 2>"$work/log" &
+    "$top/run" virstreamd --config "$work/conf" 2>"$work/log" &
     daemon=$!
     wait_until 20 grep -q "is ready" "$work/log"
 }
