@@ -24,7 +24,7 @@ static unsigned answers, errors;
 static int make(void **state)
 {
     (void)state;
-    strcpy(strrchr(dir, '.'), ".XXXXXX");
+    snprintf(dir, sizeof(dir), "/tmp/virstream-journal.XXXXXX");
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof(path), "%s/journal", dir);
     base = event_base_new();
