@@ -7,8 +7,10 @@
  */
 #include "sasl-library.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define APPLICATION "virstream" /* the name of its configuration, for what we do not set */
 
@@ -42,6 +44,62 @@ static void lock_free(void *lock)
 static void set_locks(void)
 {
     sasl_set_mutex(lock_new, lock_take, lock_give, lock_free);
+}
+
+/* ---- the end of the process ---- */
+
+#define LIBCRYPTO "libcrypto.so.3"
+
+enum { EXIT_SECONDS = 10 }; /* more than any step takes that only computes */
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t none;
+    unsigned count; /* of those at work */
+} at_work = {.lock = PTHREAD_MUTEX_INITIALIZER, .none = PTHREAD_COND_INITIALIZER};
+
+static void wait_for_work(void)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += EXIT_SECONDS;
+    pthread_mutex_lock(&at_work.lock);
+    while (at_work.count && pthread_cond_timedwait(&at_work.none, &at_work.lock, &until) == 0)
+        continue;
+    pthread_mutex_unlock(&at_work.lock);
+}
+
+/*
+ * What is registered last for the exit is called first. The plugins' libcrypto registers itself
+ * when it is used first: so it is made to, before we do. Where it has another name, or is not
+ * there, the plugins do without it.
+ */
+static void watch_exit(void)
+{
+    void *crypto = dlopen(LIBCRYPTO, RTLD_LAZY | RTLD_NOLOAD);
+    int (*init)(uint64_t options, const void *settings) = NULL;
+
+    if (crypto)
+        *(void **)&init = dlsym(crypto, "OPENSSL_init_crypto");
+    if (init)
+        init(0, NULL);
+    atexit(wait_for_work);
+}
+
+void vst_sasl_enter(void)
+{
+    pthread_mutex_lock(&at_work.lock);
+    at_work.count++;
+    pthread_mutex_unlock(&at_work.lock);
+}
+
+void vst_sasl_leave(void)
+{
+    pthread_mutex_lock(&at_work.lock);
+    if (--at_work.count == 0)
+        pthread_cond_broadcast(&at_work.none);
+    pthread_mutex_unlock(&at_work.lock);
 }
 
 /* ---- making it ready ---- */
@@ -79,13 +137,16 @@ static int init(enum vst_sasl_role role)
 int vst_sasl_library(enum vst_sasl_role role, struct vst_error *ret_err)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static bool ready[2];
+    static bool ready[2], watched;
     int number = SASL_OK;
 
     pthread_mutex_lock(&lock);
     if (!ready[role])
         number = init(role);
     ready[role] = number == SASL_OK;
+    if (ready[role] && !watched)
+        watch_exit();
+    watched |= ready[role];
     pthread_mutex_unlock(&lock);
     return number == SASL_OK ? 0 : vst_sasl_error(NULL, number, "Cyrus SASL", ret_err);
 }

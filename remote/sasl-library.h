@@ -13,6 +13,14 @@
 /* Any thread, any number of times. Blocks the first time for a role. */
 int vst_sasl_library(enum vst_sasl_role role, struct vst_error *ret_err);
 
+/*
+ * Around whatever a thread computes with the library. A process that exits waits for it: libcrypto,
+ * which plugins use, takes itself apart then, and who is still at work in it crashes. Not around
+ * what asks another service, which may not answer.
+ */
+void vst_sasl_enter(void);
+void vst_sasl_leave(void);
+
 /* NO_MEMORY, or AUTH with what the library says; `conn` may be NULL. Always returns -1. */
 int vst_sasl_error(sasl_conn_t *conn, int number, const char *what, struct vst_error *ret_err);
 

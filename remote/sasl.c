@@ -14,6 +14,7 @@
 
 #include "core/fsm.h"
 #include "core/worker.h"
+#include "sasl-library.h"
 #include "sasl-login.h"
 #include "sasl-private.h"
 
@@ -63,16 +64,24 @@ static void work(struct vst_job *job)
 {
     struct vst_sasl *sasl = (struct vst_sasl *)job;
 
+    bool computes = !vst_login_asks_others(&sasl->login);
+
+    if (computes)
+        vst_sasl_enter();
     sasl->step(&sasl->login, sasl->in, sasl->in_length);
+    if (computes)
+        vst_sasl_leave();
 }
 
 static void dispose(struct vst_job *job)
 {
     struct vst_sasl *sasl = (struct vst_sasl *)job;
 
+    vst_sasl_enter();
     drop_input(sasl);
     vst_login_fini(&sasl->login);
     free(sasl);
+    vst_sasl_leave();
 }
 
 /* The last act: the user may free the exchange. */
