@@ -48,21 +48,27 @@ static int read_all(int fd, gnutls_datum_t *data, size_t size)
     return 0;
 }
 
+static int read_open(int fd, const char *path, gnutls_datum_t *data, struct vst_error *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return vst_error_system(err, errno, "%s", path);
+    if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
+        return vst_error_set(err, VST_ERR_INVALID, "%s: not a file of at most 4 MiB", path);
+    return read_all(fd, data, (size_t)st.st_size) < 0 ? vst_error_system(err, errno, "%s", path)
+                                                      : 0;
+}
+
 /* The caller forgets the data, also after a failure. */
 static int read_file(const char *path, gnutls_datum_t *data, struct vst_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat st;
-    int status = 0;
+    int status;
 
     if (fd < 0)
         return vst_error_system(err, errno, "%s", path);
-    if (fstat(fd, &st) < 0)
-        status = vst_error_system(err, errno, "%s", path);
-    else if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
-        status = vst_error_set(err, VST_ERR_INVALID, "%s: not a file of at most 4 MiB", path);
-    else if (read_all(fd, data, (size_t)st.st_size) < 0)
-        status = vst_error_system(err, errno, "%s", path);
+    status = read_open(fd, path, data, err);
     close(fd);
     return status;
 }

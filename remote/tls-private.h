@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of the TLS layer share: the layer itself (tls.c), what was loaded (tls-creds.c),
- * the verification of the peer (tls-peer.c), and the sentences for all that fails (tls-error.c).
+ * What the files of the TLS layer share: the layer itself (tls.c), the bytes on both sides of
+ * GnuTLS (tls-records.c), what was loaded (tls-creds.c), the verification of the peer (tls-peer.c),
+ * and the sentences for all that fails (tls-error.c).
  */
 #ifndef VST_REMOTE_TLS_PRIVATE_H
 #define VST_REMOTE_TLS_PRIVATE_H
@@ -10,6 +11,7 @@
 #include <gnutls/x509.h>
 #include <time.h>
 
+#include "core/fsm.h"
 #include "tls.h"
 
 struct vst_tls_creds {
@@ -44,6 +46,66 @@ int vst_tls_peer_certificate(gnutls_session_t session, gnutls_x509_crt_t *ret_ce
 
 /* An IP address in text, of either kind. */
 bool vst_tls_is_address(const char *host);
+
+/* ---- tls-records.c: one session, and the bytes on both sides of GnuTLS ---- */
+
+#define TLS_STATES(X)                                                                    \
+    X(TLS_BELOW, "the channel below", "nothing has been said yet")                       \
+    X(TLS_SHAKING, "the peer's part of the hand-shake", "keys are agreed on and proven") \
+    X(TLS_OPEN, "bytes", "bytes pass both ways")                                         \
+    X(TLS_CLOSED, "the peer's bytes", "close_notify was given to what is below")         \
+    X(TLS_FAILED, "nothing", "the session cannot go on")
+enum tls_state { TLS_STATES(VST_FSM_ENUM) };
+
+enum { VST_TLS_UNIT = 256 * 1024 }; /* the most that one call reads or encrypts */
+
+struct vst_tls {
+    struct vst_channel base;
+    gnutls_session_t session;
+    struct vst_tls_creds *creds;
+    enum tls_state state;
+    struct evbuffer *in;    /* ciphertext from below, for GnuTLS to pull */
+    struct evbuffer *out;   /* ciphertext for below, as GnuTLS pushed it */
+    struct evbuffer *plain; /* decrypted, and more than was asked for */
+    size_t appetite;        /* how much a read from below may bring */
+    unsigned reads;         /* how many are allowed yet */
+    enum vst_io below;      /* what the last read from below said */
+    bool starved;           /* GnuTLS has been told to wait */
+    bool ended;             /* close_notify has come */
+    bool broken;            /* reading fails when `plain` is empty; the error is there */
+    uint64_t rekey;         /* bytes between two */
+    uint64_t sent;          /* bytes since the last */
+    uint64_t rekeyed;       /* when, in nanoseconds */
+    char *host;
+    struct vst_tls_other other;
+    char cipher[40];
+};
+
+void vst_tls_enter(struct vst_tls *tls, enum tls_state state);
+
+/* For gnutls_transport_set_...(); the pointer is the struct vst_tls. */
+ssize_t vst_tls_pull(gnutls_transport_ptr_t opaque, void *bytes, size_t n);
+ssize_t vst_tls_push(gnutls_transport_ptr_t opaque, const giovec_t *pieces, int count);
+
+/* gnutls_handshake() as far as it goes now; its result. */
+int vst_tls_shake(struct vst_tls *tls);
+
+/* Until `plain` has up to `max` bytes, or one record, of what there is below now. */
+void vst_tls_decrypt(struct vst_tls *tls, size_t max);
+
+/* Into `out`. Returns how many bytes it took from `from`, or GnuTLS's error. */
+ssize_t vst_tls_encrypt(struct vst_tls *tls, struct evbuffer *from, size_t max);
+
+/* OK: all of `out` is below. */
+enum vst_io vst_tls_drain(struct vst_tls *tls);
+void vst_tls_drop_out(struct vst_tls *tls);
+
+/* After writing below has failed: whoever refuses us says why and hangs up, and that is the cause.
+ */
+void vst_tls_hear_last_words(struct vst_tls *tls);
+
+/* Ends the session for what GnuTLS returned, and tells the peer. Returns FAIL. */
+enum vst_io vst_tls_break(struct vst_tls *tls, const char *phase, int status);
 
 /* ---- tls-error.c: sentences ---- */
 

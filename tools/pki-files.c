@@ -65,21 +65,26 @@ static int read_all(int fd, size_t size, gnutls_datum_t *pem)
     return 0;
 }
 
+static int read_open(struct tool *tool, int fd, const char *path, gnutls_datum_t *pem)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return tool_fail_system(tool, errno, path);
+    if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
+        return tool_fail(tool, VST_ERR_INVALID, "%s: not a file of at most 4 MiB", path);
+    return read_all(fd, (size_t)st.st_size, pem) < 0 ? tool_fail_system(tool, errno, path) : 0;
+}
+
 int pki_read(struct tool *tool, const char *path, gnutls_datum_t *ret_pem)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     gnutls_datum_t pem = {NULL, 0};
-    struct stat st;
-    int status = 0;
+    int status;
 
     if (fd < 0)
         return tool_fail_system(tool, errno, path);
-    if (fstat(fd, &st) < 0)
-        status = tool_fail_system(tool, errno, path);
-    else if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
-        status = tool_fail(tool, VST_ERR_INVALID, "%s: not a file of at most 4 MiB", path);
-    else if (read_all(fd, (size_t)st.st_size, &pem) < 0)
-        status = tool_fail_system(tool, errno, path);
+    status = read_open(tool, fd, path, &pem);
     close(fd);
     if (status == 0)
         *ret_pem = pem;

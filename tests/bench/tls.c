@@ -352,7 +352,7 @@ static int by_seconds(const void *a, const void *b)
 static double tell(const char *name, struct cost *costs, int rounds)
 {
     const struct cost *median = &costs[rounds / 2];
-    double rate = (double)bytes / MIB / median->seconds;
+    double rate;
 
     qsort(costs, (size_t)rounds, sizeof(*costs), by_seconds);
     rate = (double)bytes / MIB / median->seconds;

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * GnuTLS between two buffers. It pulls from `in`, which is filled by large reads from below when it
+ * is empty, and pushes to `out`, which takes everything; so GnuTLS never waits for writing, and all
+ * that it makes of one write leaves as one.
+ *
+ * A failure while reading comes after the bytes that were verified before it.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "core/buffer.h"
+#include "tls-private.h"
+
+static const char *const tls_state_names[] = {TLS_STATES(VST_FSM_NAME)};
+
+enum {
+    RECORD = 16384,               /* the most plain bytes in a record (RFC 8446, 5.1) */
+    OVERHEAD = 64,                /* at least what a record adds to them */
+    SMALL_UNIT = 4096,            /* the most that one read brings when little is asked for */
+    READS = 16,                   /* the most reads in one call: then it is another's turn */
+    SMALL = 1024,                 /* up to here a copy costs less than a block of its own */
+    REKEY_NS = 250 * 1000 * 1000, /* at least so long between two rekeys, see rekey_is_due() */
+};
+
+static const char *role_name(const struct vst_tls *tls)
+{
+    return tls->creds->role == VST_TLS_CLIENT ? "client" : "server";
+}
+
+void vst_tls_enter(struct vst_tls *tls, enum tls_state state)
+{
+    vst_fsm_trace(tls, role_name(tls), tls->state, state);
+    tls->state = state;
+}
+
+static uint64_t now(void)
+{
+    struct timespec at;
+
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
+}
+
+void vst_tls_drop_out(struct vst_tls *tls)
+{
+    evbuffer_drain(tls->out, evbuffer_get_length(tls->out));
+}
+
+/* ---- what GnuTLS calls ---- */
+
+static ssize_t starve(struct vst_tls *tls, int number)
+{
+    tls->starved = true;
+    gnutls_transport_set_errno(tls->session, number);
+    return -1;
+}
+
+ssize_t vst_tls_pull(gnutls_transport_ptr_t opaque, void *bytes, size_t n)
+{
+    struct vst_tls *tls = opaque;
+    size_t got;
+
+    if (!evbuffer_get_length(tls->in)) {
+        if (!tls->reads)
+            return starve(tls, EAGAIN);
+        tls->reads--;
+        tls->below = vst_channel_read(tls->base.lower, tls->in, tls->appetite, &got);
+        if (tls->below == VST_IO_AGAIN)
+            return starve(tls, EAGAIN);
+        if (tls->below == VST_IO_FAIL)
+            return starve(tls, EIO);
+        if (tls->below == VST_IO_EOF)
+            return 0;
+    }
+    return evbuffer_remove(tls->in, bytes, n);
+}
+
+ssize_t vst_tls_push(gnutls_transport_ptr_t opaque, const giovec_t *pieces, int count)
+{
+    struct vst_tls *tls = opaque;
+    ssize_t n = 0;
+
+    for (int i = 0; i < count; i++) {
+        if (evbuffer_add(tls->out, pieces[i].iov_base, pieces[i].iov_len) < 0) {
+            vst_error_no_memory(vst_channel_fail(&tls->base));
+            gnutls_transport_set_errno(tls->session, ENOMEM);
+            return -1;
+        }
+        n += (ssize_t)pieces[i].iov_len;
+    }
+    return n;
+}
+
+/* ---- failing ---- */
+
+void vst_tls_hear_last_words(struct vst_tls *tls)
+{
+    size_t before, after = evbuffer_get_length(tls->plain);
+
+    if (tls->state != TLS_OPEN && tls->state != TLS_CLOSED)
+        return;
+    do {
+        before = after;
+        vst_tls_decrypt(tls, VST_TLS_UNIT);
+        after = evbuffer_get_length(tls->plain);
+    } while (after > before && after < VST_TLS_UNIT && !tls->ended && !tls->broken);
+}
+
+/* OK: all that GnuTLS has pushed is below. */
+enum vst_io vst_tls_drain(struct vst_tls *tls)
+{
+    enum vst_io io = VST_IO_OK;
+    size_t n;
+
+    while (io == VST_IO_OK && evbuffer_get_length(tls->out))
+        io = vst_channel_write(tls->base.lower, tls->out, evbuffer_get_length(tls->out), &n);
+    if (io == VST_IO_FAIL) {
+        vst_tls_drop_out(tls);
+        vst_tls_hear_last_words(tls);
+    }
+    vst_channel_rearm(&tls->base);
+    return io;
+}
+
+/* The peer is told why, as far as it can be: nobody waits until it has taken it. */
+static void tell_peer(struct vst_tls *tls, int status)
+{
+    if (tls->other.refused)
+        gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, vst_tls_verify_alert(tls->other.refused));
+    else if (status == GNUTLS_E_NO_CIPHER_SUITES) /* for want of a version: ours are mandatory */
+        gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, GNUTLS_A_PROTOCOL_VERSION);
+    else if (status != GNUTLS_E_FATAL_ALERT_RECEIVED)
+        gnutls_alert_send_appropriate(tls->session, status);
+    vst_tls_drain(tls);
+}
+
+/* `status` is what GnuTLS returned. */
+enum vst_io vst_tls_break(struct vst_tls *tls, const char *phase, int status)
+{
+    struct vst_error *err;
+
+    if (tls->below == VST_IO_FAIL) { /* then its error is the stack's */
+        vst_tls_enter(tls, TLS_FAILED);
+        return VST_IO_FAIL;
+    }
+    err = status == GNUTLS_E_FATAL_ALERT_RECEIVED ? vst_channel_explain(&tls->base)
+                                                  : vst_channel_fail(&tls->base);
+    if (tls->other.refused)
+        vst_tls_fail_verify(err, tls->session, &tls->other);
+    else if (tls->below == VST_IO_EOF)
+        vst_tls_fail_cut(err, tls->creds, phase);
+    else
+        vst_tls_fail(err, tls->session, tls->creds, phase, status);
+    if (tls->below != VST_IO_EOF)
+        tell_peer(tls, status);
+    vst_tls_enter(tls, TLS_FAILED);
+    return VST_IO_FAIL;
+}
+
+/* ---- the hand-shake ---- */
+
+int vst_tls_shake(struct vst_tls *tls)
+{
+    int status;
+
+    tls->appetite = SMALL_UNIT;
+    tls->reads = READS;
+    do {
+        tls->starved = false;
+        status = gnutls_handshake(tls->session);
+    } while (status < 0 && !gnutls_error_is_fatal(status) && !tls->starved);
+    return status;
+}
+
+/* ---- reading ---- */
+
+static void free_packet(const void *bytes, size_t n, void *packet)
+{
+    (void)bytes, (void)n;
+    gnutls_packet_deinit(packet);
+}
+
+/* Takes the packet. Its bytes go on where they are, unless they are few. */
+static int keep(struct vst_tls *tls, gnutls_packet_t packet)
+{
+    gnutls_datum_t data;
+    int status;
+
+    gnutls_packet_get(packet, &data, NULL);
+    if (data.size > SMALL &&
+        evbuffer_add_reference(tls->plain, data.data, data.size, free_packet, packet) == 0)
+        return 0;
+    status = evbuffer_add(tls->plain, data.data, data.size);
+    gnutls_packet_deinit(packet);
+    return status;
+}
+
+/* The bytes that were verified come first, then the failure. */
+static void break_reading(struct vst_tls *tls, int status)
+{
+    tls->broken = true;
+    vst_tls_break(tls, "", status);
+}
+
+/* One record, or what GnuTLS says in its place. An empty one is no end. */
+static void decrypt_record(struct vst_tls *tls)
+{
+    gnutls_packet_t packet = NULL;
+    ssize_t n = gnutls_record_recv_packet(tls->session, &packet);
+
+    if (packet && keep(tls, packet) < 0)
+        n = GNUTLS_E_MEMORY_ERROR;
+    if (n < 0 && gnutls_error_is_fatal((int)n))
+        break_reading(tls, (int)n);
+    tls->ended = n == 0 && !packet;
+}
+
+/*
+ * Decrypts up to `max` bytes, or one record, of what one read from below brings; or more reads, if
+ * one is not enough for a record. GnuTLS says AGAIN also when it has swallowed a record of its own
+ * (a rekey): it has to wait only if it was told so.
+ */
+void vst_tls_decrypt(struct vst_tls *tls, size_t max)
+{
+    size_t got = 0;
+
+    tls->starved = false;
+    tls->reads = READS;
+    max = vst_least(max, VST_TLS_UNIT);
+    tls->appetite = max < SMALL_UNIT ? SMALL_UNIT : max + OVERHEAD * (max / RECORD + 1);
+    while ((!got || got + RECORD <= max) && !tls->starved && !tls->ended && !tls->broken) {
+        decrypt_record(tls);
+        got = evbuffer_get_length(tls->plain);
+        if (got)
+            tls->reads = 0;
+    }
+}
+
+/* ---- writing ---- */
+
+/*
+ * GnuTLS refuses a peer that rekeys more than eight times a second, and counts when it reads: what
+ * waits on the way comes at once. So a rekey that is due waits for its time, and bytes pass
+ * meanwhile. The peer is never asked to rekey: two that ask each other at once end the session
+ * (GnuTLS takes the answer for a violation).
+ */
+static bool rekey_is_due(struct vst_tls *tls)
+{
+    return tls->sent >= tls->rekey && now() - tls->rekeyed >= REKEY_NS;
+}
+
+static int rekey(struct vst_tls *tls)
+{
+    int status = gnutls_session_key_update(tls->session, 0);
+
+    vst_trace(VST_TRACE_WIRE, "tls %s: new keys after %llu bytes", role_name(tls),
+              (unsigned long long)tls->sent);
+    tls->sent = 0;
+    tls->rekeyed = now();
+    return status;
+}
+
+/* One record from the front of `from`, gathered only if it is not in one piece. */
+static ssize_t encrypt_record(struct vst_tls *tls, struct evbuffer *from, size_t max)
+{
+    unsigned char gathered[RECORD];
+    struct evbuffer_iovec piece;
+    size_t n = vst_least(max, RECORD);
+    const void *bytes = gathered;
+    ssize_t done;
+
+    vst_buffer_pieces(from, n, &piece, 1);
+    if (piece.iov_len < n)
+        evbuffer_copyout(from, gathered, n);
+    else
+        bytes = piece.iov_base;
+    done = gnutls_record_send(tls->session, bytes, n);
+    if (done > 0)
+        evbuffer_drain(from, (size_t)done);
+    return done;
+}
+
+ssize_t vst_tls_encrypt(struct vst_tls *tls, struct evbuffer *from, size_t max)
+{
+    size_t left = vst_least(evbuffer_get_length(from), vst_least(max, VST_TLS_UNIT));
+    size_t began = left;
+    int status = rekey_is_due(tls) ? rekey(tls) : 0;
+
+    if (status < 0)
+        return status;
+    if (tls->sent < tls->rekey)
+        left = began = (size_t)vst_least(left, tls->rekey - tls->sent);
+    if (evbuffer_expand(tls->out, left + OVERHEAD * (left / RECORD + 2)) < 0)
+        return GNUTLS_E_MEMORY_ERROR;
+    while (left) {
+        ssize_t n = encrypt_record(tls, from, left);
+
+        if (n < 0)
+            return n;
+        left -= (size_t)n;
+    }
+    tls->sent += began;
+    return (ssize_t)began;
+}
