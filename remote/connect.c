@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "config.h"
 #include "core/fd.h"
@@ -164,20 +165,29 @@ static void greeted(void *opaque, const struct vst_greeting_result *result,
     conclude(connect, result);
 }
 
+static void tell_peer(const struct vst_connect *connect, const struct vst_channel *tls)
+{
+    const struct vst_tls_peer *peer = vst_tls_get_peer(tls);
+    time_t expires = (time_t)peer->expires;
+    struct tm date = {0};
+
+    gmtime_r(&expires, &date);
+    tell(connect, "tls", "%s with %s, whose certificate is valid until %04d-%02d-%02d",
+         vst_tls_get_cipher(tls), peer->subject ? peer->subject : "nobody", date.tm_year + 1900,
+         date.tm_mon + 1, date.tm_mday);
+}
+
 /* TLS is through: what a login is to be bound to is known. */
 static int opened(void *opaque, struct vst_channel *transport, struct vst_error *ret_err)
 {
     struct vst_connect *connect = opaque;
-    const struct vst_tls_peer *peer;
 
     if (connect->target->transport != VST_TRANSPORT_TLS)
         return 0;
     if (vst_tls_get_binding(transport, connect->binding, ret_err) < 0)
         return -1;
     connect->sasl.binding = connect->binding;
-    peer = vst_tls_get_peer(transport);
-    tell(connect, "tls", "%s with %s", vst_tls_get_cipher(transport),
-         peer->subject ? peer->subject : "nobody");
+    tell_peer(connect, transport);
     return 0;
 }
 
@@ -315,6 +325,14 @@ static void find(struct vst_connect *connect)
 
 /* ---- what is needed on this side ---- */
 
+static void tell_files(const struct vst_connect *connect)
+{
+    const struct vst_tls_files *files = vst_tls_creds_get_files(connect->creds);
+
+    tell(connect, "tls-files", "%s, %s", files->ca,
+         files->cert ? files->cert : "and no certificate of our own");
+}
+
 static void certificates_loaded(void *opaque, struct vst_tls_creds *creds,
                                 const struct vst_error *err)
 {
@@ -326,6 +344,7 @@ static void certificates_loaded(void *opaque, struct vst_tls_creds *creds,
         fail(connect, err);
         return;
     }
+    tell_files(connect);
     find(connect);
 }
 

@@ -178,6 +178,7 @@ int vst_tls_learn_peer(gnutls_session_t session, struct vst_tls_other *other)
         status = learn_serial(cert, other);
     if (status == 0)
         status = learn_names(cert, other);
+    other->peer.expires = gnutls_x509_crt_get_expiration_time(cert);
     gnutls_x509_crt_deinit(cert);
     other->peer.subject = other->subject;
     other->peer.serial = other->serial;

@@ -14,6 +14,7 @@
 #define VST_REMOTE_TLS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "core/channel.h"
 
@@ -47,6 +48,8 @@ struct vst_tls_creds;
 /* Reads and checks the files: blocks, so it is for the worker, or for before the loop runs. */
 struct vst_tls_creds *vst_tls_creds_load(enum vst_tls_role role, const struct vst_tls_files *files,
                                          struct vst_error *ret_err);
+/* Where they came from. */
+const struct vst_tls_files *vst_tls_creds_get_files(const struct vst_tls_creds *creds);
 struct vst_tls_creds *vst_tls_creds_ref(struct vst_tls_creds *creds);
 void vst_tls_creds_unref(struct vst_tls_creds **creds);
 
@@ -77,6 +80,7 @@ struct vst_tls_peer {
     const char *subject;
     const char *const *uris; /* its subject alternative names of that kind; ends in NULL */
     const char *serial;      /* hex, for logs */
+    int64_t expires;         /* its certificate, in seconds since 1970 */
 };
 const struct vst_tls_peer *vst_tls_get_peer(const struct vst_channel *tls);
 

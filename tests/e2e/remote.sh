@@ -159,9 +159,9 @@ start_daemon || skip_all "no daemon: $(tail -n 1 "$work/log")"
 check doctor_walks_the_unix_socket  doctor_sees_it_all "$unix" connect greeting access ping list
 check doctor_walks_tcp  doctor_sees_it_all "$tcp?$login&mech=DIGEST-MD5" lookup connect login \
     greeting access ping list
-check doctor_walks_tls  doctor_sees_it_all "$tls?pkipath=$pki/tester" lookup connect tls greeting \
+check doctor_walks_tls  doctor_sees_it_all "$tls?pkipath=$pki/tester" tls-files lookup connect tls greeting \
     access ping list
-check doctor_walks_a_login_in_tls  doctor_sees_it_all "$tls?$login&ca=$pki/cacert.pem" lookup \
+check doctor_walks_a_login_in_tls  doctor_sees_it_all "$tls?$login&ca=$pki/cacert.pem" tls-files lookup \
     connect tls login greeting access ping list
 check doctor_says_steps_as_json  doctor_says_steps_as_json
 check doctor_needs_no_daemon_for_guests_here  contains "everything is as it should be" \
