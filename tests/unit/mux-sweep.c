@@ -327,6 +327,8 @@ static void no_cut_is_a_success(void **state)
     for (int dir = 1; dir <= 2; dir++)
         for (size_t offset = 0; offset < lengths[dir]; offset++)
             for (int badly = 0; badly <= 1; badly++) {
+                if (badly != (int)(offset & 1) && !vst_test_long())
+                    continue;
                 road = (struct road){
                     .piece = 1 << 20, .altered_dir = dir, .offset = offset, .ends_badly = badly};
                 if (session(-1))
@@ -351,7 +353,9 @@ static void no_altered_byte_is_a_success(void **state)
     record(lengths);
     for (int dir = 1; dir <= 2; dir++)
         for (size_t offset = 0; offset < lengths[dir]; offset++)
-            for (int bit = 0; bit < 8; bit += vst_test_long() ? 1 : 3) {
+            for (int bit = 0; bit < 8; bit++) {
+                if (bit != (int)(offset & 7) && !vst_test_long())
+                    continue;
                 road = (struct road){.piece = 1 << 20,
                                      .altered_dir = dir,
                                      .offset = offset,
