@@ -271,7 +271,7 @@ static struct volume_call *claim(struct vst_conn *conn, const char *volume,
     return NULL;
 }
 
-/* The file that the thread has opened. */
+/* For the file that the thread has opened. */
 static struct vst_file *opened_file(struct volume_call *call, size_t size,
                                     const struct vst_file_kind *kind, struct vst_error *ret_err)
 {
@@ -279,12 +279,14 @@ static struct vst_file *opened_file(struct volume_call *call, size_t size,
     struct vst_file *file = path ? vst_file_new(size, kind, path, ret_err) : NULL;
 
     free(path);
-    if (file) {
-        file->locked = true;
-        file->fd = call->work->fd;
-        call->work->fd = -1;
-    }
     return file;
+}
+
+/* Once nothing can fail any more. */
+static void hand_over(int *from, int *to)
+{
+    *to = *from;
+    *from = -1;
 }
 
 static const struct vst_file_kind reading = {0};
@@ -296,9 +298,13 @@ static int send_volume(struct volume_call *call, struct vst_error *ret_err)
 
     if (!file)
         return -1;
+    file->locked = true;
     file->left = call->work->length;
     source = vst_file_channel(call->conn->base, file, ret_err);
-    if (!source || vst_stream_attach(call->stream, source, NULL, ret_err) < 0)
+    if (!source)
+        return -1;
+    hand_over(&call->work->fd, &file->fd);
+    if (vst_stream_attach(call->stream, source, NULL, ret_err) < 0)
         return -1;
     vst_stream_expect(call->stream, call->work->length);
     return 0;
@@ -344,38 +350,42 @@ static void close_dir(struct vst_file *file)
 
 static const struct vst_file_kind placing = {.publish = is_still_there, .discard = close_dir};
 
-static struct vst_file *placed_file(struct volume_call *call, struct vst_error *ret_err)
+static struct vst_channel *place_into_volume(struct volume_call *call, struct vst_error *ret_err)
 {
     struct vst_file *file = opened_file(call, sizeof(struct placed), &placing, ret_err);
+    struct vst_channel *sink;
 
     if (!file)
         return NULL;
-    ((struct placed *)file)->dir = call->work->dir;
-    call->work->dir = -1;
+    ((struct placed *)file)->dir = -1;
+    file->locked = true;
     file->gap = (struct vst_gap){true, .at = call->work->offset, .end = call->work->size};
-    return file;
+    file->left = call->length ? call->length : UINT64_MAX;
+    sink = vst_file_channel(call->conn->base, file, ret_err);
+    if (sink) {
+        hand_over(&call->work->fd, &file->fd);
+        hand_over(&call->work->dir, &((struct placed *)file)->dir);
+    }
+    return sink;
 }
 
-static struct vst_file *new_file(struct volume_call *call, struct vst_error *ret_err)
+static struct vst_channel *make_volume(struct volume_call *call, struct vst_error *ret_err)
 {
     char *path = path_of(call, ret_err);
     struct vst_file *file = path ? vst_new_file(path, VST_FILE_KEEP_OWNER, ret_err) : NULL;
 
     free(path);
-    return file;
+    if (!file)
+        return NULL;
+    file->left = call->length ? call->length : UINT64_MAX;
+    return vst_file_channel(call->conn->base, file, ret_err);
 }
 
 static int take_volume(struct volume_call *call, struct vst_error *ret_err)
 {
-    struct vst_file *file =
-        call->work->fd >= 0 ? placed_file(call, ret_err) : new_file(call, ret_err);
-    struct vst_channel *sink;
+    struct vst_channel *sink =
+        call->work->fd >= 0 ? place_into_volume(call, ret_err) : make_volume(call, ret_err);
 
-    if (!file)
-        return -1;
-    if (call->length)
-        file->left = call->length;
-    sink = vst_file_channel(call->conn->base, file, ret_err);
     if (!sink || vst_stream_attach(call->stream, NULL, sink, ret_err) < 0)
         return -1;
     vst_stream_expect(call->stream, call->length);

@@ -70,4 +70,8 @@ struct vst_config_key {
 };
 const struct vst_config_key *vst_config_key(size_t index);
 
+/* What is to be opened: `given`, one of `serve`, or NULL for the one URI that `root` and `user` are
+ * parameters of; with the pools. To be freed; NULL: out of memory. */
+char *vst_config_uri(const struct vst_config *config, const char *given);
+
 #endif

@@ -72,12 +72,6 @@ void vst_daemon_have_policy(struct daemon *daemon, struct vst_policy *policy,
 int vst_load_begin(struct daemon *daemon, bool again, struct vst_error *ret_err);
 void vst_load_free(struct load **load);
 
-/* ---- daemon-uri.c ---- */
-
-/* What is to be opened: `given`, one of `serve`, or NULL for the one URI that `root` and `user` are
- * parameters of; with the pools. To be freed; NULL: out of memory. */
-char *vst_config_uri(const struct vst_config *config, const char *given);
-
 /* ---- daemon-listen.c ---- */
 
 int vst_daemon_listen(struct daemon *daemon, struct vst_error *ret_err);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon-private.h"
+#include "daemon-config.h"
 
 /* RFC 3986; a slash may stand as it is. */
 static int add_encoded(struct evbuffer *uri, const char *value)

@@ -43,6 +43,15 @@ is_listed()
         virstream volumes p --json | grep -q '"name":"p/disk","size":3000000,'
 }
 
+# More than one page of an answer has.
+many_volumes_are_listed()
+{
+    local n
+    for n in $(seq 1000 1599); do echo "other/a name, $n \"é\""; done >"$work/wanted"
+    (cd "$work" && xargs -d '\n' touch <"$work/wanted") && virstream volumes -q other >"$work/names" &&
+        cmp "$work/wanted" "$work/names" && rm -f "$work/other"/*
+}
+
 unknown_pool_names_the_others()
 {
     exits 5 virstream upload "$work/file" nowhere/x &&
@@ -141,6 +150,7 @@ check what_goes_up_comes_down  goes_up_and_comes_down
 check volumes_go_through_pipes  goes_through_pipes
 check empty_volume_is_one  empty_volume_is_one
 check every_volume_is_listed  is_listed
+check many_volumes_are_listed  many_volumes_are_listed
 check unknown_pool_names_the_others  unknown_pool_names_the_others
 check unknown_volume_is_not_found  unknown_volume_is_not_found
 check name_cannot_leave_its_pool  name_cannot_leave_its_pool

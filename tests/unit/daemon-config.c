@@ -57,6 +57,33 @@ static void what_is_not_said_has_its_default(void **state)
     vst_config_free(&config);
 }
 
+static void expect_uri(const struct vst_config *config, const char *given, const char *expected)
+{
+    char *uri = vst_config_uri(config, given);
+
+    assert_string_equal(uri, expected);
+    free(uri);
+}
+
+static void what_is_opened_has_root_user_and_pools(void **state)
+{
+    struct vst_config *config = parse("[daemon]\nroot = /r/x y\nuser = q&a\n[listen]\nunix = /a\n"
+                                      "[access]\nadmin=unix:0\n"
+                                      "[pool one]\npath=/p/\xc3\xa9%\n[pool two]\npath=/2\n");
+
+    (void)state;
+    if (!config)
+        fail_msg("%s", told);
+    expect_uri(config, NULL, "qemu:///?root=/r/x%20y&user=q%26a&pool.one=/p/%C3%A9%25&pool.two=/2");
+    expect_uri(config, "test:///", "test:///?pool.one=/p/%C3%A9%25&pool.two=/2");
+    expect_uri(config, "test:///?domains=0",
+               "test:///?domains=0&pool.one=/p/%C3%A9%25&pool.two=/2");
+    vst_config_free(&config);
+    config = parse("[listen]\nunix = /a\n[access]\nadmin=unix:0\n");
+    expect_uri(config, NULL, "qemu:///");
+    vst_config_free(&config);
+}
+
 static void everything_that_can_be_said_is_understood(void **state)
 {
     struct vst_config *config = parse("[daemon]\nroot = /r\n\tuser = q ; a comment\nlog=journal\n"
@@ -272,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST(what_is_not_said_has_its_default),
         VST_TEST(everything_that_can_be_said_is_understood),
+        VST_TEST(what_is_opened_has_root_user_and_pools),
         VST_TEST(every_fault_is_told_with_its_line),
         VST_TEST(what_inih_would_cut_is_told),
         VST_TEST(shipped_file_is_good_and_so_are_its_examples),
