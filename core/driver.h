@@ -23,7 +23,8 @@
 /* A message of the hand-over (handover.h), and its answer, between hosts. */
 struct vst_migrate_message {
     char token[37];
-    char host[37];                 /* whose it is: its persistent identity, as a UUID */
+    char host[37];    /* whose it is: its persistent identity, as a UUID */
+    const char *from; /* who sends it, as the server knows him; NULL: somebody in this process */
     enum vst_handover_event event; /* PREPARE ... FINISHED */
     bool check;                    /* PREPARE: start nothing, only say what stands in the way */
     const char *offer;             /* PREPARE: JSON, what the guest is and needs; else NULL */

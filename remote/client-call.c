@@ -12,7 +12,7 @@ static void call_free(void *state)
 {
     struct remote_call *call = state;
 
-    free(call->infos);
+    free(call->entries);
     free(call->volumes);
     free(call);
 }
@@ -93,72 +93,91 @@ static void cancelled(void *opaque, const struct vst_error *why)
     vst_remote_call_stop(opaque, why, true);
 }
 
-void vst_remote_call_make(struct remote_call *call, const union vst_arguments *arguments)
+int vst_remote_call_make(struct remote_call *call, const union vst_arguments *arguments)
 {
     struct vst_error err = {0};
 
-    if (vst_remote_call_send(call, arguments, NULL, &err) < 0)
+    if (vst_remote_call_send(call, arguments, NULL, &err) < 0) {
         vst_op_fail(call->op, &err);
-    else
-        vst_op_set_cancel(call->op, cancelled, call);
+        return -1;
+    }
+    vst_op_set_cancel(call->op, cancelled, call);
+    return 0;
 }
 
 /* ---- answers ---- */
 
-/* The pages of a list go up by name: so they end. */
-static int check_page(const struct remote_call *call, const struct vst_domain_info *page,
-                      size_t count, bool more, struct vst_error *ret_err)
-{
-    const char *last = call->count ? call->infos[call->count - 1].name : "";
+/* Entries begin with the text by which they are sorted, in every kind of list. */
+_Static_assert(offsetof(struct vst_domain_info, name) == 0, "a guest's name");
+_Static_assert(offsetof(struct vst_migration_info, token) == 0, "a migration's token");
 
-    for (size_t i = 0; i < count; last = page[i++].name)
-        if (strcmp(last, page[i].name) >= 0)
+static const char *key_of(const void *entries, size_t size, size_t i)
+{
+    return (const char *)entries + i * size;
+}
+
+/* They go up from page to page: so a list ends. */
+static int check_page(const struct remote_call *call, const void *page, size_t count, size_t size,
+                      bool more, struct vst_error *ret_err)
+{
+    const char *last = call->count ? key_of(call->entries, size, call->count - 1) : "";
+
+    for (size_t i = 0; i < count; last = key_of(page, size, i++))
+        if (strcmp(last, key_of(page, size, i)) >= 0)
             return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server's list is in no order");
     if (more && !count)
         return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server's list never ends");
     return 0;
 }
 
-static int add_page(struct remote_call *call, const char *body, size_t length, bool *ret_more,
-                    struct vst_error *ret_err)
+static int add_page(struct remote_call *call, const void *page, size_t count, size_t size,
+                    bool more, struct vst_error *ret_err)
 {
-    struct vst_domain_info *page, *all;
-    size_t count;
+    char *all;
 
-    if (vst_infos_parse(call->procedure, body, length, &page, &count, ret_more, ret_err) < 0)
+    if (check_page(call, page, count, size, more, ret_err) < 0)
         return -1;
-    if (check_page(call, page, count, *ret_more, ret_err) < 0) {
-        free(page);
-        return -1;
-    }
-    all = realloc(call->infos, (call->count + count + 1) * sizeof(*all));
-    if (all) {
-        memcpy(all + call->count, page, count * sizeof(*all));
-        call->infos = all;
-        call->count += count;
-    }
+    all = realloc(call->entries, (call->count + count + 1) * size);
+    if (!all)
+        return vst_error_no_memory(ret_err);
+    memcpy(all + call->count * size, page, count * size);
+    call->entries = all;
+    call->count += count;
+    return 0;
+}
+
+int vst_remote_take_page(struct remote_call *call, void *page, size_t count, size_t size, bool more,
+                         struct vst_error *ret_err)
+{
+    int status = add_page(call, page, count, size, more, ret_err);
+    union vst_arguments next;
+
     free(page);
-    return all ? 0 : vst_error_no_memory(ret_err);
+    if (status < 0 || !more)
+        return status;
+    if (call->ours)
+        return -1;
+    next.list.after = (char *)key_of(call->entries, size, call->count - 1);
+    return vst_remote_call_send(call, &next, NULL, ret_err);
 }
 
 static int take_infos(struct remote_call *call, const char *body, size_t length,
                       struct vst_error *ret_err)
 {
+    struct vst_domain_info *page;
+    size_t count;
     bool more;
 
-    if (add_page(call, body, length, &more, ret_err) < 0)
+    if (vst_infos_parse(call->procedure, body, length, &page, &count, &more, ret_err) < 0)
+        return -1;
+    more &= call->procedure == VST_PROCEDURE_LIST;
+    if (vst_remote_take_page(call, page, count, sizeof(*page), more, ret_err) < 0)
         return -1;
     if (call->procedure == VST_PROCEDURE_INFO && call->count != 1)
         return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server tells of %zu guests, not one",
                              call->count);
-    if (more && call->ours)
-        return -1;
-    if (call->procedure == VST_PROCEDURE_LIST && more) {
-        union vst_arguments next = {.list = {call->infos[call->count - 1].name}};
-
-        return vst_remote_call_send(call, &next, NULL, ret_err);
-    }
-    vst_driver_infos(call->op, call->infos, call->count);
+    if (!more)
+        vst_driver_infos(call->op, call->entries, call->count);
     return 0;
 }
 
@@ -166,6 +185,7 @@ static int take_result(struct remote_call *call, const char *body, size_t length
                        struct vst_error *ret_err)
 {
     struct remote *remote = call->remote;
+    struct vst_migrate_message answer;
     union vst_results result;
 
     if (vst_reply_parse(call->procedure, body, length, &result, ret_err) < 0)
@@ -178,6 +198,10 @@ static int take_result(struct remote_call *call, const char *body, size_t length
         break;
     case VST_PROCEDURE_STATS:
         vst_driver_stats(call->op, vst_remote_stats_print(remote, &result.stats));
+        break;
+    case VST_PROCEDURE_MIGRATE_MESSAGE:
+        vst_answer_get(&result.answer, &answer);
+        vst_driver_answer(call->op, &answer);
         break;
     default:
         vst_op_done(call->op);
@@ -202,6 +226,8 @@ static int take_reply(struct remote_call *call, const char *body, size_t length,
         return take_infos(call, body, length, ret_err);
     if (call->procedure == VST_PROCEDURE_VOLUMES)
         return vst_remote_take_volumes(call, body, length, ret_err);
+    if (call->procedure == VST_PROCEDURE_MIGRATIONS)
+        return vst_remote_take_migrations(call, body, length, ret_err);
     return take_result(call, body, length, ret_err);
 }
 

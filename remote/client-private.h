@@ -6,6 +6,7 @@
  *   client-call.c    a call: sent, answered once, cancelled; and methods that move no bytes
  *   client-stream.c  methods that do
  *   client-volume.c  those of volumes
+ *   client-migrate.c those of migration
  *   client-stats.c   what the connection tells of itself
  */
 #ifndef VST_REMOTE_CLIENT_PRIVATE_H
@@ -35,6 +36,7 @@ struct remote {
     uint32_t watch;  /* the call that asked for events; 0: nobody has */
     bool watch_lost; /* no event will come, and the application is still to be told */
     bool closing;
+    bool leaves_calls; /* closing: their answers are nobody's any more */
     struct vst_turn turn;
     char *mechanism; /* of the login; NULL: none */
 };
@@ -53,7 +55,7 @@ struct remote_call {
     bool taken;                /* everything that comes down has been taken */
     char label[96];
 
-    struct vst_domain_info *infos;   /* list: the pages so far */
+    void *entries;                   /* of a list: the pages so far */
     struct vst_volume_info *volumes; /* the same of volumes */
     size_t count;
 };
@@ -78,8 +80,12 @@ void vst_remote_call_stop(struct remote_call *call, const struct vst_error *why,
 void vst_remote_call_answer(struct remote_call *call, const char *body, size_t length,
                             const struct vst_error *err);
 
-/* Sends one that moves no bytes. */
-void vst_remote_call_make(struct remote_call *call, const union vst_arguments *arguments);
+/* A page of a list: adds it, frees it, and asks for the next one if there are `more`. */
+int vst_remote_take_page(struct remote_call *call, void *page, size_t count, size_t size, bool more,
+                         struct vst_error *ret_err);
+
+/* Sends one that moves no bytes. -1: the operation has failed. */
+int vst_remote_call_make(struct remote_call *call, const union vst_arguments *arguments);
 
 /* The methods. */
 void vst_remote_list(struct vst_conn *conn, struct vst_op *op);
@@ -120,6 +126,22 @@ void vst_remote_volume_download(struct vst_conn *conn, const char *volume,
                                 struct vst_stream *stream,
                                 const struct vst_volume_download_options *opt, struct vst_op *op);
 void vst_remote_volume_delete(struct vst_conn *conn, const char *volume, struct vst_op *op);
+
+/* ---- client-migrate.c ---- */
+
+int vst_remote_take_migrations(struct remote_call *call, const char *body, size_t length,
+                               struct vst_error *ret_err);
+
+void vst_remote_migrate(struct vst_conn *conn, const char *name, const char *destination,
+                        const struct vst_migrate_options *opt, bool check, struct vst_op *op);
+void vst_remote_order_migration(struct vst_conn *conn, const char *token,
+                                enum vst_migration_order order,
+                                const struct vst_migration_change *change, struct vst_op *op);
+void vst_remote_list_migrations(struct vst_conn *conn, struct vst_op *op);
+void vst_remote_migrate_message(struct vst_conn *conn, const struct vst_migrate_message *message,
+                                struct vst_op *op);
+void vst_remote_migrate_stream(struct vst_conn *conn, const char *token, const char *part,
+                               struct vst_stream *stream, struct vst_op *op);
 
 /* ---- client-stats.c ---- */
 

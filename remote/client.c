@@ -168,7 +168,7 @@ static void take_answer(struct remote *remote, const struct vst_frame *frame, co
     } else if (frame->id == remote->watch && remote->watch) {
         if (frame->type == VST_FRAME_ERROR)
             events_lost(remote, &err);
-    } else {
+    } else if (!remote->leaves_calls) {
         vst_error_set(&err, VST_ERR_PROTOCOL, "an answer to call %u, which waits for none",
                       (unsigned)frame->id);
         vst_mux_fail(remote->mux, &err);
@@ -378,6 +378,11 @@ const struct vst_driver vst_remote_driver = {
     .save = vst_remote_save,
     .open_console = vst_remote_open_console,
     .screenshot = vst_remote_screenshot,
+    .migrate = vst_remote_migrate,
+    .order_migration = vst_remote_order_migration,
+    .list_migrations = vst_remote_list_migrations,
+    .migrate_message = vst_remote_migrate_message,
+    .migrate_stream = vst_remote_migrate_stream,
     .volume_list = vst_remote_volume_list,
     .volume_upload = vst_remote_volume_upload,
     .volume_download = vst_remote_volume_download,

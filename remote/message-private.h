@@ -11,6 +11,12 @@
 extern const struct vst_json_table vst_info_text_table;
 extern const struct vst_json_table vst_stats_result_table;
 extern const struct vst_json_table vst_volume_text_table;
+extern const struct vst_json_table vst_migrate_arguments_table;
+extern const struct vst_json_table vst_order_arguments_table;
+extern const struct vst_json_table vst_handover_arguments_table;
+extern const struct vst_json_table vst_incoming_arguments_table;
+extern const struct vst_json_table vst_migrations_result_table;
+extern const struct vst_json_table vst_answer_result_table;
 
 /* For tables: NULL if good, else "must be ...". */
 const char *vst_message_check_name(const char *text);

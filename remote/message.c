@@ -13,38 +13,7 @@
 
 #include "core/definition.h"
 #include "frame.h"
-
-#define STRING(kind, name, member)                                     \
-    {                                                                  \
-        name, VST_JSON_STRING, .offset = offsetof(struct kind, member) \
-    }
-#define NEEDED(kind, name, member)                                                       \
-    {                                                                                    \
-        name, VST_JSON_STRING, .required = true, .offset = offsetof(struct kind, member) \
-    }
-#define NUMBER(kind, name, member, most)                                              \
-    {                                                                                 \
-        name, VST_JSON_NUMBER, .offset = offsetof(struct kind, member), .max = (most) \
-    }
-#define FLAG(kind, name, member)                                     \
-    {                                                                \
-        name, VST_JSON_FLAG, .offset = offsetof(struct kind, member) \
-    }
-
-#define DOMAIN_NAME(kind, member)                                                   \
-    {                                                                               \
-        "name", VST_JSON_STRING, .required = true, .check = vst_message_check_name, \
-                                 .offset = offsetof(struct kind, member)            \
-    }
-#define DOMAIN_UUID(kind, member)                                                   \
-    {                                                                               \
-        "uuid", VST_JSON_STRING, .required = true, .check = vst_message_check_uuid, \
-                                 .offset = offsetof(struct kind, member)            \
-    }
-
-#define OPEN_TABLE(kind)                                                                           \
-    static const struct vst_json_table kind##_table = {VST_JSON_TABLE(kind##_members, vst_##kind), \
-                                                       .open = true}
+#include "message-table.h"
 
 const char *vst_message_check_name(const char *text)
 {
@@ -199,6 +168,11 @@ static const struct {
     [VST_PROCEDURE_VOLUME_UPLOAD] = {&upload_arguments_table, NULL},
     [VST_PROCEDURE_VOLUME_DOWNLOAD] = {&download_arguments_table, NULL},
     [VST_PROCEDURE_VOLUME_DELETE] = {&name_arguments_table, NULL},
+    [VST_PROCEDURE_MIGRATE] = {&vst_migrate_arguments_table, NULL},
+    [VST_PROCEDURE_MIGRATIONS] = {&list_arguments_table, &vst_migrations_result_table},
+    [VST_PROCEDURE_MIGRATION_ORDER] = {&vst_order_arguments_table, NULL},
+    [VST_PROCEDURE_MIGRATE_MESSAGE] = {&vst_handover_arguments_table, &vst_answer_result_table},
+    [VST_PROCEDURE_MIGRATE_STREAM] = {&vst_incoming_arguments_table, NULL},
 };
 
 /* ---- bodies ---- */

@@ -24,8 +24,8 @@
 
 /* ---- arguments; strings are NULL when absent ---- */
 
-struct vst_list_arguments {
-    char *after; /* the last name of the page before; NULL: the first page */
+struct vst_list_arguments { /* list, migrations */
+    char *after;            /* the last name, or token, of the page before; NULL: the first page */
 };
 struct vst_name_arguments { /* lookup (or a UUID), info, console, screenshot, volume-delete */
     char *name;
@@ -71,6 +71,42 @@ struct vst_download_arguments {
     uint64_t stall_seconds;
 };
 
+struct vst_migrate_arguments { /* by the functions below, as the next two */
+    char *name;
+    char *destination;
+    char *new_name;
+    bool check;
+    bool offline;
+    bool keep_source;
+    bool auto_converge;
+    bool post_copy;
+    bool copy_disks;
+    uint64_t post_copy_after;
+    uint64_t downtime_ms;
+    uint64_t timeout_seconds;
+    char *then;
+    uint64_t zstd_level;
+    uint64_t stall_seconds;
+    uint64_t bandwidth;
+};
+struct vst_order_arguments {
+    char *token;
+    char *order;
+    uint64_t bandwidth;
+    uint64_t downtime_ms;
+};
+struct vst_handover_arguments { /* migrate-message */
+    char *token;
+    char *host;
+    char *event;
+    bool check;
+    char *offer;
+};
+struct vst_incoming_arguments { /* migrate-stream */
+    char *token;
+    char *part; /* NULL: the guest */
+};
+
 union vst_arguments {
     struct vst_list_arguments list;
     struct vst_name_arguments name;
@@ -81,11 +117,32 @@ union vst_arguments {
     struct vst_volumes_arguments volumes;
     struct vst_upload_arguments upload;
     struct vst_download_arguments download;
+    struct vst_migrate_arguments migrate;
+    struct vst_order_arguments order;
+    struct vst_handover_arguments handover;
+    struct vst_incoming_arguments incoming;
 };
 
 const char *vst_control_name(enum vst_control what);
 /* -1: there is none of this name. */
 int vst_control_find(const char *name);
+
+/* What the caller has, and back; the strings stay whose they are. */
+void vst_migrate_arguments_set(const char *name, const char *destination,
+                               const struct vst_migrate_options *opt, bool check,
+                               struct vst_migrate_arguments *ret_arguments);
+void vst_migrate_arguments_get(const struct vst_migrate_arguments *arguments,
+                               struct vst_migrate_options *ret_opt);
+void vst_order_arguments_set(const char *token, enum vst_migration_order order,
+                             const struct vst_migration_change *change,
+                             struct vst_order_arguments *ret_arguments);
+void vst_order_arguments_get(const struct vst_order_arguments *arguments,
+                             enum vst_migration_order *ret_order,
+                             struct vst_migration_change *ret_change);
+void vst_handover_arguments_set(const struct vst_migrate_message *message,
+                                struct vst_handover_arguments *ret_arguments);
+void vst_handover_arguments_get(const struct vst_handover_arguments *arguments,
+                                struct vst_migrate_message *ret_message);
 
 /* ---- calls ---- */
 
@@ -127,6 +184,19 @@ struct vst_volumes_result { /* volumes: by the functions below */
     bool more;
 };
 
+struct vst_migration_text;
+struct vst_migrations_result { /* migrations: by the functions below */
+    struct vst_migration_text **migrations;
+    bool more;
+};
+
+struct vst_answer_result { /* migrate-message */
+    char *token;
+    char *host;
+    char *event;
+    char *text; /* NULL: there is nothing to say */
+};
+
 struct vst_stats_result {
     char *software; /* the server's: "virstream 0.1.0" */
     char *identity; /* who the client is to it: "unix:1000" */
@@ -144,6 +214,8 @@ union vst_results {
     struct vst_infos_result infos;
     struct vst_stats_result stats;
     struct vst_volumes_result volumes;
+    struct vst_migrations_result migrations;
+    struct vst_answer_result answer;
 };
 
 /* `result` is NULL for a procedure that has none. */
@@ -173,6 +245,17 @@ char *vst_volumes_print(const struct vst_volume_info *infos, size_t count, const
                         struct vst_error *ret_err);
 int vst_volumes_parse(const char *body, size_t length, struct vst_volume_info **ret_infos,
                       size_t *ret_count, bool *ret_more, struct vst_error *ret_err);
+
+/* The same for migrations, by token. */
+char *vst_migrations_print(struct vst_migration_info *infos, size_t count, const char *after,
+                           struct vst_error *ret_err);
+int vst_migrations_parse(const char *body, size_t length, struct vst_migration_info **ret_infos,
+                         size_t *ret_count, bool *ret_more, struct vst_error *ret_err);
+
+/* The reply to migrate-message. */
+char *vst_answer_print(const struct vst_migrate_message *answer, struct vst_error *ret_err);
+/* *ret_answer points into the result, which is cleaned. */
+void vst_answer_get(struct vst_answer_result *result, struct vst_migrate_message *ret_answer);
 
 /* ---- STARTED ---- */
 

@@ -47,7 +47,12 @@ enum vst_role {
     X(VOLUMES, "volumes", OBSERVE, 0, false)                        \
     X(VOLUME_UPLOAD, "volume-upload", TRANSFER, VST_UP, true)       \
     X(VOLUME_DOWNLOAD, "volume-download", TRANSFER, VST_DOWN, true) \
-    X(VOLUME_DELETE, "volume-delete", TRANSFER, 0, false)
+    X(VOLUME_DELETE, "volume-delete", TRANSFER, 0, false)           \
+    X(MIGRATE, "migrate", TRANSFER, 0, false)                       \
+    X(MIGRATIONS, "migrations", OBSERVE, 0, false)                  \
+    X(MIGRATION_ORDER, "migration-order", TRANSFER, 0, false)       \
+    X(MIGRATE_MESSAGE, "migrate-message", TRANSFER, 0, false)       \
+    X(MIGRATE_STREAM, "migrate-stream", TRANSFER, VST_UP | VST_DOWN, false)
 
 enum vst_procedure {
 #define VST_PROCEDURE_ENUM(name, text, role, dirs, sparse) VST_PROCEDURE_##name,

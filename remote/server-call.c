@@ -39,6 +39,7 @@ static void log_ended(const struct call *call, const struct vst_error *err, int6
         {"procedure", vst_procedures[call->procedure].name},
         {"domain", *vst_call_domain(call) ? vst_call_domain(call) : NULL},
         {"volume", vst_call_volume(call)},
+        {"migration", vst_call_migration(call)},
         {"code", vst_code_name(err ? err->code : VST_ERR_OK)},
         {"ms", milliseconds},
         {NULL, NULL},
@@ -63,6 +64,10 @@ static void over(struct call *call, const struct vst_error *err)
     if (client->mux)
         vst_mux_ended(client->mux, call->id, err);
     TAILQ_REMOVE(&client->calls, call, link);
+    if (call->left) {
+        client->server->left_calls--;
+        vst_server_look(client->server);
+    }
     call_free(call);
     vst_client_call_ended(client);
     vst_client_unref(client);
@@ -236,10 +241,15 @@ void vst_call_stop(struct client *client, uint32_t id, const struct vst_error *w
     }
 }
 
-void vst_calls_cancel(struct client *client)
+void vst_calls_leave(struct client *client)
 {
     struct call *call;
 
     TAILQ_FOREACH(call, &client->calls, link)
-    vst_op_cancel(call->op);
+    if (call->method->survives && call->state == CALL_RUNNING) {
+        call->left = true;
+        client->server->left_calls++;
+    } else {
+        vst_op_cancel(call->op);
+    }
 }

@@ -64,7 +64,7 @@ static void gone(struct client *client)
     vst_greeting_free(&client->greeting);
     vst_rules_unref(&client->rules);
     vst_client_unsubscribe(client);
-    vst_calls_cancel(client);
+    vst_calls_leave(client);
     if (client->mux)
         vst_count_client(client);
     vst_mux_free(&client->mux);

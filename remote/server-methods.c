@@ -35,6 +35,9 @@ const char *vst_call_domain(const struct call *call)
     case VST_PROCEDURE_RESTORE:
         name = call->arguments.restore.name;
         break;
+    case VST_PROCEDURE_MIGRATE:
+        name = call->arguments.migrate.name;
+        break;
     default:
         break;
     }
@@ -59,7 +62,7 @@ const char *vst_call_volume(const struct call *call)
 
 /* ---- outcomes ---- */
 
-static void have_done(const struct vst_error *err, void *opaque)
+void vst_call_done(const struct vst_error *err, void *opaque)
 {
     struct call *call = opaque;
 
@@ -128,8 +131,8 @@ static void have_list(const struct vst_domain_info *infos, size_t count,
     vst_call_reply(call, body);
 }
 
-/* Every method ends with this. What failed at once has its turn before ours. */
-static void began(struct call *call, struct vst_op *op)
+/* What failed at once has its turn before ours. */
+void vst_call_began(struct call *call, struct vst_op *op)
 {
     struct vst_error err = {0};
 
@@ -142,14 +145,14 @@ static void began(struct call *call, struct vst_op *op)
     }
 }
 
-#define DONE(call) (&(struct vst_done){have_done, (call), NULL})
 #define DOMAIN(call) (&(struct vst_domain_cb){have_domain, (call), NULL})
 
 /* ---- methods that move no bytes ---- */
 
 static void run_list(struct call *call)
 {
-    began(call, vst_conn_list(conn_of(call), &(struct vst_info_cb){have_list, call, NULL}));
+    vst_call_began(call,
+                   vst_conn_list(conn_of(call), &(struct vst_info_cb){have_list, call, NULL}));
 }
 
 /* The domain is there already: that was all. */
@@ -160,7 +163,8 @@ static void run_lookup(struct call *call)
 
 static void run_info(struct call *call)
 {
-    began(call, vst_domain_get_info(call->domain, &(struct vst_info_cb){have_info, call, NULL}));
+    vst_call_began(call,
+                   vst_domain_get_info(call->domain, &(struct vst_info_cb){have_info, call, NULL}));
 }
 
 static void run_events(struct call *call)
@@ -202,7 +206,8 @@ static void run_start(struct call *call)
         .no_args = arguments->no_args || !vst_access_may_use_args(call->client->role),
     };
 
-    began(call, vst_domain_start(conn_of(call), arguments->definition, &opt, DOMAIN(call)));
+    vst_call_began(call,
+                   vst_domain_start(conn_of(call), arguments->definition, &opt, DOMAIN(call)));
 }
 
 static void run_control(struct call *call)
@@ -215,7 +220,7 @@ static void run_control(struct call *call)
     };
     int what = vst_control_find(call->arguments.control.what);
 
-    began(call, methods[what](call->domain, DONE(call)));
+    vst_call_began(call, methods[what](call->domain, VST_CALL_DONE(call)));
 }
 
 /* ---- methods that move bytes ---- */
@@ -230,7 +235,7 @@ static void run_save(struct call *call)
         .stall_seconds = (unsigned)arguments->stall_seconds,
     };
 
-    began(call, vst_domain_save(call->domain, call->stream, &opt, DONE(call)));
+    vst_call_began(call, vst_domain_save(call->domain, call->stream, &opt, VST_CALL_DONE(call)));
 }
 
 /* The driver looks at the definition in the image before it acts on it. */
@@ -244,17 +249,17 @@ static void run_restore(struct call *call)
         .stall_seconds = (unsigned)arguments->stall_seconds,
     };
 
-    began(call, vst_domain_restore(conn_of(call), call->stream, &opt, DOMAIN(call)));
+    vst_call_began(call, vst_domain_restore(conn_of(call), call->stream, &opt, DOMAIN(call)));
 }
 
 static void run_console(struct call *call)
 {
-    began(call, vst_domain_open_console(call->domain, call->stream, DONE(call)));
+    vst_call_began(call, vst_domain_open_console(call->domain, call->stream, VST_CALL_DONE(call)));
 }
 
 static void run_screenshot(struct call *call)
 {
-    began(call, vst_domain_screenshot(call->domain, call->stream, DONE(call)));
+    vst_call_began(call, vst_domain_screenshot(call->domain, call->stream, VST_CALL_DONE(call)));
 }
 
 /* ---- volumes ---- */
@@ -273,8 +278,8 @@ static void have_volumes(const struct vst_volume_info *infos, size_t count,
 
 static void run_volumes(struct call *call)
 {
-    began(call, vst_volume_list(conn_of(call), call->arguments.volumes.pool,
-                                &(struct vst_volume_cb){have_volumes, call, NULL}));
+    vst_call_began(call, vst_volume_list(conn_of(call), call->arguments.volumes.pool,
+                                         &(struct vst_volume_cb){have_volumes, call, NULL}));
 }
 
 static void run_upload(struct call *call)
@@ -287,7 +292,8 @@ static void run_upload(struct call *call)
         .stall_seconds = (unsigned)arguments->stall_seconds,
     };
 
-    began(call, vst_volume_upload(conn_of(call), arguments->name, call->stream, &opt, DONE(call)));
+    vst_call_began(call, vst_volume_upload(conn_of(call), arguments->name, call->stream, &opt,
+                                           VST_CALL_DONE(call)));
 }
 
 static void run_download(struct call *call)
@@ -299,13 +305,14 @@ static void run_download(struct call *call)
         .stall_seconds = (unsigned)arguments->stall_seconds,
     };
 
-    began(call,
-          vst_volume_download(conn_of(call), arguments->name, call->stream, &opt, DONE(call)));
+    vst_call_began(call, vst_volume_download(conn_of(call), arguments->name, call->stream, &opt,
+                                             VST_CALL_DONE(call)));
 }
 
 static void run_volume_delete(struct call *call)
 {
-    began(call, vst_volume_delete(conn_of(call), call->arguments.name.name, DONE(call)));
+    vst_call_began(
+        call, vst_volume_delete(conn_of(call), call->arguments.name.name, VST_CALL_DONE(call)));
 }
 
 const struct method vst_methods[VST_PROCEDURE_COUNT] = {
@@ -324,4 +331,9 @@ const struct method vst_methods[VST_PROCEDURE_COUNT] = {
     [VST_PROCEDURE_VOLUME_UPLOAD] = {.run = run_upload},
     [VST_PROCEDURE_VOLUME_DOWNLOAD] = {.run = run_download},
     [VST_PROCEDURE_VOLUME_DELETE] = {.run = run_volume_delete},
+    [VST_PROCEDURE_MIGRATE] = {.run = vst_run_migrate, .on_domain = true, .survives = true},
+    [VST_PROCEDURE_MIGRATIONS] = {.run = vst_run_migrations},
+    [VST_PROCEDURE_MIGRATION_ORDER] = {.run = vst_run_migration_order},
+    [VST_PROCEDURE_MIGRATE_MESSAGE] = {.run = vst_run_migrate_message},
+    [VST_PROCEDURE_MIGRATE_STREAM] = {.run = vst_run_migrate_stream},
 };

@@ -66,8 +66,10 @@ struct vst_server {
     struct client_list clients;
     uint64_t anonymous_count;
     uint64_t client_count;
+    uint64_t left_calls; /* of clients that are gone */
     struct source_list sources[SOURCE_BUCKETS];
     struct event deadline; /* of a drain */
+    bool late;             /* it has passed */
     struct vst_turn turn;
     void (*drained)(void *opaque);
     void *opaque;
@@ -138,6 +140,7 @@ struct call {
     struct vst_op *op;         /* NULL: none is pending */
     struct vst_turn started;   /* STARTED, unless it fails at once */
     int64_t began_us;
+    bool left;      /* its client has gone, and it goes on */
     char label[48]; /* "client 12 call 3" */
 };
 
@@ -188,8 +191,8 @@ void vst_client_log(const struct client *client, enum vst_log_level level,
 
 void vst_call_take(struct client *client, uint32_t id, const char *body, size_t length);
 void vst_call_stop(struct client *client, uint32_t id, const struct vst_error *why);
-/* The client is gone. */
-void vst_calls_cancel(struct client *client);
+/* The client is gone: they end, but for those that go on without it. */
+void vst_calls_leave(struct client *client);
 /* Exactly one of the two. `body` is taken; NULL is out of memory. */
 void vst_call_reply(struct call *call, char *body);
 void vst_call_fail(struct call *call, const struct vst_error *err);
@@ -198,6 +201,7 @@ void vst_call_fail(struct call *call, const struct vst_error *err);
 
 struct method {
     bool on_domain;                 /* by the name in its arguments, which call->domain then is */
+    bool survives;                  /* goes on when its client is gone; moves no bytes */
     void (*run)(struct call *call); /* NULL: not served */
 };
 extern const struct method vst_methods[VST_PROCEDURE_COUNT];
@@ -205,6 +209,22 @@ extern const struct method vst_methods[VST_PROCEDURE_COUNT];
 const char *vst_call_domain(const struct call *call);
 /* The same of a volume; NULL if none. */
 const char *vst_call_volume(const struct call *call);
+/* The same of a migration: its token. */
+const char *vst_call_migration(const struct call *call);
+
+/* The method has been called: every `run` that has not answered ends with this. */
+void vst_call_began(struct call *call, struct vst_op *op);
+/* The outcome of those without a result. */
+void vst_call_done(const struct vst_error *err, void *opaque);
+#define VST_CALL_DONE(call) (&(struct vst_done){vst_call_done, (call), NULL})
+
+/* ---- server-migrate.c: the same for migration ---- */
+
+void vst_run_migrate(struct call *call);
+void vst_run_migrations(struct call *call);
+void vst_run_migration_order(struct call *call);
+void vst_run_migrate_message(struct call *call);
+void vst_run_migrate_stream(struct call *call);
 
 /* ---- server-events.c ---- */
 

@@ -30,6 +30,10 @@ static void enter(struct vst_server *server, enum server_state state)
 void vst_policy_clear(struct vst_policy *policy)
 {
     vst_access_free(&policy->access);
+    vst_access_free(&policy->accept);
+    for (size_t i = 0; policy->allow_paths && policy->allow_paths[i]; i++)
+        free(policy->allow_paths[i]);
+    free(policy->allow_paths);
     vst_tls_creds_unref(&policy->creds);
     free(policy->mechanisms);
     free(policy->database);
@@ -97,8 +101,8 @@ int vst_server_serve(struct vst_server *server, struct vst_conn **conn, struct v
     const char *driver = (*conn)->driver->name;
 
     if ((*conn)->driver->remote)
-        return vst_error_set(ret_err, VST_ERR_INVALID,
-                             "%s: only guests of this host can be served", vst_conn_get_uri(*conn));
+        return vst_error_set(ret_err, VST_ERR_INVALID, "%s: only guests of this host can be served",
+                             vst_conn_get_uri(*conn));
     for (size_t i = 0; i < server->backend_count; i++)
         if (strcmp(server->backends[i].driver, driver) == 0)
             return vst_error_set(ret_err, VST_ERR_EXISTS, "%s: %s serves the %s driver already",
@@ -143,7 +147,7 @@ bool vst_server_is_draining(const struct vst_server *server)
 void vst_server_look(struct vst_server *server)
 {
     if (server->state == SERVER_DRAINING && TAILQ_EMPTY(&server->clients) &&
-        TAILQ_EMPTY(&server->anonymous))
+        TAILQ_EMPTY(&server->anonymous) && (!server->left_calls || server->late))
         vst_turn_schedule(&server->turn);
 }
 
@@ -178,6 +182,7 @@ static void deadline_passed(evutil_socket_t fd, short what, void *opaque)
 
     (void)fd, (void)what;
     vst_error_set(&why, VST_ERR_CANCELLED, "the server was shut down, and waited no longer");
+    server->late = true;
     drop_all(server, &server->clients, &why);
 }
 
@@ -206,8 +211,6 @@ void vst_server_unref(struct vst_server *server)
 {
     if (--server->refs)
         return;
-    for (size_t i = 0; i < server->backend_count; i++)
-        vst_conn_close(&server->backends[i].conn);
     vst_rules_unref(&server->rules);
     free(server);
 }
@@ -227,9 +230,12 @@ void vst_server_free(struct vst_server **slot)
     vst_error_set(&why, VST_ERR_CANCELLED, "the server was shut down");
     drop_all(server, &server->anonymous, &why);
     drop_all(server, &server->clients, &why);
-    /* Its events are nobody's any more. */
-    for (size_t i = 0; i < server->backend_count; i++)
+    /* Its events are nobody's any more, and no call begins that is not on a domain that has been
+     * looked up, which knows that its connection is closed. */
+    for (size_t i = 0; i < server->backend_count; i++) {
         vst_conn_set_event_callback(server->backends[i].conn, NULL);
+        vst_conn_close(&server->backends[i].conn);
+    }
     vst_server_unref(server);
 }
 

@@ -4,7 +4,7 @@
  * into calls of the public API on connections of its own, one for each driver that it serves, which
  * all clients share. It knows no configuration file and no signals: that is the daemon's part.
  *
- * A client that is gone takes its calls along; guests stay.
+ * A client that is gone takes its calls along, but for migrations, which go on; guests stay.
  */
 #ifndef VST_REMOTE_SERVER_H
 #define VST_REMOTE_SERVER_H
@@ -24,6 +24,8 @@ struct vst_server;
 struct vst_policy {
     struct vst_limits limits;
     struct vst_access *access;
+    struct vst_access *accept;   /* hosts that guests may come from; NULL: whoever has the role */
+    char **allow_paths;          /* directories of their files; ends in NULL. NULL: any */
     struct vst_tls_creds *creds; /* NULL: nothing listens with TLS */
     bool require_client_cert;
     char *mechanisms; /* NULL: no logins */

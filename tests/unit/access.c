@@ -15,11 +15,16 @@ static const struct {
     const char *procedure;
     const char *may;
 } matrix[] = {
-    {"list", "opta"},        {"lookup", "opta"},        {"info", "opta"},
-    {"events", "opta"},      {"stats", "opta"},         {"screenshot", "opta"},
-    {"start", "pta"},        {"control", "pta"},        {"console", "pta"},
-    {"save", "ta"},          {"restore", "ta"},         {"volumes", "opta"},
-    {"volume-upload", "ta"}, {"volume-download", "ta"}, {"volume-delete", "ta"},
+    {"list", "opta"},          {"lookup", "opta"},
+    {"info", "opta"},          {"events", "opta"},
+    {"stats", "opta"},         {"screenshot", "opta"},
+    {"start", "pta"},          {"control", "pta"},
+    {"console", "pta"},        {"save", "ta"},
+    {"restore", "ta"},         {"volumes", "opta"},
+    {"volume-upload", "ta"},   {"volume-download", "ta"},
+    {"volume-delete", "ta"},   {"migrate", "ta"},
+    {"migrations", "opta"},    {"migration-order", "ta"},
+    {"migrate-message", "ta"}, {"migrate-stream", "ta"},
 };
 
 static const char letters[] = "-opta"; /* by role */

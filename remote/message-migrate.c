@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is said of migrations: the wishes of whoever asks for one, what is told of those there are,
+ * and the messages of hosts to each other. Structs to JSON and back.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "message-table.h"
+
+/* The place of a name that the table has let pass. */
+static int find(const char *name, const char *const *list)
+{
+    int i = 0;
+
+    while (list[i + 1] && strcmp(list[i], name) != 0)
+        i++;
+    return i;
+}
+
+#define TOKEN(kind, name, member)                                                 \
+    {                                                                             \
+        name, VST_JSON_STRING, .required = true, .check = vst_message_check_uuid, \
+                               .offset = offsetof(struct kind, member)            \
+    }
+
+/* ---- migrate ---- */
+
+static const char *const thens[] = {
+    [VST_MIGRATE_THEN_ABORT] = "abort",
+    [VST_MIGRATE_THEN_SUSPEND] = "suspend",
+    [VST_MIGRATE_THEN_POST_COPY] = "post-copy",
+    NULL,
+};
+
+static const struct vst_json_member migrate_arguments_members[] = {
+    NEEDED(vst_migrate_arguments, "name", name),
+    NEEDED(vst_migrate_arguments, "destination", destination),
+    STRING(vst_migrate_arguments, "new-name", new_name),
+    FLAG(vst_migrate_arguments, "check", check),
+    FLAG(vst_migrate_arguments, "offline", offline),
+    FLAG(vst_migrate_arguments, "keep-source", keep_source),
+    FLAG(vst_migrate_arguments, "auto-converge", auto_converge),
+    FLAG(vst_migrate_arguments, "post-copy", post_copy),
+    FLAG(vst_migrate_arguments, "copy-disks", copy_disks),
+    NUMBER(vst_migrate_arguments, "post-copy-after", post_copy_after, UINT32_MAX),
+    NUMBER(vst_migrate_arguments, "downtime-ms", downtime_ms, UINT32_MAX),
+    NUMBER(vst_migrate_arguments, "timeout-seconds", timeout_seconds, UINT32_MAX),
+    {"then", VST_JSON_STRING, .otherwise = "abort", .choices = thens,
+     .offset = offsetof(struct vst_migrate_arguments, then)},
+    NUMBER(vst_migrate_arguments, "zstd-level", zstd_level, INT32_MAX),
+    NUMBER(vst_migrate_arguments, "stall-seconds", stall_seconds, UINT32_MAX),
+    NUMBER(vst_migrate_arguments, "bandwidth", bandwidth, UINT64_MAX),
+};
+const struct vst_json_table vst_migrate_arguments_table = TABLE(migrate_arguments);
+
+void vst_migrate_arguments_set(const char *name, const char *destination,
+                               const struct vst_migrate_options *opt, bool check,
+                               struct vst_migrate_arguments *ret_arguments)
+{
+    *ret_arguments = (struct vst_migrate_arguments){
+        .name = (char *)name,
+        .destination = (char *)destination,
+        .new_name = (char *)opt->name,
+        .check = check,
+        .offline = opt->offline,
+        .keep_source = opt->keep_source,
+        .auto_converge = opt->auto_converge,
+        .post_copy = opt->post_copy,
+        .copy_disks = opt->copy_disks,
+        .post_copy_after = opt->post_copy_after,
+        .downtime_ms = opt->downtime_ms,
+        .timeout_seconds = opt->timeout_seconds,
+        .then = (char *)thens[opt->then],
+        /* One that makes no sense is for the driver to refuse. */
+        .zstd_level = (uint64_t)(opt->zstd_level < 0 ? INT32_MAX : opt->zstd_level),
+        .stall_seconds = opt->stall_seconds,
+        .bandwidth = opt->bandwidth,
+    };
+}
+
+void vst_migrate_arguments_get(const struct vst_migrate_arguments *arguments,
+                               struct vst_migrate_options *ret_opt)
+{
+    *ret_opt = (struct vst_migrate_options){
+        .name = arguments->new_name,
+        .offline = arguments->offline,
+        .keep_source = arguments->keep_source,
+        .auto_converge = arguments->auto_converge,
+        .post_copy = arguments->post_copy,
+        .copy_disks = arguments->copy_disks,
+        .post_copy_after = (unsigned)arguments->post_copy_after,
+        .downtime_ms = (unsigned)arguments->downtime_ms,
+        .timeout_seconds = (unsigned)arguments->timeout_seconds,
+        .then = (enum vst_migrate_then)find(arguments->then, thens),
+        .zstd_level = (int)arguments->zstd_level,
+        .stall_seconds = (unsigned)arguments->stall_seconds,
+        .bandwidth = arguments->bandwidth,
+    };
+}
+
+/* ---- migration-order ---- */
+
+static const char *const orders[] = {
+    [VST_MIGRATION_CANCEL] = "cancel",
+    [VST_MIGRATION_RUNS_ON_SOURCE] = "guest-runs-on-source",
+    [VST_MIGRATION_RUNS_ON_DESTINATION] = "guest-runs-on-destination",
+    [VST_MIGRATION_SET] = "set",
+    [VST_MIGRATION_GO_POST_COPY] = "post-copy",
+    NULL,
+};
+
+static const struct vst_json_member order_arguments_members[] = {
+    TOKEN(vst_order_arguments, "token", token),
+    {"order", VST_JSON_STRING, .required = true, .choices = orders,
+     .offset = offsetof(struct vst_order_arguments, order)},
+    NUMBER(vst_order_arguments, "bandwidth", bandwidth, UINT64_MAX),
+    NUMBER(vst_order_arguments, "downtime-ms", downtime_ms, UINT32_MAX),
+};
+const struct vst_json_table vst_order_arguments_table = TABLE(order_arguments);
+
+void vst_order_arguments_set(const char *token, enum vst_migration_order order,
+                             const struct vst_migration_change *change,
+                             struct vst_order_arguments *ret_arguments)
+{
+    *ret_arguments = (struct vst_order_arguments){
+        .token = (char *)token,
+        .order = (char *)orders[order],
+        .bandwidth = change ? change->bandwidth : 0,
+        .downtime_ms = change ? change->downtime_ms : 0,
+    };
+}
+
+void vst_order_arguments_get(const struct vst_order_arguments *arguments,
+                             enum vst_migration_order *ret_order,
+                             struct vst_migration_change *ret_change)
+{
+    *ret_order = (enum vst_migration_order)find(arguments->order, orders);
+    *ret_change = (struct vst_migration_change){
+        .bandwidth = arguments->bandwidth,
+        .downtime_ms = (unsigned)arguments->downtime_ms,
+    };
+}
+
+/* ---- migrate-message, its answer, and migrate-stream ---- */
+
+static enum vst_handover_event find_event(const char *name)
+{
+    int event = VST_HANDOVER_FIRST_MESSAGE;
+
+    while (event < VST_HANDOVER_EVENT_COUNT &&
+           strcmp(vst_handover_event_name((enum vst_handover_event)event), name) != 0)
+        event++;
+    return (enum vst_handover_event)event;
+}
+
+static const char *check_question(const char *text)
+{
+    return find_event(text) < VST_HANDOVER_STARTED ? NULL : "must be a message of the source";
+}
+
+static const char *check_answer(const char *text)
+{
+    enum vst_handover_event event = find_event(text);
+
+    return event >= VST_HANDOVER_STARTED && event < VST_HANDOVER_EVENT_COUNT
+               ? NULL
+               : "must be a message of the destination";
+}
+
+static const struct vst_json_member handover_arguments_members[] = {
+    TOKEN(vst_handover_arguments, "token", token),
+    TOKEN(vst_handover_arguments, "host", host),
+    {"event", VST_JSON_STRING, .required = true, .check = check_question,
+     .offset = offsetof(struct vst_handover_arguments, event)},
+    FLAG(vst_handover_arguments, "check", check),
+    STRING(vst_handover_arguments, "offer", offer),
+};
+const struct vst_json_table vst_handover_arguments_table = TABLE(handover_arguments);
+
+static const struct vst_json_member incoming_arguments_members[] = {
+    TOKEN(vst_incoming_arguments, "token", token),
+    STRING(vst_incoming_arguments, "part", part),
+};
+const struct vst_json_table vst_incoming_arguments_table = TABLE(incoming_arguments);
+
+static const struct vst_json_member answer_result_members[] = {
+    TOKEN(vst_answer_result, "token", token),
+    TOKEN(vst_answer_result, "host", host),
+    {"event", VST_JSON_STRING, .required = true, .check = check_answer,
+     .offset = offsetof(struct vst_answer_result, event)},
+    STRING(vst_answer_result, "text", text),
+};
+const struct vst_json_table vst_answer_result_table = TABLE(answer_result);
+
+void vst_handover_arguments_set(const struct vst_migrate_message *message,
+                                struct vst_handover_arguments *ret_arguments)
+{
+    *ret_arguments = (struct vst_handover_arguments){
+        .token = (char *)message->token,
+        .host = (char *)message->host,
+        .event = (char *)vst_handover_event_name(message->event),
+        .check = message->check,
+        .offer = (char *)message->offer,
+    };
+}
+
+void vst_handover_arguments_get(const struct vst_handover_arguments *arguments,
+                                struct vst_migrate_message *ret_message)
+{
+    *ret_message = (struct vst_migrate_message){
+        .event = find_event(arguments->event),
+        .check = arguments->check,
+        .offer = arguments->offer,
+    };
+    snprintf(ret_message->token, sizeof(ret_message->token), "%s", arguments->token);
+    snprintf(ret_message->host, sizeof(ret_message->host), "%s", arguments->host);
+}
+
+char *vst_answer_print(const struct vst_migrate_message *answer, struct vst_error *ret_err)
+{
+    const struct vst_answer_result result = {
+        .token = (char *)answer->token,
+        .host = (char *)answer->host,
+        .event = (char *)vst_handover_event_name(answer->event),
+        .text = (char *)answer->text,
+    };
+
+    return vst_reply_print(VST_PROCEDURE_MIGRATE_MESSAGE, &(union vst_results){.answer = result},
+                           ret_err);
+}
+
+void vst_answer_get(struct vst_answer_result *result, struct vst_migrate_message *ret_answer)
+{
+    if (result->text)
+        vst_message_clean(result->text, strlen(result->text) + 1, result->text);
+    *ret_answer = (struct vst_migrate_message){
+        .event = find_event(result->event),
+        .text = result->text,
+    };
+    snprintf(ret_answer->token, sizeof(ret_answer->token), "%s", result->token);
+    snprintf(ret_answer->host, sizeof(ret_answer->host), "%s", result->host);
+}
+
+/* ---- migrations ---- */
+
+struct vst_migration_text {
+    char *token;
+    char *name;
+    char *role;
+    char *peer;
+    char *phase;
+    bool in_doubt;
+    bool over;
+    char *reason;
+    char *verdict;
+    uint64_t since, pass, total, sent, left, rate, dirty_rate, downtime_ms;
+};
+
+static const char *const roles[] = {
+    [VST_MIGRATION_OUT] = "out",
+    [VST_MIGRATION_IN] = "in",
+    NULL,
+};
+
+#define COUNT(name, member, most) NUMBER(vst_migration_text, name, member, most)
+#define WORDS(name, member)                                                          \
+    {                                                                                \
+        name, VST_JSON_STRING, .otherwise = "",                                      \
+                               .offset = offsetof(struct vst_migration_text, member) \
+    }
+
+static const struct vst_json_member migration_text_members[] = {
+    TOKEN(vst_migration_text, "token", token),
+    DOMAIN_NAME(vst_migration_text, name),
+    {"role", VST_JSON_STRING, .required = true, .choices = roles,
+     .offset = offsetof(struct vst_migration_text, role)},
+    WORDS("peer", peer),
+    WORDS("phase", phase),
+    FLAG(vst_migration_text, "in-doubt", in_doubt),
+    FLAG(vst_migration_text, "over", over),
+    WORDS("reason", reason),
+    WORDS("verdict", verdict),
+    COUNT("since", since, INT64_MAX),
+    COUNT("pass", pass, UINT_MAX),
+    COUNT("total", total, UINT64_MAX),
+    COUNT("sent", sent, UINT64_MAX),
+    COUNT("left", left, UINT64_MAX),
+    COUNT("rate", rate, UINT64_MAX),
+    COUNT("dirty-rate", dirty_rate, UINT64_MAX),
+    COUNT("downtime-ms", downtime_ms, UINT_MAX),
+};
+OPEN_TABLE(migration_text);
+
+static const struct vst_json_member migrations_result_members[] = {
+    {"migrations", VST_JSON_STRUCT, .shape = VST_JSON_LIST, .table = &migration_text_table,
+     .offset = offsetof(struct vst_migrations_result, migrations)},
+    FLAG(vst_migrations_result, "more", more),
+};
+const struct vst_json_table vst_migrations_result_table = TABLE(migrations_result);
+
+/* Nothing is copied. */
+static void show(const struct vst_migration_info *info, struct vst_migration_text *ret_text)
+{
+    *ret_text = (struct vst_migration_text){
+        .token = (char *)info->token,
+        .name = (char *)info->name,
+        .role = (char *)roles[info->role],
+        .peer = (char *)info->peer,
+        .phase = (char *)info->phase,
+        .in_doubt = info->in_doubt,
+        .over = info->over,
+        .reason = (char *)info->reason,
+        .verdict = (char *)info->verdict,
+        .since = info->since < 0 ? 0 : (uint64_t)info->since,
+        .pass = info->pass,
+        .total = info->total,
+        .sent = info->sent,
+        .left = info->left,
+        .rate = info->rate,
+        .dirty_rate = info->dirty_rate,
+        .downtime_ms = info->downtime_ms,
+    };
+}
+
+static char *print(const struct vst_migration_info *infos, size_t count, bool more,
+                   struct vst_error *ret_err)
+{
+    struct vst_migration_text *texts = calloc(count + 1, sizeof(*texts));
+    struct vst_migration_text **list = calloc(count + 1, sizeof(*list));
+    char *body = NULL;
+
+    for (size_t i = 0; texts && list && i < count; i++) {
+        show(&infos[i], &texts[i]);
+        list[i] = &texts[i];
+    }
+    if (texts && list)
+        body = vst_reply_print(VST_PROCEDURE_MIGRATIONS,
+                               &(union vst_results){.migrations = {list, more}}, ret_err);
+    else
+        vst_error_no_memory(ret_err);
+    free(texts);
+    free(list);
+    return body;
+}
+
+static int by_token(const void *a, const void *b)
+{
+    return strcmp(((const struct vst_migration_info *)a)->token,
+                  ((const struct vst_migration_info *)b)->token);
+}
+
+char *vst_migrations_print(struct vst_migration_info *infos, size_t count, const char *after,
+                           struct vst_error *ret_err)
+{
+    size_t first = 0, size;
+
+    qsort(infos, count, sizeof(*infos), by_token);
+    while (after && first < count && strcmp(infos[first].token, after) <= 0)
+        first++;
+    size = count - first < VST_PAGE ? count - first : VST_PAGE;
+    return print(infos + first, size, first + size < count, ret_err);
+}
+
+#define CLEAN(into, from) vst_message_clean(into, sizeof(into), from)
+
+static void read_info(const struct vst_migration_text *text, struct vst_migration_info *ret_info)
+{
+    *ret_info = (struct vst_migration_info){
+        .role = (enum vst_migration_role)find(text->role, roles),
+        .in_doubt = text->in_doubt,
+        .over = text->over,
+        .since = (int64_t)text->since,
+        .pass = (unsigned)text->pass,
+        .total = text->total,
+        .sent = text->sent,
+        .left = text->left,
+        .rate = text->rate,
+        .dirty_rate = text->dirty_rate,
+        .downtime_ms = (unsigned)text->downtime_ms,
+    };
+    CLEAN(ret_info->token, text->token);
+    CLEAN(ret_info->name, text->name);
+    CLEAN(ret_info->peer, text->peer);
+    CLEAN(ret_info->phase, text->phase);
+    CLEAN(ret_info->reason, text->reason);
+    CLEAN(ret_info->verdict, text->verdict);
+}
+
+static int read_infos(struct vst_migration_text *const *list, struct vst_migration_info **ret_infos,
+                      size_t *ret_count, struct vst_error *ret_err)
+{
+    struct vst_migration_info *infos;
+    size_t count = 0;
+
+    while (list && list[count])
+        count++;
+    infos = calloc(count + 1, sizeof(*infos));
+    if (!infos)
+        return vst_error_no_memory(ret_err);
+    for (size_t i = 0; i < count; i++)
+        read_info(list[i], &infos[i]);
+    *ret_infos = infos;
+    *ret_count = count;
+    return 0;
+}
+
+int vst_migrations_parse(const char *body, size_t length, struct vst_migration_info **ret_infos,
+                         size_t *ret_count, bool *ret_more, struct vst_error *ret_err)
+{
+    union vst_results result;
+    int status;
+
+    if (vst_reply_parse(VST_PROCEDURE_MIGRATIONS, body, length, &result, ret_err) < 0)
+        return -1;
+    status = read_infos(result.migrations.migrations, ret_infos, ret_count, ret_err);
+    if (status == 0)
+        *ret_more = result.migrations.more;
+    vst_results_clear(VST_PROCEDURE_MIGRATIONS, &result);
+    return status;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The rules for guests that go and come.
+ */
+#include "moves.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/definition.h"
+#include "core/json.h"
+#include "core/uri.h"
+
+enum { OFFER_MAX = 2 * VST_DEFINITION_MAX };
+
+/* ---- out ---- */
+
+static int check_uri(const struct vst_uri *uri, bool args, struct vst_error *ret_err)
+{
+    static const char *const files[] = {"password-file", "ca", "cert", "key", "pkipath"};
+
+    if (!uri->transport)
+        return vst_error_set(ret_err, VST_ERR_INVALID,
+                             "%s is no other host; one looks like %s+tls://HOST/", uri->text,
+                             uri->driver);
+    for (size_t i = 0; !args && i < sizeof(files) / sizeof(*files); i++)
+        if (vst_uri_get(uri, files[i]))
+            return vst_error_set(ret_err, VST_ERR_ACCESS,
+                                 "%s: names a file of this host (%s), which only the role admin "
+                                 "may do; without it the host's own certificate is used",
+                                 uri->text, files[i]);
+    return 0;
+}
+
+int vst_moves_check_destination(const char *destination, bool args, struct vst_error *ret_err)
+{
+    struct vst_uri *uri;
+    int status;
+
+    if (vst_uri_parse(destination, &uri, ret_err) < 0)
+        return -1;
+    status = check_uri(uri, args, ret_err);
+    vst_uri_free(&uri);
+    return status;
+}
+
+/* ---- in ---- */
+
+int vst_moves_check_source(const struct vst_access *accept, const struct vst_identity *identity,
+                           struct vst_error *ret_err)
+{
+    char text[160];
+
+    if (!accept || vst_access_is_empty(accept) ||
+        vst_access_role(accept, identity) != VST_ROLE_NONE)
+        return 0;
+    vst_identity_print(identity, text, sizeof(text));
+    return vst_error_set(ret_err, VST_ERR_ACCESS,
+                         "no guest is taken from %s; from whom, the daemon's configuration says, "
+                         "under [migrate] accept-from",
+                         text);
+}
+
+/* What is wrong, a line for each. */
+struct blockers {
+    char text[sizeof(((struct vst_error *)0)->text)];
+    size_t used;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct blockers *blockers, const char *format,
+                                                      ...)
+{
+    size_t room = sizeof(blockers->text) - blockers->used;
+    va_list args;
+    int length;
+
+    if (room < 2)
+        return;
+    if (blockers->used)
+        blockers->text[blockers->used++] = '\n';
+    room = sizeof(blockers->text) - blockers->used;
+    va_start(args, format);
+    length = vsnprintf(blockers->text + blockers->used, room, format, args);
+    va_end(args);
+    blockers->used += (size_t)length < room ? (size_t)length : room - 1;
+}
+
+/* Whether a part of the path is `..`: then its name says nothing about where it is. */
+static bool climbs(const char *path)
+{
+    for (const char *at = path; *at; at += strcspn(at, "/")) {
+        at += strspn(at, "/");
+        if (strncmp(at, "..", 2) == 0 && (at[2] == '/' || !at[2]))
+            return true;
+    }
+    return false;
+}
+
+static bool is_below(const char *path, const char *directory)
+{
+    size_t length = strlen(directory);
+
+    while (length && directory[length - 1] == '/')
+        length--;
+    return strncmp(path, directory, length) == 0 && path[length] == '/';
+}
+
+static void check_path(struct blockers *blockers, char *const *paths, const char *what,
+                       const char *path)
+{
+    if (!path)
+        return;
+    for (; !climbs(path) && *paths; paths++)
+        if (is_below(path, *paths))
+            return;
+    add(blockers,
+        "%s %.200s: not in a directory where files of guests that come may be ([migrate] "
+        "allow-path)",
+        what, path);
+}
+
+static void check_paths(struct blockers *blockers, char *const *paths,
+                        const struct vst_definition *def)
+{
+    /* Without a slash it is one that QEMU brings. */
+    if (def->firmware && strchr(def->firmware, '/'))
+        check_path(blockers, paths, "firmware", def->firmware);
+    check_path(blockers, paths, "kernel", def->kernel);
+    check_path(blockers, paths, "initrd", def->initrd);
+    for (size_t i = 0; def->disks && def->disks[i]; i++)
+        check_path(blockers, paths, "disk", def->disks[i]->file);
+    if (def->console)
+        check_path(blockers, paths, "console log", def->console->log);
+}
+
+static struct vst_definition *read_definition(const char *offer, struct vst_error *ret_err)
+{
+    struct json_object *object =
+        vst_json_parse(offer, strlen(offer), OFFER_MAX, "the offer", ret_err);
+    struct vst_definition *def = NULL;
+    struct json_object *value;
+
+    if (object && json_object_object_get_ex(object, "definition", &value))
+        def = vst_definition_decode(value, ret_err);
+    else if (object)
+        vst_error_set(ret_err, VST_ERR_INVALID, "the offer: definition: missing");
+    json_object_put(object);
+    return def;
+}
+
+int vst_moves_check_offer(const char *offer, char *const *paths, bool args,
+                          struct vst_error *ret_err)
+{
+    struct vst_definition *def = read_definition(offer, ret_err);
+    struct blockers blockers = {.used = 0};
+    struct vst_error err = {0};
+
+    if (!def)
+        return -1;
+    if (!args && vst_definition_check_no_args(def, &err) < 0)
+        add(&blockers, "%s", err.text);
+    if (paths)
+        check_paths(&blockers, paths, def);
+    vst_definition_free(&def);
+    if (!blockers.used)
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_ACCESS, "%s", blockers.text);
+}

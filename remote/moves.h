@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a client may have guests do that move between hosts, besides what its role says. Pure.
+ *
+ * Where they go the host connects to with its own identity, and where they come from the client has
+ * written their definition: both are looked at before the driver hears of them.
+ */
+#ifndef VST_REMOTE_MOVES_H
+#define VST_REMOTE_MOVES_H
+
+#include "access.h"
+
+/*
+ * Whether a client may send guests of this host there: only where another host is, and unless it
+ * has `args`, the right to raw arguments, without parameters that name files, because it is this
+ * host that would read them. INVALID or ACCESS.
+ */
+int vst_moves_check_destination(const char *destination, bool args, struct vst_error *ret_err);
+
+/* Whether guests may come from there: `accept` empty or NULL, from whomever the roles allow it. */
+int vst_moves_check_source(const struct vst_access *accept, const struct vst_identity *identity,
+                           struct vst_error *ret_err);
+
+/*
+ * Whether the guest may come that this offer is of, JSON with a definition in it. Its files must be
+ * below one of the directories `paths`, which ends in NULL, or anywhere if that is NULL. INVALID,
+ * or ACCESS with all that stands in the way, one a line. Names are compared, nothing is looked up:
+ * a link below the directory leads where it leads.
+ */
+int vst_moves_check_offer(const char *offer, char *const *paths, bool args,
+                          struct vst_error *ret_err);
+
+#endif

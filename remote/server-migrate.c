@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The procedures of migration: those of users, and those that another host calls, who comes as a
+ * client like any other.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/migration.h"
+#include "moves.h"
+#include "server-private.h"
+
+static const struct vst_policy *policy_of(const struct call *call)
+{
+    return &call->client->server->rules->is;
+}
+
+static bool may_use_args(const struct call *call)
+{
+    return vst_access_may_use_args(call->client->role);
+}
+
+const char *vst_call_migration(const struct call *call)
+{
+    switch (call->procedure) {
+    case VST_PROCEDURE_MIGRATION_ORDER:
+        return call->arguments.order.token;
+    case VST_PROCEDURE_MIGRATE_MESSAGE:
+        return call->arguments.handover.token;
+    case VST_PROCEDURE_MIGRATE_STREAM:
+        return call->arguments.incoming.token;
+    default:
+        return NULL;
+    }
+}
+
+/* ---- for users ---- */
+
+void vst_run_migrate(struct call *call)
+{
+    const struct vst_migrate_arguments *arguments = &call->arguments.migrate;
+    struct vst_migrate_options opt;
+    struct vst_error err = {0};
+
+    if (vst_moves_check_destination(arguments->destination, may_use_args(call), &err) < 0) {
+        vst_call_fail(call, &err);
+        return;
+    }
+    vst_migrate_arguments_get(arguments, &opt);
+    vst_call_began(call, (arguments->check ? vst_domain_check_migration : vst_domain_migrate)(
+                             call->domain, arguments->destination, &opt, VST_CALL_DONE(call)));
+}
+
+void vst_run_migration_order(struct call *call)
+{
+    struct vst_migration_change change;
+    enum vst_migration_order order;
+
+    vst_order_arguments_get(&call->arguments.order, &order, &change);
+    vst_call_began(call, vst_conn_order_migration(
+                             call->client->backend->conn, call->arguments.order.token, order,
+                             order == VST_MIGRATION_SET ? &change : NULL, VST_CALL_DONE(call)));
+}
+
+static void have_migrations(const struct vst_migration_info *infos, size_t count,
+                            const struct vst_error *err, void *opaque)
+{
+    struct call *call = opaque;
+    struct vst_migration_info *sorted;
+    char *body = NULL;
+
+    call->op = NULL;
+    if (err) {
+        vst_call_fail(call, err);
+        return;
+    }
+    sorted = calloc(count ? count : 1, sizeof(*sorted));
+    if (sorted) {
+        if (count)
+            memcpy(sorted, infos, count * sizeof(*sorted));
+        body = vst_migrations_print(sorted, count, call->arguments.list.after, NULL);
+    }
+    free(sorted);
+    vst_call_reply(call, body);
+}
+
+void vst_run_migrations(struct call *call)
+{
+    struct vst_migrations_cb cb = {have_migrations, call, NULL};
+
+    vst_call_began(call, vst_conn_list_migrations(call->client->backend->conn, &cb));
+}
+
+/* ---- for other hosts ---- */
+
+static int check_message(const struct call *call, const struct vst_migrate_message *message,
+                         struct vst_error *ret_err)
+{
+    const struct vst_policy *policy = policy_of(call);
+
+    if (vst_moves_check_source(policy->accept, &call->client->identity, ret_err) < 0)
+        return -1;
+    if (message->event != VST_HANDOVER_PREPARE)
+        return 0;
+    if (!message->offer)
+        return vst_error_set(ret_err, VST_ERR_INVALID, "migrate-message: offer: missing");
+    return vst_moves_check_offer(message->offer, policy->allow_paths, may_use_args(call), ret_err);
+}
+
+static void have_answer(const struct vst_migrate_message *answer, const struct vst_error *err,
+                        void *opaque)
+{
+    struct call *call = opaque;
+
+    call->op = NULL;
+    if (err)
+        vst_call_fail(call, err);
+    else
+        vst_call_reply(call, vst_answer_print(answer, NULL));
+}
+
+void vst_run_migrate_message(struct call *call)
+{
+    struct vst_answer_cb cb = {have_answer, call, NULL};
+    struct vst_migrate_message message;
+    struct vst_error err = {0};
+    char from[160];
+
+    vst_handover_arguments_get(&call->arguments.handover, &message);
+    if (check_message(call, &message, &err) < 0) {
+        vst_call_fail(call, &err);
+        return;
+    }
+    vst_identity_print(&call->client->identity, from, sizeof(from));
+    message.from = from;
+    vst_call_began(call, vst_conn_migrate_message(call->client->backend->conn, &message, &cb));
+}
+
+void vst_run_migrate_stream(struct call *call)
+{
+    const struct vst_incoming_arguments *arguments = &call->arguments.incoming;
+    struct vst_error err = {0};
+
+    if (vst_moves_check_source(policy_of(call)->accept, &call->client->identity, &err) < 0) {
+        vst_call_fail(call, &err);
+        return;
+    }
+    vst_call_began(call,
+                   vst_conn_migrate_stream(call->client->backend->conn, arguments->token,
+                                           arguments->part, call->stream, VST_CALL_DONE(call)));
+}
