@@ -13,7 +13,6 @@ static void call_free(void *state)
     struct remote_call *call = state;
 
     free(call->entries);
-    free(call->volumes);
     free(call);
 }
 
@@ -109,6 +108,7 @@ int vst_remote_call_make(struct remote_call *call, const union vst_arguments *ar
 
 /* Entries begin with the text by which they are sorted, in every kind of list. */
 _Static_assert(offsetof(struct vst_domain_info, name) == 0, "a guest's name");
+_Static_assert(offsetof(struct vst_volume_info, name) == 0, "a volume's name");
 _Static_assert(offsetof(struct vst_migration_info, token) == 0, "a migration's token");
 
 static const char *key_of(const void *entries, size_t size, size_t i)
@@ -157,6 +157,7 @@ int vst_remote_take_page(struct remote_call *call, void *page, size_t count, siz
         return status;
     if (call->ours)
         return -1;
+    next.list.pool = *call->label ? call->label : NULL;
     next.list.after = (char *)key_of(call->entries, size, call->count - 1);
     return vst_remote_call_send(call, &next, NULL, ret_err);
 }

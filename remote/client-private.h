@@ -53,10 +53,9 @@ struct remote_call {
 
     struct vst_stream *stream; /* NULL: it moves no bytes */
     bool taken;                /* everything that comes down has been taken */
-    char label[96];
+    char label[96];            /* of a list: the pool, if any */
 
-    void *entries;                   /* of a list: the pages so far */
-    struct vst_volume_info *volumes; /* the same of volumes */
+    void *entries; /* of a list: the pages so far */
     size_t count;
 };
 

@@ -49,6 +49,7 @@ int vst_control_find(const char *name)
 }
 
 static const struct vst_json_member list_arguments_members[] = {
+    STRING(vst_list_arguments, "pool", pool),
     STRING(vst_list_arguments, "after", after),
 };
 OPEN_TABLE(list_arguments);
@@ -88,12 +89,6 @@ static const struct vst_json_member restore_arguments_members[] = {
     NUMBER(vst_restore_arguments, "stall-seconds", stall_seconds, UINT32_MAX),
 };
 OPEN_TABLE(restore_arguments);
-
-static const struct vst_json_member volumes_arguments_members[] = {
-    STRING(vst_volumes_arguments, "pool", pool),
-    STRING(vst_volumes_arguments, "after", after),
-};
-OPEN_TABLE(volumes_arguments);
 
 static const struct vst_json_member upload_arguments_members[] = {
     NEEDED(vst_upload_arguments, "name", name),
@@ -164,7 +159,7 @@ static const struct {
     [VST_PROCEDURE_CONSOLE] = {&name_arguments_table, NULL},
     [VST_PROCEDURE_SAVE] = {&save_arguments_table, NULL},
     [VST_PROCEDURE_RESTORE] = {&restore_arguments_table, &domain_result_table},
-    [VST_PROCEDURE_VOLUMES] = {&volumes_arguments_table, &volumes_result_table},
+    [VST_PROCEDURE_VOLUMES] = {&list_arguments_table, &volumes_result_table},
     [VST_PROCEDURE_VOLUME_UPLOAD] = {&upload_arguments_table, NULL},
     [VST_PROCEDURE_VOLUME_DOWNLOAD] = {&download_arguments_table, NULL},
     [VST_PROCEDURE_VOLUME_DELETE] = {&name_arguments_table, NULL},

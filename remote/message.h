@@ -24,7 +24,8 @@
 
 /* ---- arguments; strings are NULL when absent ---- */
 
-struct vst_list_arguments { /* list, migrations */
+struct vst_list_arguments { /* list, volumes, migrations */
+    char *pool;             /* volumes: which; NULL: all */
     char *after;            /* the last name, or token, of the page before; NULL: the first page */
 };
 struct vst_name_arguments { /* lookup (or a UUID), info, console, screenshot, volume-delete */
@@ -53,10 +54,6 @@ struct vst_restore_arguments {
     uint64_t stall_seconds;
 };
 
-struct vst_volumes_arguments {
-    char *pool;  /* NULL: all */
-    char *after; /* as above */
-};
 struct vst_upload_arguments {
     char *name;
     bool in_place;
@@ -114,7 +111,6 @@ union vst_arguments {
     struct vst_control_arguments control;
     struct vst_save_arguments save;
     struct vst_restore_arguments restore;
-    struct vst_volumes_arguments volumes;
     struct vst_upload_arguments upload;
     struct vst_download_arguments download;
     struct vst_migrate_arguments migrate;

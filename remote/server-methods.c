@@ -273,12 +273,12 @@ static void have_volumes(const struct vst_volume_info *infos, size_t count,
     if (err)
         vst_call_fail(call, err);
     else
-        vst_call_reply(call, vst_volumes_print(infos, count, call->arguments.volumes.after, NULL));
+        vst_call_reply(call, vst_volumes_print(infos, count, call->arguments.list.after, NULL));
 }
 
 static void run_volumes(struct call *call)
 {
-    vst_call_began(call, vst_volume_list(conn_of(call), call->arguments.volumes.pool,
+    vst_call_began(call, vst_volume_list(conn_of(call), call->arguments.list.pool,
                                          &(struct vst_volume_cb){have_volumes, call, NULL}));
 }
 
