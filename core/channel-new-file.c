@@ -151,7 +151,7 @@ static void keep_owner(const struct new_file *self)
         return;
     if ((st.st_uid == old->st_uid && st.st_gid == old->st_gid) ||
         fchown(self->file.fd, old->st_uid, old->st_gid) == 0)
-        (void)fchmod(self->file.fd, old->st_mode & 07777);
+        (void)fchmod(self->file.fd, old->st_mode & 0777);
 }
 
 static int new_open(struct vst_file *file)

@@ -129,6 +129,14 @@ interrupted()
     [ "$status" = "$2" ] && old_volume_is_intact
 }
 
+# The same pools, whatever the driver.
+pools_of_qemu()
+{
+    local uri="qemu:///?root=$root&pool.p=$pool"
+    printf text | virstream -c "$uri" upload - p/qemu && virstream -c "$uri" volumes p -q | grep -qx p/qemu &&
+        [ "$(virstream -c "$uri" download p/qemu -)" = text ] && virstream -c "$uri" volume-delete p/qemu
+}
+
 no_room()
 {
     exits 1 virstream download p/disk /dev/full
@@ -160,6 +168,11 @@ check timeout_leaves_the_old_volume  times_out
 check interrupt_leaves_the_old_volume  interrupted INT 8
 check kill_leaves_the_old_volume  interrupted KILL 137
 check full_target_is_an_error  no_room
+if command -v qemu-system-x86_64 >/dev/null; then
+    check pools_are_those_of_every_driver  pools_of_qemu
+else
+    skip pools_are_those_of_every_driver "no qemu-system-x86_64 here"
+fi
 check volumes_are_deleted  is_deleted
 check results_are_json  result_is_json
 end_tests
