@@ -306,7 +306,7 @@ static void every_chunking_is_the_same_session(void **state)
     size_t lengths[3], most;
 
     (void)state;
-    vst_test_seconds(120);
+    vst_test_seconds(300);
     record(lengths);
     most = lengths[1] > lengths[2] ? lengths[1] : lengths[2];
     for (size_t piece = 1; piece <= most; piece += piece < 100 || vst_test_long() ? 1 : 37) {
@@ -322,7 +322,7 @@ static void no_cut_is_a_success(void **state)
     size_t lengths[3];
 
     (void)state;
-    vst_test_seconds(120);
+    vst_test_seconds(300);
     record(lengths);
     for (int dir = 1; dir <= 2; dir++)
         for (size_t offset = 0; offset < lengths[dir]; offset++)
@@ -349,7 +349,7 @@ static void no_altered_byte_is_a_success(void **state)
     size_t lengths[3];
 
     (void)state;
-    vst_test_seconds(120);
+    vst_test_seconds(300);
     record(lengths);
     for (int dir = 1; dir <= 2; dir++)
         for (size_t offset = 0; offset < lengths[dir]; offset++)
