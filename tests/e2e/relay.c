@@ -34,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { UP, DOWN, READ_MAX = 256 * 1024, FLIGHT_MAX = 64 * 1024 * 1024, AHEAD_US = 2000 };
+enum { UP, DOWN, READ_MAX = 256 * 1024, FLIGHT_MAX = 64 * 1024 * 1024, AHEAD_US = 10000 };
 
 /* Bytes that were read together, and when they may leave. */
 struct parcel {
@@ -230,7 +230,8 @@ static void arm(struct line *line)
 {
     const struct parcel *first = TAILQ_FIRST(&line->parcels);
     bool room = evbuffer_get_length(line->flight) < FLIGHT_MAX;
-    bool early = rate && line->next_us > now_us() + AHEAD_US; /* a clock is no finer */
+    /* The queue in front of the link: without one, a busy machine would leave the link idle. */
+    bool early = rate && line->next_us > now_us() + AHEAD_US;
 
     event_del(line->readable);
     event_del(line->writable);
