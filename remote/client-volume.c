@@ -37,7 +37,7 @@ void vst_remote_volume_list(struct vst_conn *conn, const char *pool, struct vst_
         vst_op_fail(op, &err);
         return;
     }
-    strcpy(call->label, pool ? pool : "");
+    snprintf(call->label, sizeof(call->label), "%s", pool ? pool : "");
     vst_remote_call_make(call, &(union vst_arguments){.list = {(char *)pool, NULL}});
 }
 

@@ -40,7 +40,7 @@ static char *print(const struct vst_volume_info *infos, size_t count, bool more,
                    struct vst_error *ret_err)
 {
     struct vst_volume_text *texts = calloc(count + 1, sizeof(*texts));
-    struct vst_volume_text **list = calloc(count + 1, sizeof(*list));
+    struct vst_volume_text **list = calloc(count + 1, sizeof(void *));
     char *body = NULL;
 
     for (size_t i = 0; texts && list && i < count; i++) {
