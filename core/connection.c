@@ -232,3 +232,11 @@ struct vst_op *vst_conn_open(struct event_base *base, const char *uri,
     open_driver(conn, uri, op);
     return op;
 }
+
+struct vst_op *vst_conn_open_peer(struct vst_conn *conn, const char *uri,
+                                  const struct vst_conn_cb *cb)
+{
+    const struct vst_conn_options options = {.files = conn->options.files};
+
+    return vst_conn_open(conn->base, uri, &options, cb);
+}

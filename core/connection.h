@@ -33,6 +33,11 @@ struct vst_op *vst_conn_op(struct vst_conn *conn, vst_deliver_fn *deliver, struc
 /* 0, or -1 with *ret_err filled when the connection is closed or closing. */
 int vst_conn_check(const struct vst_conn *conn, struct vst_error *ret_err);
 
+/* Opens one from here to another host, for a migration: with the files for TLS that were given for
+ * this one, and nobody to ask. */
+struct vst_op *vst_conn_open_peer(struct vst_conn *conn, const char *uri,
+                                  const struct vst_conn_cb *cb);
+
 /* The driver has let go of everything; conn->impl is gone. */
 void vst_conn_closed(struct vst_conn *conn);
 

@@ -348,10 +348,23 @@ static void certificates_loaded(void *opaque, struct vst_tls_creds *creds,
     find(connect);
 }
 
+/* What the URI does not name at all may have been given with it. */
+static struct vst_tls_files files_for(const struct vst_connect *connect)
+{
+    const struct vst_conn_files *given = connect->conn->options.files;
+    const struct vst_target *target = connect->target;
+
+    if (!given || target->pki_path || target->files.ca || target->files.cert || target->files.key)
+        return target->files;
+    return (struct vst_tls_files){(char *)given->ca, (char *)given->cert, (char *)given->key,
+                                  (char *)given->crl};
+}
+
 /* With all that a person has to do done, time begins to count. */
 static void begin(struct vst_connect *connect)
 {
     const struct timeval timeout = {.tv_sec = connect->target->timeout};
+    const struct vst_tls_files files = files_for(connect);
     struct vst_error err = {0};
 
     connect->deadline = event_new(connect->conn->base, -1, 0, too_late, connect);
@@ -366,8 +379,8 @@ static void begin(struct vst_connect *connect)
     }
     enter(connect, CONNECT_CERTIFICATES);
     connect->certificates =
-        vst_tls_load(connect->conn->base, VST_TLS_CLIENT, connect->target->pki_path,
-                     &connect->target->files, certificates_loaded, connect, &err);
+        vst_tls_load(connect->conn->base, VST_TLS_CLIENT, connect->target->pki_path, &files,
+                     certificates_loaded, connect, &err);
     if (!connect->certificates)
         fail(connect, &err);
 }

@@ -108,7 +108,8 @@ static int fill(struct vst_config *config)
     config->limits = VST_LIMITS_DEFAULT;
     config->require_client_cert = true;
     config->access = vst_access_new(&err);
-    return config->access ? 0 : -1;
+    config->accept = vst_access_new(&err);
+    return config->access && config->accept ? 0 : -1;
 }
 
 static int fill_defaults(struct vst_config *config)
@@ -170,6 +171,8 @@ void vst_config_free(struct vst_config **slot)
     free(config->database);
     free(config->saslauthd);
     vst_access_free(&config->access);
+    vst_access_free(&config->accept);
+    free_list(config->allow_paths);
     for (size_t i = 0; i < config->pool_count; i++) {
         free(config->pools[i].name);
         free(config->pools[i].path);

@@ -125,6 +125,14 @@ static int add_rule(void *place, const struct key *key, const char *value,
                           value, ret_err);
 }
 
+/* From whom guests may come: the role is not looked at. */
+static int add_source(void *place, const struct key *key, const char *value,
+                      struct vst_error *ret_err)
+{
+    (void)key;
+    return vst_access_add(*(struct vst_access **)place, VST_ROLE_TRANSFER, value, ret_err);
+}
+
 /* ---- keys ---- */
 
 #define PLACE(member) .offset = offsetof(struct vst_config, member)
@@ -163,6 +171,8 @@ static const struct key keys[] = {
     LIST("access", "operate", NULL, access, add_rule),
     LIST("access", "transfer", NULL, access, add_rule),
     LIST("access", "admin", NULL, access, add_rule),
+    LIST("migrate", "accept-from", NULL, accept, add_source),
+    LIST("migrate", "allow-path", NULL, allow_paths, add_path),
     KEY("metrics", "listen", NULL, metrics, set_string),
     VST_LIMITS(LIMIT)};
 

@@ -43,6 +43,9 @@ struct vst_config {
     char *saslauthd;
     /* [access] */
     struct vst_access *access;
+    /* [migrate] */
+    struct vst_access *accept;
+    char **allow_paths;
     /* [pool NAME] */
     struct vst_config_pool *pools;
     size_t pool_count;

@@ -123,11 +123,14 @@ static void conclude(struct load *load, struct vst_tls_creds *creds)
     struct vst_policy policy = {
         .limits = config->limits,
         .access = config->access,
+        .accept = config->accept,
+        .allow_paths = config->allow_paths,
         .creds = creds,
         .require_client_cert = config->require_client_cert,
     };
 
-    config->access = NULL;
+    config->access = config->accept = NULL;
+    config->allow_paths = NULL;
     copy(config->mechanisms, &policy.mechanisms, &err);
     copy(config->database, &policy.database, &err);
     copy(config->saslauthd, &policy.saslauthd, &err);

@@ -44,6 +44,8 @@ struct daemon {
     enum daemon_state state;
     int status; /* to exit with */
     struct vst_server *server;
+    struct vst_tls_creds *creds; /* of the policy; `files` are those, or the configuration's */
+    struct vst_conn_files files; /* for connections to other hosts */
     struct metrics *metrics;
     struct load *load;      /* of the configuration, again; NULL: none runs */
     bool load_again;        /* SIGHUP came meanwhile */

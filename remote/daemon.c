@@ -141,8 +141,19 @@ static void ready(struct daemon *daemon)
     say_status(daemon);
 }
 
+/* Takes the creds. As what it serves, the daemon goes to other hosts. */
+static void know_files(struct daemon *daemon, struct vst_tls_creds *creds)
+{
+    const struct vst_tls_files *files = creds ? vst_tls_creds_files(creds) : &daemon->config->files;
+
+    vst_tls_creds_unref(&daemon->creds);
+    daemon->creds = creds;
+    daemon->files = (struct vst_conn_files){files->ca, files->cert, files->key, files->crl};
+}
+
 static void reloaded(struct daemon *daemon, struct vst_policy *policy, const struct vst_error *err)
 {
+    struct vst_tls_creds *creds = policy ? vst_tls_creds_ref(policy->creds) : NULL;
     struct vst_error failure = {0};
     uint64_t drain_seconds = policy ? policy->limits.drain_seconds : 0;
 
@@ -150,9 +161,11 @@ static void reloaded(struct daemon *daemon, struct vst_policy *policy, const str
         failure = *err;
     if (!err && vst_server_set_policy(daemon->server, policy, &failure) == 0) {
         daemon->config->limits.drain_seconds = drain_seconds;
+        know_files(daemon, creds);
         vst_log_write(daemon->log, VST_LOG_NOTICE, NULL,
                       "certificates, access and limits have been loaded again");
     } else {
+        vst_tls_creds_unref(&creds);
         vst_log_write(daemon->log, VST_LOG_ERROR, NULL,
                       "not loaded again, everything is as before: %s", failure.text);
     }
@@ -168,6 +181,7 @@ static int open_server(struct daemon *daemon, struct vst_policy *policy, struct 
     if (vst_access_is_empty(policy->access))
         vst_log_write(daemon->log, VST_LOG_WARNING, NULL,
                       "[access] gives nobody a role: nobody will be let in");
+    know_files(daemon, vst_tls_creds_ref(policy->creds));
     daemon->server = vst_server_new(daemon->base, daemon->log, policy, ret_err);
     return daemon->server ? 0 : -1;
 }
@@ -237,6 +251,7 @@ static void opened(struct vst_conn *conn, const struct vst_error *err, void *opa
 
 static void open_next(struct daemon *daemon)
 {
+    const struct vst_conn_options options = {.files = &daemon->files};
     struct vst_conn_cb cb = {.fn = opened, .opaque = daemon};
     char *const *serve = daemon->config->serve;
     struct vst_error err = {0};
@@ -248,7 +263,7 @@ static void open_next(struct daemon *daemon)
     }
     uri = vst_config_uri(daemon->config, serve ? serve[daemon->opened] : NULL);
     if (uri)
-        daemon->opening = vst_conn_open(daemon->base, uri, NULL, &cb);
+        daemon->opening = vst_conn_open(daemon->base, uri, &options, &cb);
     free(uri);
     if (daemon->opening)
         return;
@@ -353,6 +368,7 @@ int vst_daemon_run(struct vst_daemon_start *start)
         daemon.status = 1;
     }
     vst_notify_close(&daemon.notify);
+    vst_tls_creds_unref(&daemon.creds);
     vst_config_free(&daemon.config);
     vst_log_free(&daemon.log);
     free(daemon.fd_names);

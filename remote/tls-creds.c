@@ -283,8 +283,14 @@ const struct vst_tls_files *vst_tls_creds_get_files(const struct vst_tls_creds *
 
 struct vst_tls_creds *vst_tls_creds_ref(struct vst_tls_creds *creds)
 {
-    creds->refs++;
+    if (creds)
+        creds->refs++;
     return creds;
+}
+
+const struct vst_tls_files *vst_tls_creds_files(const struct vst_tls_creds *creds)
+{
+    return &creds->files;
 }
 
 void vst_tls_creds_unref(struct vst_tls_creds **slot)

@@ -50,8 +50,11 @@ struct vst_tls_creds *vst_tls_creds_load(enum vst_tls_role role, const struct vs
                                          struct vst_error *ret_err);
 /* Where they came from. */
 const struct vst_tls_files *vst_tls_creds_get_files(const struct vst_tls_creds *creds);
+/* Accepts NULL. */
 struct vst_tls_creds *vst_tls_creds_ref(struct vst_tls_creds *creds);
 void vst_tls_creds_unref(struct vst_tls_creds **creds);
+/* Where they came from. */
+const struct vst_tls_files *vst_tls_creds_files(const struct vst_tls_creds *creds);
 
 /*
  * Finding and loading on the worker of `base`: `loaded` comes from the loop, once, with what is the

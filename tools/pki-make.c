@@ -120,14 +120,18 @@ static int put_names(gnutls_x509_crt_t cert, const struct wish *wish)
     return status;
 }
 
+/* A host is a client, too, of another one that it moves guests to. */
 static int put_uses(gnutls_x509_crt_t cert, bool server)
 {
-    const char *purpose = server ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
     int status = gnutls_x509_crt_set_basic_constraints(cert, 0, -1);
 
     if (status == 0)
         status = gnutls_x509_crt_set_key_usage(cert, GNUTLS_KEY_DIGITAL_SIGNATURE);
-    return status < 0 ? status : gnutls_x509_crt_set_key_purpose_oid(cert, purpose, 0);
+    if (status == 0 && server)
+        status = gnutls_x509_crt_set_key_purpose_oid(cert, GNUTLS_KP_TLS_WWW_SERVER, 0);
+    if (status < 0)
+        return status;
+    return gnutls_x509_crt_set_key_purpose_oid(cert, GNUTLS_KP_TLS_WWW_CLIENT, 0);
 }
 
 /* ---- certificates ---- */

@@ -62,12 +62,27 @@ struct vst_conn_step {
     const char *text; /* what was found: "192.0.2.1 port 16515" */
 };
 
-/* Each may be NULL, and is called from the loop until the outcome of vst_conn_open() is told. */
+/* Paths of PEM files for TLS. */
+struct vst_conn_files {
+    const char *ca;   /* who signs the certificates of servers */
+    const char *cert; /* our own, and its key */
+    const char *key;
+    const char *crl; /* what has been revoked */
+};
+
+/* Each may be NULL. The first two are called from the loop until the outcome of vst_conn_open() is
+ * told. */
 struct vst_conn_options {
     /* For a user in the URI without a password-file. Without it there is no password. */
     void (*ask_password)(struct vst_question *question, void *opaque);
     void (*step)(const struct vst_conn_step *step, void *opaque);
     void *opaque;
+    /*
+     * For a URI that names no such file; what is NULL here is looked for in the usual places. Also
+     * for the connections that migration makes from this one to other hosts: so it stays as long as
+     * the connection, and may change: the next one is made with what it says then.
+     */
+    const struct vst_conn_files *files;
 };
 
 /* `conn` is NULL and err says why, or the other way round; close it with vst_conn_close(). */

@@ -93,6 +93,7 @@ openssl_agrees()
 {
     openssl verify -x509_strict -crl_check -CRLfile "$ca/cacrl.pem" -CAfile "$ca/cacert.pem" \
         -purpose sslserver -verify_hostname hostb "$host/servercert.pem" &&
+        openssl verify -CAfile "$ca/cacert.pem" -purpose sslclient "$host/servercert.pem" &&
         openssl verify -CAfile "$ca/cacert.pem" -purpose sslserver -verify_ip 10.0.0.2 \
             "$host/servercert.pem" &&
         ! openssl verify -crl_check -CRLfile "$ca/cacrl.pem" -CAfile "$ca/cacert.pem" \
