@@ -168,21 +168,20 @@ static void opening_release(void *opaque)
     free(opening);
 }
 
+/* With a transport it is the remote driver's, whatever the guests that it leads to. */
+static bool serves(const struct vst_driver *driver, const struct vst_uri *uri)
+{
+    if (driver->remote)
+        return uri->transport;
+    return !uri->transport && strcmp(driver->name, uri->driver) == 0;
+}
+
 static const struct vst_driver *find_driver(const struct vst_uri *uri, struct vst_error *ret_err)
 {
-    const struct vst_driver *const *driver;
-    bool known = false;
-
-    for (driver = vst_drivers; *driver; driver++) {
-        if (uri->transport ? (*driver)->remote : strcmp((*driver)->name, uri->driver) == 0)
+    for (const struct vst_driver *const *driver = vst_drivers; *driver; driver++)
+        if (serves(*driver, uri))
             return *driver;
-        known |= strcmp((*driver)->name, uri->driver) == 0;
-    }
-    if (known)
-        vst_error_set(ret_err, VST_ERR_INVALID, "%s: no such transport: `%s`", uri->text,
-                      uri->transport);
-    else
-        vst_error_set(ret_err, VST_ERR_INVALID, "%s: no such driver: `%s`", uri->text, uri->driver);
+    vst_error_set(ret_err, VST_ERR_INVALID, "%s: no such driver: `%s`", uri->text, uri->driver);
     return NULL;
 }
 

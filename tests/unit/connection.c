@@ -63,6 +63,7 @@ static void what_is_wrong_with_a_uri_is_named(void **state)
     assert_refused("no uri at all", "no uri at all");
     assert_refused("test:", "test:");
     assert_refused("tset:///", "tset");
+    assert_refused("remote:///", "remote");
     assert_refused("test:///?domain=2", "domain");
     assert_refused("test:///?domains=two", "domains=two");
     assert_refused("test:///?domains=1000000", "domains");
