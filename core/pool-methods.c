@@ -50,8 +50,7 @@ static void call_free(void *opaque)
 
     if (call->work)
         vst_pool_work_free(call->work);
-    if (call->worker)
-        vst_worker_put(&call->worker);
+    vst_worker_put(&call->worker);
     free(call->label);
     free(call);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Pools of threads, per event base and kind, and the way of a job through them. What the jobs do is
- * not known here. The registry of pools is the only state that the library has per process.
+ * not known here. The registry of pools is, with the hook of the trace, all the state that the
+ * library has per process.
  */
 #include "worker.h"
 
@@ -376,7 +377,7 @@ void vst_worker_put(struct vst_worker **slot)
     struct vst_worker *worker = *slot;
 
     *slot = NULL;
-    if (!drop_user(worker))
+    if (!worker || !drop_user(worker))
         return;
     event_del(&worker->ev);
     pthread_mutex_lock(&worker->lock);

@@ -49,6 +49,7 @@ struct vst_worker *vst_worker_get_pool(struct event_base *base, enum vst_pool po
                                        struct vst_error *ret_err);
 /* VST_POOL_FILES. */
 struct vst_worker *vst_worker_get(struct event_base *base, struct vst_error *ret_err);
+/* Sets *worker to NULL. Accepts NULL. */
 void vst_worker_put(struct vst_worker **worker);
 
 /* Queues a job whose three functions are set. Cannot fail. The job must not be in use. */

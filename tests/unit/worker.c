@@ -129,6 +129,14 @@ static void job_runs_on_a_thread_and_is_done_on_the_loop(void **state)
     free(work);
 }
 
+static void put_of_none_is_nothing(void **state)
+{
+    struct vst_worker *worker = NULL;
+
+    (void)state;
+    vst_worker_put(&worker);
+}
+
 static void one_pool_for_one_base(void **state)
 {
     struct event_base *other = event_base_new();
@@ -340,6 +348,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(job_runs_on_a_thread_and_is_done_on_the_loop, make, drop),
+        VST_TEST_WITH(put_of_none_is_nothing, make, drop),
         VST_TEST_WITH(one_pool_for_one_base, make, drop),
         VST_TEST_WITH(never_more_threads_than_the_limit, make, drop),
         VST_TEST_WITH(stuck_job_holds_up_neither_others_nor_abandon_nor_put, make, drop),
