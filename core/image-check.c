@@ -30,7 +30,6 @@ static void deliver_report(const struct vst_callback *cb, struct vst_result *res
     fn(err ? NULL : result->value, err, cb->opaque);
 }
 
-/* The operation is over, and with it the stream's use of us. */
 static void check_free(void *opaque)
 {
     struct check *check = opaque;
@@ -117,7 +116,7 @@ static void begin(struct vst_op *op, struct event_base *base, struct vst_stream 
         return;
     }
     *check = (struct check){.op = op, .stream = stream, .header_only = opt && opt->header_only};
-    vst_op_on_idle(op, check_free, check);
+    vst_op_own(op, check, check_free);
     if (opt && opt->stall_seconds)
         user.stall_seconds = opt->stall_seconds;
     if (vst_stream_claim(stream, op, &user, &err) < 0 || attach(check, base, &err) < 0)
