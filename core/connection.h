@@ -23,7 +23,7 @@ struct vst_conn {
     struct vst_op_list ops;
     struct vst_event_cb event_cb;
     int state;     /* connection.c's */
-    unsigned refs; /* the connection itself, and each vst_domain */
+    unsigned refs; /* the connection itself, each domain, each operation */
     struct vst_turn turn;
 };
 

@@ -56,8 +56,6 @@ struct restore {
     char label[VST_NAME_MAX + 1];
 };
 
-static void fail(struct restore *restore, const struct vst_error *err);
-
 static void enter(struct restore *restore, enum restore_state state, int patience_seconds)
 {
     struct timeval tv = {patience_seconds, 0};
