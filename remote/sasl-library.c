@@ -49,6 +49,7 @@ static void set_locks(void)
 /* ---- the end of the process ---- */
 
 #define LIBCRYPTO "libcrypto.so.3"
+#define LOAD_CONFIG 0x40 /* its own default; with no option it would do nothing */
 
 enum { EXIT_SECONDS = 10 }; /* more than any step takes that only computes */
 
@@ -56,6 +57,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t none;
     unsigned count; /* of those at work */
+    bool over;      /* nobody begins any more */
 } at_work = {.lock = PTHREAD_MUTEX_INITIALIZER, .none = PTHREAD_COND_INITIALIZER};
 
 static void wait_for_work(void)
@@ -65,6 +67,7 @@ static void wait_for_work(void)
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += EXIT_SECONDS;
     pthread_mutex_lock(&at_work.lock);
+    at_work.over = true;
     while (at_work.count && pthread_cond_timedwait(&at_work.none, &at_work.lock, &until) == 0)
         continue;
     pthread_mutex_unlock(&at_work.lock);
@@ -83,15 +86,19 @@ static void watch_exit(void)
     if (crypto)
         *(void **)&init = dlsym(crypto, "OPENSSL_init_crypto");
     if (init)
-        init(0, NULL);
+        init(LOAD_CONFIG, NULL);
     atexit(wait_for_work);
 }
 
-void vst_sasl_enter(void)
+bool vst_sasl_enter(void)
 {
+    bool may;
+
     pthread_mutex_lock(&at_work.lock);
-    at_work.count++;
+    may = !at_work.over;
+    at_work.count += may;
     pthread_mutex_unlock(&at_work.lock);
+    return may;
 }
 
 void vst_sasl_leave(void)

@@ -16,9 +16,10 @@ int vst_sasl_library(enum vst_sasl_role role, struct vst_error *ret_err);
 /*
  * Around whatever a thread computes with the library. A process that exits waits for it: libcrypto,
  * which plugins use, takes itself apart then, and who is still at work in it crashes. Not around
- * what asks another service, which may not answer.
+ * what asks another service, which may not answer. False: the process exits, and nothing is to be
+ * begun.
  */
-void vst_sasl_enter(void);
+bool vst_sasl_enter(void);
 void vst_sasl_leave(void);
 
 /* NO_MEMORY, or AUTH with what the library says; `conn` may be NULL. Always returns -1. */

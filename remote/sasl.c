@@ -63,11 +63,11 @@ static void drop_input(struct vst_sasl *sasl)
 static void work(struct vst_job *job)
 {
     struct vst_sasl *sasl = (struct vst_sasl *)job;
-
     bool computes = !vst_login_asks_others(&sasl->login);
 
-    if (computes)
-        vst_sasl_enter();
+    sasl->login.result = VST_SASL_FAILED;
+    if (computes && !vst_sasl_enter())
+        return;
     sasl->step(&sasl->login, sasl->in, sasl->in_length);
     if (computes)
         vst_sasl_leave();
@@ -77,8 +77,9 @@ static void dispose(struct vst_job *job)
 {
     struct vst_sasl *sasl = (struct vst_sasl *)job;
 
-    vst_sasl_enter();
     drop_input(sasl);
+    if (!vst_sasl_enter())
+        return;
     vst_login_fini(&sasl->login);
     free(sasl);
     vst_sasl_leave();

@@ -7,8 +7,11 @@
 #include "greet.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "loop.h"
 
@@ -498,13 +501,55 @@ static void peer_that_stops_is_given_up_in_each_state(void **state)
     make(NULL);
     start_client();
     assert_string_equal(vst_greeting_waits_for(client->greeting), "the next step of the login");
-    drop(NULL);
+}
+
+static void start_step(void)
+{
     make(NULL);
     greet_server();
     greet_send(&greet, GREET_CLIENT, VST_FRAME_AUTH_START,
                "{\"mechanism\":\"SCRAM-SHA-256\",\"data\":\"biwsbj1hbGljZSxyPWFiYw==\"}");
     while (strcmp(vst_greeting_waits_for(server->greeting), "a step of SASL") != 0)
         event_base_loop(greet.base, EVLOOP_ONCE);
+}
+
+static void login_is_given_up_while_a_step_runs(void **state)
+{
+    (void)state;
+    start_step();
+    drop(NULL);
+    vst_test_threads_end();
+}
+
+static bool in_child;
+
+/* Registered first, so called last: when libcrypto is no more, threads run on for a moment. */
+static void stay(void)
+{
+    if (in_child)
+        usleep(100 * 1000);
+}
+
+static void process_that_exits_during_a_step_does_not_crash(void **state)
+{
+    int status;
+    pid_t pid;
+
+    (void)state;
+    greet_database();
+    for (int i = 0; i < 5; i++) {
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            in_child = true;
+            fclose(stdout);
+            start_step();
+            usleep(1000 * (unsigned)i);
+            exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+    }
 }
 
 int main(void)
@@ -536,7 +581,10 @@ int main(void)
         VST_TEST(server_that_proves_nothing_is_refused),
         VST_TEST_WITH(server_with_broken_steps_is_refused, make, drop),
         VST_TEST_WITH(peer_that_stops_is_given_up_in_each_state, make, drop),
+        VST_TEST(login_is_given_up_while_a_step_runs),
+        VST_TEST(process_that_exits_during_a_step_does_not_crash),
     };
 
+    atexit(stay);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
