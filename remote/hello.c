@@ -22,7 +22,6 @@ enum {
 
 /* ---- checks ---- */
 
-/* ASCII without control characters; names that we do not understand have no business here. */
 bool vst_text_is_plain(const char *text, size_t most)
 {
     size_t n = 0;

@@ -57,7 +57,7 @@ int vst_auth_done_parse(const char *body, size_t length, struct vst_auth *ret_au
 void vst_hello_clear(struct vst_hello *hello);
 void vst_auth_clear(struct vst_auth *auth);
 
-/* Whether it is UTF-8 without control characters, at most `most` bytes and at least one. */
+/* Whether it is printable ASCII, at most `most` bytes and at least one. */
 bool vst_text_is_plain(const char *text, size_t most);
 
 #endif
