@@ -91,6 +91,37 @@ const struct command commands[] = {
      "and who can read them, and that the host's certificate has the names given. The exit status\n"
      "is 4 if anything is wrong.\n",
      "the check", command_pki_check},
+    {"migrate", "NAME DESTINATION", 2, OPTION_MIGRATE | OPTION_STALL,
+     "move a guest to another host while it runs",
+     "DESTINATION is the URI of the other host, as the guest's host sees it: it connects there "
+     "with\n"
+     "its own certificate, and goes on when this command ends. --timeout is how long it may take\n"
+     "before --then is done. Ctrl-C gives it up, if that is still possible. The guest never runs\n"
+     "on both sides. The exit status is 11 if something stands in the way, 12 if it is done but\n"
+     "something is left here, and 13 if the guest is paused until its owner is known.\n",
+     "the migration to be given up, or to end", command_migrate},
+    {"migrations", "", 0, OPTION_WATCH, "list the migrations from and to a host",
+     "Those that run, those in doubt, and the last that ended.\n", "the list", command_migrations},
+    {"migration cancel", "TOKEN", 1, 0, "give a migration up, if that is still possible",
+     "TOKEN, here and below, is that of `migrations`, its beginning, or the name of the guest. "
+     "The\n"
+     "guest stays on the source. Once that has handed it over it cannot be taken back.\n",
+     "the answer", command_migration_cancel},
+    {"migration set", "TOKEN", 1, OPTION_CHANGE, "change a migration while it runs", "",
+     "the answer", command_migration_set},
+    {"migration post-copy", "TOKEN", 1, 0, "let the guest run on the destination at once",
+     "What is left of its memory follows. The migration must have been allowed to, by "
+     "--post-copy.\n",
+     "the answer", command_migration_post_copy},
+    {"migration resolve", "TOKEN", 1, OPTION_RESOLVE,
+     "say whose the guest is, where that is in doubt",
+     "For a host that is lost for good; else the hosts find out by themselves. On the side that\n"
+     "--guest-runs-on names the guest is resumed, or left as it is; on the other it is ended, or\n"
+     "never run. It acts on the host that is connected to; the other one, if it comes back, is "
+     "told\n"
+     "the same. Make sure first that the guest does not run on the other side: if it does, both\n"
+     "write to its disks.\n",
+     "the answer", command_migration_resolve},
     {"ping", "", 0, OPTION_COUNT, "measure the time to the server and back",
      "Nothing else that is under way makes it longer. With --quiet the summary alone.\n",
      "the answer", command_ping},

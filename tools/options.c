@@ -14,6 +14,7 @@
 enum {
     SECONDS_MAX = 7 * 24 * 3600,
     COUNT_MAX = 1000000,
+    MILLISECONDS_MAX = 3600 * 1000,
     ZSTD_LEVEL = 3,
     ZSTD_LEVEL_MAX = 19,
     LONG_ONLY = 256, /* getopt's value for row i is LONG_ONLY + i */
@@ -21,7 +22,8 @@ enum {
 
 struct row {
     const char *name;
-    const char *value; /* what --help calls its value; NULL: it has none */
+    const char *value; /* what --help calls its value, "[=VALUE]" if it may be left out; NULL: it
+                          has none */
     const char *help;
     int letter; /* 0: none */
     unsigned set;
@@ -90,6 +92,17 @@ static int read_count(struct tool *tool, void *into, const char *value)
     return 0;
 }
 
+static int read_milliseconds(struct tool *tool, void *into, const char *value)
+{
+    unsigned long milliseconds;
+
+    if (read_number(value, 1, MILLISECONDS_MAX, &milliseconds) < 0)
+        return tool_usage(tool, "`%s` is not a number of milliseconds from 1 to %d", value,
+                          MILLISECONDS_MAX);
+    *(unsigned *)into = (unsigned)milliseconds;
+    return 0;
+}
+
 static int read_rate(struct tool *tool, void *into, const char *value)
 {
     uint64_t rate;
@@ -120,6 +133,51 @@ static int read_compress(struct tool *tool, void *into, const char *value)
         return tool_usage(tool, "`%s` is not a compression: zstd, or zstd:1 to zstd:%d", value,
                           ZSTD_LEVEL_MAX);
     *(int *)into = (int)level;
+    return 0;
+}
+
+/* Of a migration, where the kind may be left out. */
+static int read_level(struct tool *tool, void *into, const char *value)
+{
+    unsigned long level = ZSTD_LEVEL;
+
+    if (value && strncmp(value, "zstd", 4) == 0)
+        return read_compress(tool, into, value);
+    if (value && read_number(value, 1, ZSTD_LEVEL_MAX, &level) < 0)
+        return tool_usage(tool, "`%s` is not a level of compression from 1 to %d", value,
+                          ZSTD_LEVEL_MAX);
+    *(int *)into = (int)level;
+    return 0;
+}
+
+static int read_then(struct tool *tool, void *into, const char *value)
+{
+    static const char *const names[] = {
+        [VST_MIGRATE_THEN_ABORT] = "abort",
+        [VST_MIGRATE_THEN_SUSPEND] = "suspend",
+        [VST_MIGRATE_THEN_POST_COPY] = "post-copy",
+    };
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *(enum vst_migrate_then *)into = i;
+            return 0;
+        }
+    }
+    return tool_usage(tool, "`%s` is not what can be done then: abort, suspend or post-copy",
+                      value);
+}
+
+static int read_owner(struct tool *tool, void *into, const char *value)
+{
+    enum vst_migration_order *owner = into;
+
+    if (strcmp(value, "source") == 0)
+        *owner = VST_MIGRATION_RUNS_ON_SOURCE;
+    else if (strcmp(value, "destination") == 0)
+        *owner = VST_MIGRATION_RUNS_ON_DESTINATION;
+    else
+        return tool_usage(tool, "`%s` is not where the guest runs: source or destination", value);
     return 0;
 }
 
@@ -205,6 +263,34 @@ static const struct row rows[] = {
     {"client", "NAME", "name of a client", 0, OPTION_CLIENT, AT(client), read_text},
     {"uri", "URI", "one more identity of the client; may be repeated", 0, OPTION_CLIENT, AT(uris),
      read_word},
+    {"check", NULL, "only list what stands in the way", 0, OPTION_MIGRATE, AT(check), read_flag},
+    {"rename", "NAME", "give the guest another name there", 0, OPTION_MIGRATE, AT(name), read_text},
+    {"offline", NULL, "pause the guest before it begins", 0, OPTION_MIGRATE, AT(offline),
+     read_flag},
+    {"bandwidth", "RATE", "at most so many bytes a second: 65536, 10M, 1GiB", 0,
+     OPTION_MIGRATE | OPTION_CHANGE, AT(rate), read_rate},
+    {"downtime", "MS", "how many milliseconds the guest may stand still; 300", 0,
+     OPTION_MIGRATE | OPTION_CHANGE, AT(downtime), read_milliseconds},
+    {"auto-converge", NULL, "slow the guest down if it is too fast to be followed", 0,
+     OPTION_MIGRATE, AT(auto_converge), read_flag},
+    {"post-copy", NULL, "it may run there before all of its memory is there", 0, OPTION_MIGRATE,
+     AT(post_copy), read_flag},
+    {"post-copy-after", "N", "the same, by itself after N passes over its memory", 0,
+     OPTION_MIGRATE, AT(post_copy_after), read_count},
+    {"then", "WHAT", "when --timeout is over: abort, suspend or post-copy", 0, OPTION_MIGRATE,
+     AT(then), read_then},
+    {"copy-disks", NULL, "copy its disks, which else are shared", 0, OPTION_MIGRATE, AT(copy_disks),
+     read_flag},
+    {"compress", "[=LEVEL]", "compress what is sent; LEVEL is 1 to 19, or 3", 0, OPTION_MIGRATE,
+     AT(zstd_level), read_level},
+    {"keep-source", NULL, "keep the paused guest here, never to run again", 0, OPTION_MIGRATE,
+     AT(keep_source), read_flag},
+    {"detach", NULL, "leave when it has begun; it goes on", 0, OPTION_MIGRATE, AT(detach),
+     read_flag},
+    {"guest-runs-on", "SIDE", "source or destination: whose the guest is from now on", 0,
+     OPTION_RESOLVE, AT(owner), read_owner},
+    {"watch", NULL, "show them again and again, until Ctrl-C", 0, OPTION_WATCH, AT(watch),
+     read_flag},
     {"count", "COUNT", "how many; 4", 'n', OPTION_COUNT, AT(count), read_count},
     {"connect", "URI", "where the guests are; or $VIRSTREAM_DEFAULT_URI, or qemu:///", 'c',
      OPTION_EVERYWHERE, AT(uri), read_text},
@@ -224,6 +310,13 @@ static const struct row rows[] = {
 
 enum { ROWS = sizeof(rows) / sizeof(*rows) };
 
+static int takes(const struct row *row)
+{
+    if (!row->value)
+        return no_argument;
+    return row->value[0] == '[' ? optional_argument : required_argument;
+}
+
 /* getopt's two forms of those rows that `allowed` names. */
 static void make_tables(unsigned allowed, bool leading, struct option longs[ROWS + 1],
                         char shorts[2 * ROWS + 3])
@@ -236,8 +329,7 @@ static void make_tables(unsigned allowed, bool leading, struct option longs[ROWS
     for (int i = 0; i < ROWS; i++) {
         if (!(rows[i].set & allowed))
             continue;
-        *at++ = (struct option){rows[i].name, rows[i].value ? required_argument : no_argument, NULL,
-                                LONG_ONLY + i};
+        *at++ = (struct option){rows[i].name, takes(&rows[i]), NULL, LONG_ONLY + i};
         if (!rows[i].letter)
             continue;
         *shorts++ = (char)rows[i].letter;
@@ -303,7 +395,7 @@ void options_print(FILE *to, unsigned set)
             continue;
         snprintf(form, sizeof(form), "%c%c%c --%s%s%s", row->letter ? '-' : ' ',
                  row->letter ? row->letter : ' ', row->letter ? ',' : ' ', row->name,
-                 row->value ? " " : "", row->value ? row->value : "");
+                 takes(row) == required_argument ? " " : "", row->value ? row->value : "");
         fprintf(to, "  %-27s %s\n", form, row->help);
     }
 }

@@ -22,6 +22,10 @@ static const char *hint_for_place(const struct tool *tool)
         return tool->err.system || tool->err.side == VST_SIDE_CLIENT
                    ? NULL
                    : "`virstream list` names the guests that there are";
+    case VST_ERR_LOST:
+        return tool->command->run == command_migrate
+                   ? "the hosts go on without us; `virstream migrations` tells how it is"
+                   : NULL;
     case VST_ERR_INVALID:
         return tool->command->run == command_start
                    ? "docs/definition.md tells what belongs into a definition"
@@ -91,6 +95,10 @@ static const char *hint_for(const struct tool *tool, char buf[static 80])
     case VST_ERR_DAMAGED:
     case VST_ERR_TRUNCATED:
         return "nothing of it was used; take another copy";
+    case VST_ERR_INCOMPATIBLE:
+        return "nothing was started; `virstream migrate --check` tells whether all is well";
+    case VST_ERR_IN_DOUBT:
+        return "the hosts go on trying; `virstream migrations` tells what they wait for";
     case VST_ERR_CLEANUP:
         return "it is done; look at what is left with `virstream info`";
     default:

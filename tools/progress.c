@@ -109,7 +109,7 @@ static void show(evutil_socket_t fd, short what, void *opaque)
         show_json(progress, &now, total);
 }
 
-static enum progress_kind choose(const struct options *opt)
+enum progress_kind progress_choose(const struct options *opt)
 {
     if (opt->quiet)
         return PROGRESS_NONE;
@@ -125,7 +125,7 @@ void progress_start(struct progress *progress, const struct tool *tool,
     static const struct timeval often = {0, BAR_US}, second = {1, 0};
 
     *progress = (struct progress){.tool = tool, .stream = stream, .total = total};
-    progress->kind = choose(&tool->opt);
+    progress->kind = progress_choose(&tool->opt);
     if (progress->kind == PROGRESS_NONE)
         return;
     progress->timer = event_new(tool->base, -1, EV_PERSIST, show, progress);

@@ -16,6 +16,9 @@ struct progress {
     bool drawn;
 };
 
+/* Which kind is wanted, and makes sense here. */
+enum progress_kind progress_choose(const struct options *opt);
+
 /* Shows it until progress_stop(). Progress that cannot be shown is not worth failing for. */
 void progress_start(struct progress *progress, const struct tool *tool,
                     const struct vst_stream *stream, uint64_t total);

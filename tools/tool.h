@@ -33,6 +33,10 @@ enum option_set {
     OPTION_COUNT = 1 << 11,
     OPTION_OFFSET = 1 << 12,
     OPTION_LENGTH = 1 << 13,
+    OPTION_MIGRATE = 1 << 14,
+    OPTION_CHANGE = 1 << 15,
+    OPTION_RESOLVE = 1 << 16,
+    OPTION_WATCH = 1 << 17,
     OPTION_EVERYWHERE = 1 << 8,
 };
 
@@ -76,6 +80,18 @@ struct options {
     bool live;
     bool keep_running;
     bool read_only;
+    bool check;
+    bool offline;
+    bool keep_source;
+    bool auto_converge;
+    bool post_copy;
+    bool copy_disks;
+    bool detach;
+    bool watch;
+    enum vst_migrate_then then;
+    enum vst_migration_order owner; /* CANCEL: not said */
+    unsigned post_copy_after;       /* passes; 0: not by itself */
+    unsigned downtime;              /* milliseconds; 0: the library's default, or as it is */
     enum progress_kind progress;
     unsigned count;   /* of pings; 0: some */
     unsigned timeout; /* seconds; 0: none */
@@ -164,6 +180,12 @@ int command_ping(struct tool *tool);
 int command_stats(struct tool *tool);
 int command_events(struct tool *tool);
 int command_doctor(struct tool *tool);
+int command_migrate(struct tool *tool);
+int command_migrations(struct tool *tool);
+int command_migration_cancel(struct tool *tool);
+int command_migration_resolve(struct tool *tool);
+int command_migration_set(struct tool *tool);
+int command_migration_post_copy(struct tool *tool);
 
 /* For vst_conn_options: what doctor says of each step of the opening. */
 void doctor_step(const struct vst_conn_step *step, void *opaque);

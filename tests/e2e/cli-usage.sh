@@ -6,6 +6,7 @@
 
 uri='test:///?domains=3&memory=64K'
 commands=(start list info suspend resume shutdown destroy save restore console screenshot
+    migrate migrations 'migration cancel' 'migration set' 'migration post-copy' 'migration resolve'
     'image info' 'image check' 'pki init' 'pki issue' 'pki revoke' 'pki check')
 
 # every_command FUNCTION: calls it with the words of each command
@@ -116,6 +117,12 @@ check bad_rate_is_wrong_usage  exits 2 virstream save --rate 10kB g1 g1.image
 check bad_level_is_wrong_usage  exits 2 virstream save --compress zstd:20 g1 g1.image
 check bad_seconds_are_wrong_usage  exits 2 virstream list --timeout 0
 check bad_category_is_wrong_usage  exits 2 virstream list --trace state,nonsense
+check bad_migrations_are_wrong_usage  exits 2 virstream migrate --then suspend test1 x
+check bad_downtime_is_wrong_usage  exits 2 virstream migrate --downtime 0 test1 x
+check bad_compression_of_a_migration_is_wrong_usage  exits 2 virstream migrate --compress=20 test1 x
+check bad_owner_is_wrong_usage  exits 2 virstream migration resolve --guest-runs-on=me x
+check nothing_to_set_is_wrong_usage  exits 2 virstream migration set x
+check no_owner_is_wrong_usage  contains 'source, or destination' virstream migration resolve x
 check usage_names_the_help  contains "hint: virstream save --help" virstream save
 
 check unknown_driver_is_exit_2  exits 2 virstream -c nonsense:/// list

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * migrate: one operation, and meanwhile again and again the question how it is, because it is the
+ * hosts that move the guest, not we.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "moving.h"
+#include "progress.h"
+
+enum { OFTEN_US = 250000 };
+
+/*
+ * What is followed. Both operations have hold of it: the one that asks may still be under way when
+ * the other one has ended, and, detached, the other way round.
+ */
+struct follow {
+    struct tool *tool; /* NULL: nobody looks any more */
+    unsigned refs;
+    enum progress_kind kind;
+    bool drawn;
+    bool ended;                     /* the migration's operation */
+    bool asking;                    /* the question's */
+    struct vst_error err;           /* how it ended */
+    char name[64];                  /* of the guest */
+    struct vst_migration_info info; /* the last that was heard; no token: nothing */
+    struct event *timer;
+};
+
+static void unref(void *opaque)
+{
+    struct follow *follow = opaque;
+
+    if (!--follow->refs)
+        free(follow);
+}
+
+/* ---- how it is ---- */
+
+static void draw(struct follow *follow)
+{
+    unsigned columns = text_columns(STDERR_FILENO);
+    char line[MOVING_LINE], whole[MOVING_LINE + 40];
+
+    moving_describe(&follow->info, line);
+    snprintf(whole, sizeof(whole), "%s  %s", follow->info.phase, line);
+    fprintf(stderr, "\r%.*s\033[K", (int)(columns ? columns : 80) - 1, whole);
+    fflush(stderr);
+    follow->drawn = true;
+}
+
+static void print_json(const struct follow *follow)
+{
+    struct json_object *whole = json_object_new_object();
+    struct json_object *line = moving_json(&follow->info);
+
+    if (whole && line && json_object_object_add(whole, "progress", line) == 0)
+        fprintf(stderr, "%s\n",
+                json_object_to_json_string_ext(whole, JSON_C_TO_STRING_PLAIN |
+                                                          JSON_C_TO_STRING_NOSLASHESCAPE));
+    else
+        json_object_put(line);
+    json_object_put(whole);
+}
+
+static void show(struct follow *follow)
+{
+    if (!follow->tool || !*follow->info.token)
+        return;
+    if (follow->kind == PROGRESS_BAR)
+        draw(follow);
+    else if (follow->kind == PROGRESS_JSON)
+        print_json(follow);
+}
+
+/* Ours is the one that was known to be ours, or else the newest of this guest that is not over. */
+static bool is_ours(const struct follow *follow, const struct vst_migration_info *info)
+{
+    if (*follow->info.token)
+        return strcmp(info->token, follow->info.token) == 0;
+    return info->role == VST_MIGRATION_OUT && !info->over && strcmp(info->name, follow->name) == 0;
+}
+
+static void have_list(const struct vst_migration_info *infos, size_t count,
+                      const struct vst_error *err, void *opaque)
+{
+    struct follow *follow = opaque;
+    struct moving_list list = {0};
+
+    follow->asking = false;
+    moving_list_cb(&list).fn(infos, count, err, &list);
+    for (size_t i = list.count; i > 0; i--)
+        if (is_ours(follow, &list.infos[i - 1])) {
+            follow->info = list.infos[i - 1];
+            show(follow);
+            break;
+        }
+    moving_list_clear(&list);
+}
+
+static void ask(evutil_socket_t fd, short what, void *opaque)
+{
+    struct follow *follow = opaque;
+    struct vst_migrations_cb cb = {have_list, follow, unref};
+
+    (void)fd, (void)what;
+    if (follow->asking)
+        return;
+    follow->asking = true;
+    follow->refs++;
+    vst_conn_list_migrations(follow->tool->conn, &cb);
+}
+
+/* ---- until it has ended, or need not be waited for ---- */
+
+static void ended(const struct vst_error *err, void *opaque)
+{
+    struct follow *follow = opaque;
+
+    follow->ended = true;
+    if (err)
+        follow->err = *err;
+    if (follow->tool)
+        follow->tool->op = NULL;
+}
+
+static bool has_begun(const struct follow *follow)
+{
+    return *follow->info.token && strcmp(follow->info.phase, "prepare") != 0;
+}
+
+static bool is_enough(const struct follow *follow)
+{
+    return follow->ended ||
+           (follow->tool->opt.detach && !follow->tool->interrupts && has_begun(follow));
+}
+
+/* The last that is to be heard of it: how long it stood still, and what became of it. */
+static void hear_the_rest(struct follow *follow)
+{
+    struct tool *tool = follow->tool;
+    struct vst_error before = tool->err;
+    struct vst_migrations_cb cb = {have_list, follow, unref};
+
+    if (!*follow->info.token)
+        return;
+    follow->kind = follow->kind == PROGRESS_JSON ? PROGRESS_JSON : PROGRESS_NONE;
+    follow->refs++;
+    if (tool_wait(tool, vst_conn_list_migrations(tool->conn, &cb)) < 0)
+        tool->err = before;
+}
+
+static int wait_for(struct follow *follow)
+{
+    struct tool *tool = follow->tool;
+
+    while (!is_enough(follow))
+        if (event_base_loop(tool->base, EVLOOP_ONCE) != 0)
+            return tool_fail(tool, VST_ERR_INTERNAL, "the loop has failed");
+    if (follow->drawn)
+        fputs("\r\033[K", stderr);
+    if (follow->err.code == VST_ERR_OK)
+        return 0;
+    tool->err = follow->err;
+    return -1;
+}
+
+static int follow_op(struct follow *follow, const struct vst_migrate_options *opt)
+{
+    static const struct timeval often = {0, OFTEN_US}, second = {1, 0};
+    struct tool *tool = follow->tool;
+    struct vst_done done = {ended, follow, unref};
+    int status;
+
+    follow->kind = progress_choose(&tool->opt);
+    follow->timer = event_new(tool->base, -1, EV_PERSIST, ask, follow);
+    if (!follow->timer ||
+        event_add(follow->timer, follow->kind == PROGRESS_JSON ? &second : &often) < 0)
+        return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    follow->refs++;
+    tool->op = vst_domain_migrate(tool->domain, tool->args[1], opt, &done);
+    if (!tool->op)
+        return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    if (tool->interrupts)
+        vst_op_cancel(tool->op);
+    status = wait_for(follow);
+    if (follow->ended)
+        hear_the_rest(follow);
+    return status;
+}
+
+/* ---- what to say in the end ---- */
+
+static int say(struct follow *follow)
+{
+    struct tool *tool = follow->tool;
+    bool left = !follow->ended;
+    char line[MOVING_LINE];
+
+    if (tool->opt.json)
+        return output_json(tool, left ? "migrating" : "migrated", moving_json(&follow->info));
+    if (left) {
+        output_done(tool, "%s", follow->info.token);
+        return 0;
+    }
+    moving_describe(&follow->info, line);
+    output_done(tool, "%s is at %s%s%s", follow->name, tool->args[1], *line ? ": " : "", line);
+    return 0;
+}
+
+static int migrate(struct tool *tool, const struct vst_migrate_options *opt)
+{
+    struct follow *follow = calloc(1, sizeof(*follow));
+    int status;
+
+    if (!follow)
+        return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    *follow = (struct follow){.tool = tool, .refs = 1};
+    snprintf(follow->name, sizeof(follow->name), "%s", vst_domain_get_name(tool->domain));
+    status = follow_op(follow, opt);
+    if (status == 0)
+        status = say(follow);
+    if (follow->timer)
+        event_free(follow->timer);
+    tool->op = NULL;
+    follow->tool = NULL;
+    unref(follow);
+    return status;
+}
+
+static int check(struct tool *tool, const struct vst_migrate_options *opt)
+{
+    struct json_object *json;
+
+    if (tool_wait(tool, vst_domain_check_migration(tool->domain, tool->args[1], opt, NULL)) < 0)
+        return -1;
+    if (!tool->opt.json) {
+        output_done(tool, "%s can go to %s", vst_domain_get_name(tool->domain), tool->args[1]);
+        return 0;
+    }
+    json = json_object_new_object();
+    put_text(json, "name", vst_domain_get_name(tool->domain));
+    put_text(json, "destination", tool->args[1]);
+    return output_json(tool, "possible", json);
+}
+
+static int check_usage(struct tool *tool)
+{
+    const struct options *said = &tool->opt;
+
+    if (said->then != VST_MIGRATE_THEN_ABORT && !said->timeout)
+        return tool_usage(tool, "--then: when? It goes with --timeout");
+    if (said->then == VST_MIGRATE_THEN_POST_COPY && !said->post_copy && !said->post_copy_after)
+        return tool_usage(tool, "--then post-copy goes with --post-copy");
+    if (said->check && said->detach)
+        return tool_usage(tool, "--check starts nothing that could go on: it has no --detach");
+    return 0;
+}
+
+/* In this process alone nobody would go on. */
+static int check_detached(struct tool *tool)
+{
+    const char *uri = vst_conn_get_uri(tool->conn);
+    const char *plus = strchr(uri, '+'), *colon = strchr(uri, ':');
+
+    if (!tool->opt.detach || (plus && plus < colon))
+        return 0;
+    return tool_usage(tool, "--detach: %s is this process alone; a server would go on", uri);
+}
+
+int command_migrate(struct tool *tool)
+{
+    const struct options *said = &tool->opt;
+    struct vst_migrate_options opt = {
+        .name = said->name,
+        .offline = said->offline,
+        .keep_source = said->keep_source,
+        .auto_converge = said->auto_converge,
+        .post_copy = said->post_copy || said->post_copy_after,
+        .copy_disks = said->copy_disks,
+        .post_copy_after = said->post_copy_after,
+        .downtime_ms = said->downtime,
+        .timeout_seconds = said->timeout,
+        .then = said->then,
+        .zstd_level = said->zstd_level,
+        .stall_seconds = said->stall,
+        .bandwidth = said->rate,
+    };
+
+    if (check_usage(tool) < 0)
+        return -1;
+    tool->opt.timeout = 0; /* the hosts' now */
+    if (tool_find_domain(tool) < 0 || check_detached(tool) < 0)
+        return -1;
+    return said->check ? check(tool, &opt) : migrate(tool, &opt);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Looking after migrations that somebody, somewhere, has begun: list, watch, cancel, change,
+ * resolve.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "moving.h"
+
+/* ---- migrations ---- */
+
+static int widest_name(const struct moving_list *list)
+{
+    size_t width = strlen("GUEST");
+
+    for (size_t i = 0; i < list->count; i++)
+        if (strlen(list->infos[i].name) > width)
+            width = strlen(list->infos[i].name);
+    return (int)width;
+}
+
+static void print_table(const struct moving_list *list)
+{
+    int width = widest_name(list);
+    char line[MOVING_LINE];
+
+    printf("%-36s  %-*s  WAY  %-10s  %-19s  PEER\n", "TOKEN", width, "GUEST", "PHASE", "SINCE");
+    for (size_t i = 0; i < list->count; i++) {
+        const struct vst_migration_info *info = &list->infos[i];
+
+        printf("%s  %-*s  %-3s  %-10s  %-19s  %s\n", info->token, width, info->name,
+               info->role == VST_MIGRATION_OUT ? "out" : "in", info->phase,
+               text_time(info->since).s, info->peer);
+        moving_describe(info, line);
+        if (*line)
+            printf("    %s\n", line);
+    }
+}
+
+static int print_list(struct tool *tool, const struct moving_list *list)
+{
+    struct json_object *array;
+
+    if (tool->opt.quiet) {
+        for (size_t i = 0; i < list->count; i++)
+            puts(list->infos[i].token);
+        return 0;
+    }
+    if (!tool->opt.json) {
+        print_table(list);
+        return 0;
+    }
+    array = json_object_new_array();
+    for (size_t i = 0; array && i < list->count; i++)
+        json_object_array_add(array, moving_json(&list->infos[i]));
+    return output_json(tool, "migrations", array);
+}
+
+/* A pause, in which Ctrl-C and the like are heard. */
+static int pause_for_a_second(struct tool *tool)
+{
+    const struct timeval second = {1, 0};
+
+    if (event_base_loopexit(tool->base, &second) < 0 || event_base_dispatch(tool->base) < 0)
+        return tool_fail(tool, VST_ERR_INTERNAL, "the loop has failed");
+    return tool->interrupts ? tool_fail(tool, VST_ERR_CANCELLED, "cancelled") : 0;
+}
+
+static int watch(struct tool *tool)
+{
+    bool terminal = isatty(STDOUT_FILENO) && !tool->opt.json;
+    struct moving_list list = {0};
+    int status;
+
+    do {
+        status = moving_list_get(tool, &list);
+        if (status == 0 && terminal)
+            fputs("\033[H\033[J", stdout);
+        if (status == 0)
+            status = print_list(tool, &list);
+        if (status == 0 && fflush(stdout) != 0)
+            status = tool_fail_system(tool, errno, "standard output");
+    } while (status == 0 && pause_for_a_second(tool) == 0);
+    moving_list_clear(&list);
+    return -1;
+}
+
+int command_migrations(struct tool *tool)
+{
+    struct moving_list list = {0};
+    int status;
+
+    if (tool_connect(tool) < 0)
+        return -1;
+    if (tool->opt.watch)
+        return watch(tool);
+    status = moving_list_get(tool, &list);
+    if (status == 0)
+        status = print_list(tool, &list);
+    moving_list_clear(&list);
+    return status;
+}
+
+/* ---- one of them ---- */
+
+static bool is_meant(const struct vst_migration_info *info, const char *word)
+{
+    return strncmp(info->token, word, strlen(word)) == 0 ||
+           (!info->over && strcmp(info->name, word) == 0);
+}
+
+static int find_in(struct tool *tool, const struct moving_list *list,
+                   struct vst_migration_info *ret_info)
+{
+    const char *word = tool->args[0];
+    size_t found = 0;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (is_meant(&list->infos[i], word)) {
+            *ret_info = list->infos[i];
+            found++;
+        }
+    if (!found)
+        return tool_fail(tool, VST_ERR_NOT_FOUND,
+                         "no migration `%s` here; `virstream migrations` lists them", word);
+    if (found > 1)
+        return tool_fail(tool, VST_ERR_INVALID,
+                         "`%s` may be %zu migrations; `virstream migrations` lists them", word,
+                         found);
+    return 0;
+}
+
+static int find(struct tool *tool, struct vst_migration_info *ret_info)
+{
+    struct moving_list list = {0};
+    int status = *tool->args[0] ? 0 : tool_usage(tool, "the token is empty");
+
+    if (status == 0)
+        status = tool_connect(tool);
+    if (status == 0)
+        status = moving_list_get(tool, &list);
+    if (status == 0)
+        status = find_in(tool, &list, ret_info);
+    moving_list_clear(&list);
+    return status;
+}
+
+static int order(struct tool *tool, enum vst_migration_order what,
+                 const struct vst_migration_change *change, const char *outcome)
+{
+    struct vst_migration_info info;
+    struct json_object *json;
+
+    if (find(tool, &info) < 0 ||
+        tool_wait(tool, vst_conn_order_migration(tool->conn, info.token, what, change, NULL)) < 0)
+        return -1;
+    if (!tool->opt.json) {
+        output_done(tool, "%s (%s): %s", info.name, info.token, outcome);
+        return 0;
+    }
+    json = json_object_new_object();
+    put_text(json, "token", info.token);
+    put_text(json, "name", info.name);
+    return output_json(tool, "migration", json);
+}
+
+int command_migration_cancel(struct tool *tool)
+{
+    return order(tool, VST_MIGRATION_CANCEL, NULL, "is given up; the guest stays on the source");
+}
+
+int command_migration_post_copy(struct tool *tool)
+{
+    return order(tool, VST_MIGRATION_GO_POST_COPY, NULL,
+                 "goes over to post-copy; the guest runs on the destination from now on");
+}
+
+int command_migration_set(struct tool *tool)
+{
+    const struct vst_migration_change change = {tool->opt.rate, tool->opt.downtime};
+
+    if (!change.bandwidth && !change.downtime_ms)
+        return tool_usage(tool, "set what? --bandwidth, --downtime, or both");
+    return order(tool, VST_MIGRATION_SET, &change, "is changed");
+}
+
+int command_migration_resolve(struct tool *tool)
+{
+    switch (tool->opt.owner) {
+    case VST_MIGRATION_RUNS_ON_SOURCE:
+        return order(tool, VST_MIGRATION_RUNS_ON_SOURCE, NULL,
+                     "by your word the guest is the source's: it runs on there, and what the "
+                     "destination has of it is ended");
+    case VST_MIGRATION_RUNS_ON_DESTINATION:
+        return order(tool, VST_MIGRATION_RUNS_ON_DESTINATION, NULL,
+                     "by your word the guest is the destination's: it runs on there, and what the "
+                     "source has of it is ended");
+    default:
+        return tool_usage(tool, "whose is the guest? --guest-runs-on=source, or destination; make "
+                                "sure that it does not run on the other side");
+    }
+}
