@@ -10,8 +10,6 @@
 #include "stream.h"
 #include "virstream/image.h"
 
-enum { STALL_SECONDS = 60 };
-
 struct check {
     struct vst_op *op;
     struct vst_stream *stream;
@@ -106,8 +104,14 @@ static void begin(struct vst_op *op, struct event_base *base, struct vst_stream 
                   const struct vst_image_options *opt)
 {
     struct check *check = calloc(1, sizeof(*check));
-    struct vst_stream_user user = {finished,    failed,          check,
-                                   "the check", VST_SIDE_CLIENT, STALL_SECONDS};
+    struct vst_stream_user user = {
+        .finished = finished,
+        .failed = failed,
+        .opaque = check,
+        .name = "the check",
+        .side = VST_SIDE_CLIENT,
+        .stall_seconds = vst_stall_seconds(opt ? opt->stall_seconds : 0),
+    };
     struct vst_error err = {0};
 
     if (!check) {
@@ -117,8 +121,6 @@ static void begin(struct vst_op *op, struct event_base *base, struct vst_stream 
     }
     *check = (struct check){.op = op, .stream = stream, .header_only = opt && opt->header_only};
     vst_op_own(op, check, check_free);
-    if (opt && opt->stall_seconds)
-        user.stall_seconds = opt->stall_seconds;
     if (vst_stream_claim(stream, op, &user, &err) < 0 || attach(check, base, &err) < 0)
         vst_op_fail(op, &err);
 }

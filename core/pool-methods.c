@@ -21,8 +21,6 @@
     X(VOLUME_OVER, "nothing", "the operation has been completed")
 VST_FSM(volume, VOLUME_STATES)
 
-enum { STALL_SECONDS = 60 };
-
 struct volume_call {
     struct vst_conn *conn;
     struct vst_op *op;
@@ -257,7 +255,7 @@ static struct volume_call *claim(struct vst_conn *conn, const char *volume,
         .opaque = call,
         .name = "the volume",
         .side = VST_SIDE_HOST,
-        .stall_seconds = stall_seconds ? stall_seconds : STALL_SECONDS,
+        .stall_seconds = vst_stall_seconds(stall_seconds),
     };
     struct vst_error err = {0};
 

@@ -27,6 +27,12 @@ struct vst_stream_user {
     unsigned stall_seconds; /* 0: a stall is no failure (a console) */
 };
 
+/* For it, from what the application says: 0 there is the usual time. */
+static inline unsigned vst_stall_seconds(unsigned said)
+{
+    return said ? said : 60;
+}
+
 /*
  * Makes `op` decide this stream's outcome; a method's caller does this before the method, so that
  * a stream given to a method always ends. Fails when the stream was given to one before, or has

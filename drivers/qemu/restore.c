@@ -32,7 +32,7 @@
     X(RESTORE_OVER, "nothing", "the operation has been completed")
 VST_FSM(restore, RESTORE_STATES)
 
-enum { UNDO_SECONDS = 2, STALL_SECONDS = 60 };
+enum { UNDO_SECONDS = 2 };
 
 struct restore {
     struct vst_conn *conn;
@@ -69,7 +69,7 @@ static void enter(struct restore *restore, enum restore_state state, int patienc
 
 static int stall_seconds(const struct restore *restore)
 {
-    return restore->opt.stall_seconds ? (int)restore->opt.stall_seconds : STALL_SECONDS;
+    return (int)vst_stall_seconds(restore->opt.stall_seconds);
 }
 
 /* ---- the end ---- */

@@ -37,7 +37,7 @@
     X(SAVE_OVER, "nothing", "the operation has been completed")
 VST_FSM(save, SAVE_STATES)
 
-enum { QUIT_SECONDS = 20, KILL_SECONDS = 5, STALL_SECONDS = 60 };
+enum { QUIT_SECONDS = 20, KILL_SECONDS = 5 };
 
 struct save {
     struct vst_conn *conn;
@@ -542,7 +542,7 @@ void vst_qemu_save(struct vst_conn *conn, const char *name, struct vst_stream *s
         .opaque = save,
         .name = "QEMU",
         .side = VST_SIDE_QEMU,
-        .stall_seconds = opt->stall_seconds ? opt->stall_seconds : STALL_SECONDS,
+        .stall_seconds = vst_stall_seconds(opt->stall_seconds),
     };
 
     if (!save)

@@ -191,7 +191,14 @@ void vst_qemu_screenshot(struct vst_conn *conn, const char *name, struct vst_str
                          struct vst_op *op)
 {
     struct shot *shot = calloc(1, sizeof(*shot));
-    struct vst_stream_user user = {.finished = finished, .failed = failed, .opaque = shot};
+    struct vst_stream_user user = {
+        .finished = finished,
+        .failed = failed,
+        .opaque = shot,
+        .name = "QEMU",
+        .side = VST_SIDE_QEMU,
+        .stall_seconds = vst_stall_seconds(0),
+    };
     struct vst_error err = {0};
 
     if (!shot)

@@ -10,7 +10,7 @@
 #include "core/image.h"
 #include "guest.h"
 
-enum { STALL_SECONDS = 60, MIB = 1024 * 1024 };
+enum { MIB = 1024 * 1024 };
 
 struct restore {
     struct vst_test_host *host;
@@ -195,7 +195,7 @@ void vst_test_restore(struct vst_conn *conn, struct vst_stream *stream,
         .opaque = restore,
         .name = "test guest",
         .side = VST_SIDE_HOST,
-        .stall_seconds = opt->stall_seconds ? opt->stall_seconds : STALL_SECONDS,
+        .stall_seconds = vst_stall_seconds(opt->stall_seconds),
     };
 
     if (!restore || vst_stream_claim(stream, op, &user, &err) < 0)

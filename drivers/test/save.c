@@ -10,8 +10,6 @@
 #include "core/image.h"
 #include "guest.h"
 
-enum { STALL_SECONDS = 60 };
-
 struct save {
     struct vst_test_host *host;
     struct vst_test_guest *guest; /* NULL before it begins, and when the guest is gone */
@@ -174,7 +172,7 @@ void vst_test_save(struct vst_conn *conn, const char *name, struct vst_stream *s
         .opaque = save,
         .name = save ? save->label : NULL,
         .side = VST_SIDE_HOST,
-        .stall_seconds = opt->stall_seconds ? opt->stall_seconds : STALL_SECONDS,
+        .stall_seconds = vst_stall_seconds(opt->stall_seconds),
     };
 
     if (!save || vst_stream_claim(stream, op, &user, &err) < 0)

@@ -177,9 +177,8 @@ void vst_test_open_console(struct vst_conn *conn, const char *name, struct vst_s
 void vst_test_screenshot(struct vst_conn *conn, const char *name, struct vst_stream *stream,
                          struct vst_op *op)
 {
-    enum { STALL_SECONDS = 60 };
     struct vst_error err = {0};
-    struct vst_test_guest *guest = claim(conn, name, stream, STALL_SECONDS, op, &err);
+    struct vst_test_guest *guest = claim(conn, name, stream, vst_stall_seconds(0), op, &err);
     struct vst_channel *screen = NULL;
 
     if (guest)

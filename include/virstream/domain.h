@@ -132,7 +132,7 @@ struct vst_op *vst_domain_restore(struct vst_conn *conn, struct vst_stream *stre
 struct vst_op *vst_domain_open_console(struct vst_domain *domain, struct vst_stream *stream,
                                        const struct vst_done *done);
 
-/* The screen as a PNG, down the stream. */
+/* The screen as a PNG, down the stream. No byte for 60 seconds ends it with VST_ERR_STALLED. */
 struct vst_op *vst_domain_screenshot(struct vst_domain *domain, struct vst_stream *stream,
                                      const struct vst_done *done);
 
