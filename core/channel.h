@@ -146,8 +146,9 @@ enum vst_file_flags {
     VST_FILE_KEEP_OWNER = 1 << 1, /* of the file that it replaces, and its mode */
 };
 
-/* A file that appears under `path` only when complete: a temporary name beside it, then fsync,
- * rename, fsync of the directory in finish(); abort() removes it. Opened in open(). */
+/* A file that appears under `path` only when complete: until then it has no name, or where that
+ * cannot be a hidden one beside it; fsync, rename, fsync of the directory in finish(); after
+ * abort() nothing is left. Opened in open(). */
 struct vst_channel *vst_channel_new_file(struct event_base *base, const char *path, unsigned flags,
                                          struct vst_error *ret_err);
 

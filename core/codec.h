@@ -2,8 +2,8 @@
 /*
  * A codec: bytes in, bytes out, no I/O. And the one layer that puts codecs on a channel.
  *
- * Codecs: image records (record.h), zstd. Because they are pure they can be tested with every
- * chunking, and fuzzed, without a descriptor.
+ * Codecs: image records (record.h), zstd, the digest. Because they are pure they can be tested with
+ * every chunking, and fuzzed, without a descriptor.
  */
 #ifndef VST_CORE_CODEC_H
 #define VST_CORE_CODEC_H

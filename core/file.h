@@ -5,7 +5,7 @@
  * the file belongs to the thread while a job runs and to the loop otherwise.
  *
  * Kinds differ in how a file opens and what it takes to be complete: one that was handed over
- * open, one that exists, one that is to appear (channel-new-file.c), a volume (volume-open.c).
+ * open, one that exists, one that is to appear (channel-new-file.c), a volume (pool-methods.c).
  */
 #ifndef VST_CORE_FILE_H
 #define VST_CORE_FILE_H

@@ -30,8 +30,10 @@ struct vst_domain_cb {
     void (*release)(void *opaque);
 };
 
+/* Valid until the domain is freed. */
 const char *vst_domain_get_name(const struct vst_domain *domain);
 const char *vst_domain_get_uuid(const struct vst_domain *domain);
+/* Sets *domain to NULL; accepts NULL. The guest is not concerned. */
 void vst_domain_free(struct vst_domain **domain);
 
 enum vst_domain_state {
@@ -87,6 +89,7 @@ struct vst_op *vst_domain_start(struct vst_conn *conn, const char *definition,
                                 const struct vst_start_options *opt,
                                 const struct vst_domain_cb *cb);
 
+/* Its CPUs stand still, and go on. One that does so already is none the worse. */
 struct vst_op *vst_domain_suspend(struct vst_domain *domain, const struct vst_done *done);
 struct vst_op *vst_domain_resume(struct vst_domain *domain, const struct vst_done *done);
 /* Asks the guest (ACPI power button); completes when it is gone. Set a timeout. */

@@ -31,7 +31,7 @@ struct vst_migrate_options {
     bool auto_converge;       /* slow the guest down if it dirties memory too fast */
     bool post_copy;           /* may go over to post-copy */
     bool copy_disks;          /* disks are copied, too; without it they are shared */
-    unsigned post_copy_after; /* passes; 0: only by `then`, or vst_migration_set() */
+    unsigned post_copy_after; /* passes; 0: only by `then`, or by an order */
     unsigned downtime_ms;     /* the guest may stand still for so long; 0 for 300 */
     unsigned timeout_seconds; /* 0: none */
     enum vst_migrate_then then;

@@ -8,6 +8,9 @@
  * not be used. A call returns NULL only when there is no memory for the operation itself; then
  * nothing was started, and `release` has been called.
  *
+ * Of the arguments, options may be NULL: then everything in them is as if it was 0 or false. So may
+ * the struct of a callback that nobody needs, but not that of vst_conn_open().
+ *
  * Rules of every callback in this library:
  *  - `fn` may be NULL. `release`, if not NULL, is called exactly once, after the last `fn`.
  *  - It may call anything in the library, vst_op_cancel() and the _free() functions included,

@@ -85,9 +85,9 @@ int vst_stream_set_source_reader(struct vst_stream *stream, const struct vst_rea
 int vst_stream_set_sink_fd(struct vst_stream *stream, int *fd);
 
 /*
- * A new file: written under a temporary name in the same directory and renamed to `path` when
- * complete and on disk, so that `path` is always the old file or the whole new one. Long runs of
- * zeros become holes, which take no room.
+ * A new file: written without a name, or under a hidden one in the same directory, and called
+ * `path` when complete and on disk, so that `path` is always the old file or the whole new one.
+ * Long runs of zeros become holes, which take no room.
  */
 int vst_stream_set_sink_file(struct vst_stream *stream, const char *path);
 
