@@ -3,6 +3,7 @@
  * One step of moving bytes between two channels. This is the only place that decides how bytes
  * travel; pumps above it decide when.
  */
+#include "buffer.h"
 #include "pump.h"
 
 /*
@@ -14,14 +15,9 @@ enum { CHUNK = 256 * 1024 };
 /* What a call into a channel costs at least: many small moves are work too. */
 enum { CALL = 4096 };
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static void spend(struct vst_transfer *step, size_t n)
 {
-    step->budget -= least(step->budget, n > CALL ? n : CALL);
+    step->budget -= vst_least(step->budget, n > CALL ? n : CALL);
 }
 
 static bool take(struct vst_transfer *step)
@@ -32,7 +28,7 @@ static bool take(struct vst_transfer *step)
     if (!step->source || step->in != VST_IO_OK || held >= step->limit || !step->budget)
         return false;
     step->in = vst_channel_read(step->source, step->buffer,
-                                least(least(step->limit - held, step->budget), CHUNK), &n);
+                                vst_least(vst_least(step->limit - held, step->budget), CHUNK), &n);
     if (step->in != VST_IO_OK)
         return false;
     step->taken += n;

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "core/buffer.h"
 #include "core/turn.h"
 
 struct viewer {
@@ -126,15 +127,15 @@ static enum vst_io viewer_read(struct vst_channel *ch, struct evbuffer *into, si
                                size_t *ret_n)
 {
     struct viewer *viewer = viewer_of(ch);
-    int n = evbuffer_remove_buffer(viewer->queue, into, max);
+    size_t n = vst_least(evbuffer_get_length(viewer->queue), max);
 
-    if (n < 0) {
+    if (n == 0)
+        return has_ended(viewer) ? VST_IO_EOF : VST_IO_AGAIN;
+    if (vst_buffer_move(viewer->queue, into, n) < 0) {
         vst_error_no_memory(vst_channel_fail(ch));
         return VST_IO_FAIL;
     }
-    if (n == 0)
-        return has_ended(viewer) ? VST_IO_EOF : VST_IO_AGAIN;
-    *ret_n = (size_t)n;
+    *ret_n = n;
     return VST_IO_OK;
 }
 
