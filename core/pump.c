@@ -33,7 +33,7 @@ struct vst_pump {
     void (*done)(void *opaque, const struct vst_error *err);
     void *opaque;
     enum pump_state state;
-    unsigned paused; /* mask of vst_pause */
+    bool full;       /* the high mark was reached, and the low one not since: nothing is read */
     enum vst_io in;  /* what the source said last */
     enum vst_io out; /* what the sink said last */
     bool held;       /* its turn is running */
@@ -54,7 +54,7 @@ static bool wants_source(const struct vst_pump *pump)
 {
     if (!pump->source || pump->in != VST_IO_AGAIN)
         return false;
-    return pump->state == PUMP_OPENING || (pump->state == PUMP_MOVING && !pump->paused);
+    return pump->state == PUMP_OPENING || (pump->state == PUMP_MOVING && !pump->full);
 }
 
 static bool wants_sink(const struct vst_pump *pump)
@@ -138,15 +138,15 @@ static void apply_marks(struct vst_pump *pump)
     if (held > pump->stats.most_held)
         pump->stats.most_held = held;
     if (held >= pump->limit)
-        pump->paused |= VST_PAUSE_FULL;
+        pump->full = true;
     else if (held <= pump->limit / 2)
-        pump->paused &= ~VST_PAUSE_FULL;
+        pump->full = false;
 }
 
 static void turn_moving(struct vst_pump *pump)
 {
-    bool was_full = pump->paused & VST_PAUSE_FULL;
-    bool reading = pump->state == PUMP_MOVING && !pump->paused;
+    bool was_full = pump->full;
+    bool reading = pump->state == PUMP_MOVING && !was_full;
     struct vst_transfer step = {
         .source = reading ? pump->source : NULL,
         .sink = pump->sink,
@@ -169,8 +169,7 @@ static void turn_moving(struct vst_pump *pump)
         enter(pump, pump->stats.held ? PUMP_DRAINING : PUMP_FINISHING);
     else if (pump->state == PUMP_DRAINING && !pump->stats.held)
         enter(pump, PUMP_FINISHING);
-    if (pump->state == PUMP_FINISHING || !step.budget ||
-        (was_full && !(pump->paused & VST_PAUSE_FULL)))
+    if (pump->state == PUMP_FINISHING || !step.budget || (was_full && !pump->full))
         vst_turn_schedule(&pump->turn);
 }
 
@@ -248,18 +247,6 @@ void vst_pump_set_sink(struct vst_pump *pump, struct vst_channel *sink)
     vst_turn_schedule(&pump->turn);
 }
 
-void vst_pump_pause(struct vst_pump *pump, unsigned reason)
-{
-    pump->paused |= reason;
-    vst_turn_schedule(&pump->turn);
-}
-
-void vst_pump_resume(struct vst_pump *pump, unsigned reason)
-{
-    pump->paused &= ~reason;
-    vst_turn_schedule(&pump->turn);
-}
-
 void vst_pump_cancel(struct vst_pump *pump, const struct vst_error *why)
 {
     if (!pump->cancelled)
@@ -273,8 +260,6 @@ static enum vst_waits waits(const struct vst_pump *pump)
         return VST_WAITS_NOTHING;
     if (!pump->sink || pump->out == VST_IO_AGAIN)
         return VST_WAITS_SINK;
-    if (pump->paused & ~VST_PAUSE_FULL)
-        return VST_WAITS_USER;
     return !pump->source || pump->in == VST_IO_AGAIN ? VST_WAITS_SOURCE : VST_WAITS_NOTHING;
 }
 

@@ -22,19 +22,11 @@
 
 #include "channel.h"
 
-/* Why reading is paused; a mask. Reading is on when it is zero. */
-enum vst_pause {
-    VST_PAUSE_USER = 1 << 0,
-    VST_PAUSE_FULL = 1 << 1, /* set and cleared by the pump, with hysteresis */
-    VST_PAUSE_CREDIT = 1 << 2,
-};
-
 /* What the pump waits for, as far as it can tell: who is to blame for a stall. */
 enum vst_waits {
     VST_WAITS_NOTHING, /* it is about to move bytes */
     VST_WAITS_SOURCE,
     VST_WAITS_SINK,
-    VST_WAITS_USER, /* paused */
 };
 
 struct vst_pump_stats {
@@ -57,8 +49,6 @@ struct vst_pump *vst_pump_new(struct event_base *base, size_t limit,
 void vst_pump_set_source(struct vst_pump *pump, struct vst_channel *source);
 void vst_pump_set_sink(struct vst_pump *pump, struct vst_channel *sink);
 
-void vst_pump_pause(struct vst_pump *pump, unsigned reason);
-void vst_pump_resume(struct vst_pump *pump, unsigned reason);
 /* `why` must stay until done. */
 void vst_pump_cancel(struct vst_pump *pump, const struct vst_error *why);
 void vst_pump_get_stats(const struct vst_pump *pump, struct vst_pump_stats *ret_stats);

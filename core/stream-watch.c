@@ -36,7 +36,7 @@ static enum vst_stalled_on blame(const struct vst_stream *stream)
     const struct half *half = moving(&stream->down) ? &stream->down : &stream->up;
     enum vst_waits waits = stats_of(half).waits;
 
-    if (!moving(half) || waits == VST_WAITS_NOTHING || waits == VST_WAITS_USER)
+    if (!moving(half) || waits == VST_WAITS_NOTHING)
         return VST_STALLED_ON_NOTHING;
     return (waits == VST_WAITS_SOURCE) == (half->dir == VST_UP) ? VST_STALLED_ON_APPLICATION
                                                                 : VST_STALLED_ON_DRIVER;

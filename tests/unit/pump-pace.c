@@ -66,46 +66,6 @@ static void limit_of_one_byte_moves_everything(void **state)
     assert_ended_well();
 }
 
-static void paused_by_the_user_it_drains_and_reads_nothing(void **state)
-{
-    (void)state;
-    script_give_chunks(pumping.source, "abcdef", 6, 3);
-    vst_pump_pause(pumping.pump, VST_PAUSE_USER);
-    pumping_join();
-    pumping_settle();
-    assert_sink_got("");
-    vst_pump_resume(pumping.pump, VST_PAUSE_USER);
-    pumping_settle();
-    assert_sink_got("abcdef");
-}
-
-static void reading_waits_for_every_reason_to_go(void **state)
-{
-    (void)state;
-    script_give(pumping.source, "abc", 3);
-    vst_pump_pause(pumping.pump, VST_PAUSE_USER | VST_PAUSE_CREDIT);
-    pumping_join();
-    pumping_settle();
-    vst_pump_resume(pumping.pump, VST_PAUSE_USER);
-    pumping_settle();
-    assert_sink_got("");
-    vst_pump_resume(pumping.pump, VST_PAUSE_CREDIT);
-    pumping_settle();
-    assert_sink_got("abc");
-}
-
-static void nothing_is_wanted_of_a_source_that_is_not_read(void **state)
-{
-    (void)state;
-    pumping_join();
-    pumping_settle();
-    assert_int_equal(pumping.source->wanted, VST_READ);
-    assert_int_equal(pumping.sink->wanted, 0);
-    vst_pump_pause(pumping.pump, VST_PAUSE_USER);
-    pumping_settle();
-    assert_int_equal(pumping.source->wanted, 0);
-}
-
 static void it_knows_what_it_waits_for(void **state)
 {
     (void)state;
@@ -113,10 +73,6 @@ static void it_knows_what_it_waits_for(void **state)
     pumping_join();
     pumping_settle();
     assert_int_equal(pumping_stats().waits, VST_WAITS_SOURCE);
-    vst_pump_pause(pumping.pump, VST_PAUSE_USER);
-    pumping_settle();
-    assert_int_equal(pumping_stats().waits, VST_WAITS_USER);
-    vst_pump_resume(pumping.pump, VST_PAUSE_USER);
     script_stop_writes(pumping.sink, true);
     script_give(pumping.source, "abc", 3);
     pumping_settle();
@@ -137,8 +93,6 @@ static void api_calls_move_nothing_and_call_nobody(void **state)
     script_give(pumping.source, "abc", 3);
     script_read(pumping.source, VST_IO_EOF);
     pumping_join();
-    vst_pump_pause(pumping.pump, VST_PAUSE_USER);
-    vst_pump_resume(pumping.pump, VST_PAUSE_USER);
     vst_pump_cancel(pumping.pump, &why);
     assert_int_equal(pumping.done, 0);
     assert_int_equal(pumping_stats().taken, 0);
@@ -349,9 +303,6 @@ int main(void)
         PUMP_TEST(sink_full_pauses_source),
         PUMP_TEST(reading_begins_again_when_half_is_empty),
         PUMP_TEST(limit_of_one_byte_moves_everything),
-        PUMP_TEST(paused_by_the_user_it_drains_and_reads_nothing),
-        PUMP_TEST(reading_waits_for_every_reason_to_go),
-        PUMP_TEST(nothing_is_wanted_of_a_source_that_is_not_read),
         PUMP_TEST(it_knows_what_it_waits_for),
         PUMP_TEST(api_calls_move_nothing_and_call_nobody),
         PUMP_TEST(a_turn_moves_a_bounded_number_of_bytes),
