@@ -37,17 +37,11 @@ int command_save(struct tool *tool)
         .zstd_level = said->zstd_level,
         .stall_seconds = said->stall,
     };
-    struct vst_stream *stream = ends_open(tool, VST_DOWN, tool->args[1]);
+    struct vst_stream *stream = ends_connect(tool, VST_DOWN, tool->args[1], tool_find_domain);
     struct vst_progress outcome;
 
-    if (!stream)
-        return -1;
-    if (tool_find_domain(tool) < 0) {
-        vst_stream_free(&stream);
-        return -1;
-    }
-    if (progress_wait(tool, &stream, 0, vst_domain_save(tool->domain, stream, &opt, NULL),
-                      &outcome) < 0)
+    if (!stream || progress_wait(tool, &stream, 0,
+                                 vst_domain_save(tool->domain, stream, &opt, NULL), &outcome) < 0)
         return -1;
     if (said->json)
         return print_moved(tool, "saved", "target", &outcome, outcome.down_bytes);
@@ -86,18 +80,12 @@ int command_restore(struct tool *tool)
         .paused = said->paused,
         .stall_seconds = said->stall,
     };
-    struct vst_stream *stream = ends_open(tool, VST_UP, tool->args[0]);
+    struct vst_stream *stream = ends_connect(tool, VST_UP, tool->args[0], tool_connect);
     struct vst_domain_cb cb = tool_domain_cb(tool);
     struct vst_progress outcome;
 
-    if (!stream)
-        return -1;
-    if (tool_connect(tool) < 0) {
-        vst_stream_free(&stream);
-        return -1;
-    }
-    if (progress_wait(tool, &stream, ends_size(tool->args[0]),
-                      vst_domain_restore(tool->conn, stream, &opt, &cb), &outcome) < 0)
+    if (!stream || progress_wait(tool, &stream, ends_size(tool->args[0]),
+                                 vst_domain_restore(tool->conn, stream, &opt, &cb), &outcome) < 0)
         return -1;
     if (said->json)
         return print_moved(tool, "restored", "source", &outcome, outcome.up_bytes);
@@ -107,17 +95,11 @@ int command_restore(struct tool *tool)
 
 int command_screenshot(struct tool *tool)
 {
-    struct vst_stream *stream = ends_open(tool, VST_DOWN, tool->args[1]);
+    struct vst_stream *stream = ends_connect(tool, VST_DOWN, tool->args[1], tool_find_domain);
     struct vst_progress outcome;
 
-    if (!stream)
-        return -1;
-    if (tool_find_domain(tool) < 0) {
-        vst_stream_free(&stream);
-        return -1;
-    }
-    if (progress_wait(tool, &stream, 0, vst_domain_screenshot(tool->domain, stream, NULL),
-                      &outcome) < 0)
+    if (!stream || progress_wait(tool, &stream, 0,
+                                 vst_domain_screenshot(tool->domain, stream, NULL), &outcome) < 0)
         return -1;
     if (tool->opt.json)
         return print_moved(tool, "screenshot", "target", &outcome, outcome.down_bytes);

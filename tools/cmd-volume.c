@@ -33,16 +33,11 @@ int command_upload(struct tool *tool)
         .offset = tool->opt.offset.bytes,
         .stall_seconds = tool->opt.stall,
     };
-    struct vst_stream *stream = ends_open(tool, VST_UP, path);
+    struct vst_stream *stream = ends_connect(tool, VST_UP, path, tool_connect);
     struct vst_progress outcome;
 
-    if (!stream)
-        return -1;
-    if (tool_connect(tool) < 0) {
-        vst_stream_free(&stream);
-        return -1;
-    }
-    if (progress_wait(tool, &stream, ends_size(path),
+    if (!stream ||
+        progress_wait(tool, &stream, ends_size(path),
                       vst_volume_upload(tool->conn, volume, stream, &opt, NULL), &outcome) < 0)
         return -1;
     if (tool->opt.json)
@@ -62,16 +57,11 @@ int command_download(struct tool *tool)
         .length = tool->opt.length.bytes,
         .stall_seconds = tool->opt.stall,
     };
-    struct vst_stream *stream = ends_open(tool, VST_DOWN, path);
+    struct vst_stream *stream = ends_connect(tool, VST_DOWN, path, tool_connect);
     struct vst_progress outcome;
 
-    if (!stream)
-        return -1;
-    if (tool_connect(tool) < 0) {
-        vst_stream_free(&stream);
-        return -1;
-    }
-    if (progress_wait(tool, &stream, 0, vst_volume_download(tool->conn, volume, stream, &opt, NULL),
+    if (!stream ||
+        progress_wait(tool, &stream, 0, vst_volume_download(tool->conn, volume, stream, &opt, NULL),
                       &outcome) < 0)
         return -1;
     if (tool->opt.json)

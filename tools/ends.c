@@ -140,3 +140,13 @@ struct vst_stream *ends_open(struct tool *tool, enum vst_direction dir, const ch
     }
     return stream;
 }
+
+struct vst_stream *ends_connect(struct tool *tool, enum vst_direction dir, const char *path,
+                                int (*connect)(struct tool *))
+{
+    struct vst_stream *stream = ends_open(tool, dir, path);
+
+    if (stream && connect(tool) < 0)
+        vst_stream_free(&stream);
+    return stream;
+}

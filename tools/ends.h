@@ -14,6 +14,10 @@
  */
 struct vst_stream *ends_open(struct tool *tool, enum vst_direction dir, const char *path);
 
+/* That, and then `connect`, which is tool_connect() or tool_find_domain(). */
+struct vst_stream *ends_connect(struct tool *tool, enum vst_direction dir, const char *path,
+                                int (*connect)(struct tool *));
+
 /*
  * A descriptor of our own for standard input or output, which the library may make non-blocking
  * without doing so to the shell's. -1 with tool->err.
