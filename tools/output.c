@@ -10,100 +10,99 @@
 #include <string.h>
 #include <unistd.h>
 
-/* For codes that mean different things in different places; NULL: nothing more to say. */
-static const char *hint_for_place(const struct tool *tool)
+/* What helps whatever it is about; NULL: nothing. */
+static const char *hint_for_all(const struct vst_error *err)
 {
-    switch (tool->err.code) {
-    case VST_ERR_SYSTEM:
-        return tool->err.system == ENOSPC || tool->err.system == EDQUOT
-                   ? "make room there, and try again"
-                   : NULL;
-    case VST_ERR_NOT_FOUND:
-        return tool->err.system || tool->err.side == VST_SIDE_CLIENT
-                   ? NULL
-                   : "`virstream list` names the guests that there are";
-    case VST_ERR_LOST:
-        return tool->command->run == command_migrate
-                   ? "the hosts go on without us; `virstream migrations` tells how it is"
-                   : NULL;
-    case VST_ERR_INVALID:
-        return tool->command->run == command_start
-                   ? "docs/definition.md tells what belongs into a definition"
-                   : NULL;
-    case VST_ERR_TIMEOUT:
-        return tool->command->run == command_shutdown
-                   ? "perhaps it does not listen; `virstream destroy` ends it at once"
-                   : "a larger --timeout gives it more time";
-    default:
-        return NULL;
-    }
-}
-
-/* The same for volumes, which are no guests. */
-static const char *hint_for_volume(const struct tool *tool)
-{
-    switch (tool->err.code) {
-    case VST_ERR_CONNECT:
-        return "is the URI right, and what it names running? See --connect";
-    case VST_ERR_NOT_FOUND:
-        return "`virstream volumes` names the volumes that there are";
-    case VST_ERR_BUSY:
-        return "try again when that has finished";
-    case VST_ERR_STALLED:
-        return "a larger --stall allows for longer pauses";
-    case VST_ERR_TRUNCATED:
-        return "nothing of it was used; take another copy";
-    case VST_ERR_SYSTEM:
-        return tool->err.system == ENOSPC || tool->err.system == EDQUOT
-                   ? "make room there, and try again"
-                   : NULL;
-    default:
-        return NULL;
-    }
-}
-
-/* What to do about it. */
-static const char *hint_for(const struct tool *tool, char buf[static 80])
-{
-    if (tool->bad_usage) {
-        snprintf(buf, 80, "virstream %s%s--help", tool->command ? tool->command->name : "",
-                 tool->command ? " " : "");
-        return buf;
-    }
-    if (tool->command && strncmp(tool->command->name, "pki ", 4) == 0)
-        return NULL; /* the hints below are about guests */
-    if (tool->command &&
-        (strstr(tool->command->name, "volume") || strstr(tool->command->name, "load")))
-        return hint_for_volume(tool);
-    switch (tool->err.code) {
+    switch (err->code) {
     case VST_ERR_NO_MEMORY:
         return "try again when this host has more memory free";
+    case VST_ERR_SYSTEM:
+        return err->system == ENOSPC || err->system == EDQUOT ? "make room there, and try again"
+                                                              : NULL;
     case VST_ERR_CONNECT:
         return "is the URI right, and what it names running? See --connect";
     case VST_ERR_AUTH:
         return "`virstream doctor URI` tells what each side has shown";
+    case VST_ERR_STALLED:
+        return "a larger --stall allows for longer pauses";
+    case VST_ERR_DAMAGED:
+    case VST_ERR_TRUNCATED:
+        return "nothing of it was used; take another copy";
+    default:
+        return NULL;
+    }
+}
+
+static const char *hint_for_volume(const struct vst_error *err)
+{
+    switch (err->code) {
+    case VST_ERR_NOT_FOUND:
+        return "`virstream volumes` names the volumes that there are";
+    case VST_ERR_BUSY:
+        return "try again when that has finished";
+    default:
+        return hint_for_all(err);
+    }
+}
+
+static const char *hint_for_guest(const struct vst_error *err)
+{
+    switch (err->code) {
     case VST_ERR_ACCESS:
         return "is it yours? Perhaps another user may";
+    case VST_ERR_NOT_FOUND:
+        return err->system || err->side == VST_SIDE_CLIENT
+                   ? NULL
+                   : "`virstream list` names the guests that there are";
     case VST_ERR_EXISTS:
         return "choose another name, or end the guest that has it";
     case VST_ERR_STATE:
         return "`virstream info` tells its state";
     case VST_ERR_BUSY:
         return "try again when that has finished; `virstream list` shows who is at it";
-    case VST_ERR_STALLED:
-        return "a larger --stall allows for longer pauses";
-    case VST_ERR_DAMAGED:
-    case VST_ERR_TRUNCATED:
-        return "nothing of it was used; take another copy";
-    case VST_ERR_INCOMPATIBLE:
-        return "nothing was started; `virstream migrate --check` tells whether all is well";
+    case VST_ERR_TIMEOUT:
+        return "a larger --timeout gives it more time";
     case VST_ERR_IN_DOUBT:
         return "the hosts go on trying; `virstream migrations` tells what they wait for";
     case VST_ERR_CLEANUP:
         return "it is done; look at what is left with `virstream info`";
     default:
-        return hint_for_place(tool);
+        return hint_for_all(err);
     }
+}
+
+/* For what means something else in one command; NULL: it does not. */
+static const char *hint_for_command(enum vst_code code, int (*run)(struct tool *))
+{
+    if (code == VST_ERR_INVALID && run == command_start)
+        return "docs/definition.md tells what belongs into a definition";
+    if (code == VST_ERR_TIMEOUT && run == command_shutdown)
+        return "perhaps it does not listen; `virstream destroy` ends it at once";
+    if (code == VST_ERR_INCOMPATIBLE && run == command_migrate)
+        return "nothing was started; `virstream migrate --check` tells whether all is well";
+    if (code == VST_ERR_LOST && run == command_migrate)
+        return "the hosts go on without us; `virstream migrations` tells how it is";
+    return NULL;
+}
+
+/* What to do about it. */
+static const char *hint_for(const struct tool *tool, char buf[static 80])
+{
+    const struct command *command = tool->command;
+    const char *hint;
+
+    if (tool->bad_usage) {
+        snprintf(buf, 80, "virstream %s%s--help", command ? command->name : "", command ? " " : "");
+        return buf;
+    }
+    if (!command)
+        return hint_for_all(&tool->err);
+    hint = hint_for_command(tool->err.code, command->run);
+    if (!hint && command->subject == ABOUT_GUESTS)
+        hint = hint_for_guest(&tool->err);
+    if (!hint && command->subject == ABOUT_VOLUMES)
+        hint = hint_for_volume(&tool->err);
+    return hint;
 }
 
 /* Everything that goes with an error comes indented below it. */

@@ -28,16 +28,16 @@ enum option_set {
     OPTION_STALL = 1 << 5,
     OPTION_NAME = 1 << 6,
     OPTION_READ_ONLY = 1 << 7,
-    OPTION_HOSTS = 1 << 9,
-    OPTION_CLIENT = 1 << 10,
-    OPTION_COUNT = 1 << 11,
-    OPTION_OFFSET = 1 << 12,
-    OPTION_LENGTH = 1 << 13,
-    OPTION_MIGRATE = 1 << 14,
-    OPTION_CHANGE = 1 << 15,
-    OPTION_RESOLVE = 1 << 16,
-    OPTION_WATCH = 1 << 17,
-    OPTION_EVERYWHERE = 1 << 8,
+    OPTION_HOSTS = 1 << 8,
+    OPTION_CLIENT = 1 << 9,
+    OPTION_COUNT = 1 << 10,
+    OPTION_OFFSET = 1 << 11,
+    OPTION_LENGTH = 1 << 12,
+    OPTION_MIGRATE = 1 << 13,
+    OPTION_CHANGE = 1 << 14,
+    OPTION_RESOLVE = 1 << 15,
+    OPTION_WATCH = 1 << 16,
+    OPTION_EVERYWHERE = 1 << 17,
 };
 
 /* A number of bytes that may have been given. */
@@ -45,6 +45,9 @@ struct size_option {
     bool given;
     uint64_t bytes;
 };
+
+/* What a command is about, and so what can be wrong. */
+enum subject { ABOUT_GUESTS, ABOUT_VOLUMES, ABOUT_CERTIFICATES };
 
 struct command {
     const char *name; /* one word, or two with one space */
@@ -55,6 +58,7 @@ struct command {
     const char *details;
     const char *undo; /* what a cancelled run waits for, said at the second Ctrl-C */
     int (*run)(struct tool *);
+    enum subject subject;
 };
 
 extern const struct command commands[]; /* ends with a row without a name */
