@@ -162,6 +162,18 @@ const struct command *command_find(const char *word, const char *next)
     return NULL;
 }
 
+void command_seconds(const char *word, char *ret, size_t size)
+{
+    size_t length = strlen(word);
+    size_t at = 0;
+
+    *ret = '\0';
+    for (const struct command *row = commands; row->name && at < size; row++)
+        if (strncmp(row->name, word, length) == 0 && row->name[length] == ' ')
+            at += (size_t)snprintf(ret + at, size - at, "%s%s", at ? ", " : "",
+                                   row->name + length + 1);
+}
+
 void help_print(FILE *to, const struct command *command)
 {
     fprintf(to, "usage: virstream %s%s%s%s\n\n%c%s.\n", command->name,

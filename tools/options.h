@@ -21,6 +21,8 @@ void options_print(FILE *to, unsigned set);
 
 /* NULL if there is none. `next` is the word after it, or NULL. */
 const struct command *command_find(const char *word, const char *next);
+/* The words that may follow `word`, for people; "" if no command of two words begins with it. */
+void command_seconds(const char *word, char *ret, size_t size);
 
 void help_print(FILE *to, const struct command *command);
 void help_print_all(FILE *to);

@@ -79,6 +79,20 @@ static void trace_line(unsigned category, const char *line, void *opaque)
     fprintf(stderr, "[%11.6f] %s\n", seconds, line);
 }
 
+/* What follows is read all the same: --json says how the mistake is to be told. */
+static void refuse_command(struct tool *tool)
+{
+    char seconds[64];
+
+    command_seconds(tool->args[0], seconds, sizeof(seconds));
+    if (*seconds)
+        tool_usage(tool, "`%s` is half a command; after it comes one of: %s", tool->args[0],
+                   seconds);
+    else
+        tool_usage(tool, "no such command: `%s`", tool->args[0]);
+    options_read(tool, OPTION_EVERYWHERE, false, tool->args);
+}
+
 /* Everything that can be wrong with the command line, and only the first of it, ends up in err. */
 static void read_command_line(struct tool *tool, char **argv)
 {
@@ -92,7 +106,7 @@ static void read_command_line(struct tool *tool, char **argv)
     }
     tool->command = command_find(tool->args[0], tool->args[1]);
     if (!tool->command) {
-        tool_usage(tool, "no such command: `%s`", tool->args[0]);
+        refuse_command(tool);
         return;
     }
     /* getopt passes over the word before the options: the second one of two. */

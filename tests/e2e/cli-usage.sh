@@ -107,6 +107,7 @@ check version_is_told  contains "virstream " virstream --version
 check no_command_is_wrong_usage  exits 2 virstream
 check unknown_command_is_wrong_usage  exits 2 virstream frobnicate
 check half_a_command_is_wrong_usage  exits 2 virstream image
+check half_a_command_is_told_its_other_half  contains 'one of: info, check' virstream image
 check unknown_option_is_wrong_usage  every_command refuses_an_unknown_option
 check missing_argument_is_wrong_usage  exits 2 virstream save g1
 check surplus_argument_is_wrong_usage  exits 2 virstream info g1 g2
@@ -137,6 +138,8 @@ check error_is_one_json_object  says_one_object '"code":"not-found"' \
     virstream --json -c "$uri" info nobody
 check json_counts_behind_a_mistake  says_one_object '"code":"invalid"' \
     virstream list --no-such-thing --json
+check json_counts_behind_an_unknown_command  says_one_object '"code":"invalid"' \
+    virstream frobnicate --json
 check options_may_follow_arguments  virstream info test1 -c "$uri" --json
 check list_is_aligned  aligned
 check quiet_list_is_names_only  names_only
