@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 static bool is_standard(const char *path)
@@ -67,25 +69,52 @@ uint64_t ends_size(const char *path)
     return at >= 0 && at < st.st_size ? (uint64_t)(st.st_size - at) : 0;
 }
 
-/* The file that a new one is to replace: never a link to it, never what is not a regular file. */
+/*
+ * The file that a new one is to replace: never a link to it, never what is not a regular file. A
+ * link that leads nowhere is an error with the reason that realpath() had.
+ */
 static int set_new_file(struct tool *tool, struct vst_stream *stream, const char *path)
 {
     char *real = realpath(path, NULL);
+    struct stat st;
     int status;
 
-    if (!real && errno != ENOENT)
+    if (!real && (errno != ENOENT || lstat(path, &st) == 0))
         return tool_fail_system(tool, errno, path);
     status = vst_stream_set_sink_file(stream, real ? real : path);
     free(real);
     return status;
 }
 
-/* What is neither standard nor a regular file; this may wait for the other side of a FIFO. */
+static void interrupt_open(int number)
+{
+    (void)number;
+}
+
+/*
+ * What is neither standard nor a regular file. This may wait for the other side of a FIFO, and no
+ * longer than until the deadline. The timer goes on, lest its signal come just before open().
+ */
 static int open_special(struct tool *tool, enum vst_direction dir, const char *path)
 {
-    int fd = open(path, (dir == VST_UP ? O_RDONLY : O_WRONLY) | O_CLOEXEC | O_NOCTTY);
+    struct itimerval timer = {.it_interval = {.tv_usec = 100000}};
+    struct sigaction action = {.sa_handler = interrupt_open};
+    struct sigaction old;
+    int number;
+    int fd;
 
-    return fd < 0 ? tool_fail_system(tool, errno, path) : fd;
+    timer.it_value = tool_time_left(tool);
+    timer.it_value.tv_usec += !timerisset(&timer.it_value);
+    sigaction(SIGALRM, &action, &old);
+    if (tool->opt.timeout)
+        setitimer(ITIMER_REAL, &timer, NULL);
+    fd = open(path, (dir == VST_UP ? O_RDONLY : O_WRONLY) | O_CLOEXEC | O_NOCTTY);
+    number = errno;
+    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+    sigaction(SIGALRM, &old, NULL);
+    if (fd < 0 && number == EINTR)
+        return tool_fail(tool, VST_ERR_TIMEOUT, "%s: nobody opened its other side in time", path);
+    return fd < 0 ? tool_fail_system(tool, number, path) : fd;
 }
 
 static int set_fd(struct vst_stream *stream, enum vst_direction dir, int fd)

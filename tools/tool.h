@@ -149,6 +149,8 @@ int tool_connect(struct tool *tool);
 int tool_find_domain(struct tool *tool);
 /* Signals cancel what tool_wait() waits for. Part of tool_connect(). */
 int tool_watch_signals(struct tool *tool);
+/* What is left until the deadline of --timeout; a passed one ends an operation in the next turn. */
+struct timeval tool_time_left(const struct tool *tool);
 /* Runs the loop until `op` has completed. */
 int tool_wait(struct tool *tool, struct vst_op *op);
 /* Runs the loop until the command is cancelled, its time is over, or an error is recorded. */

@@ -45,8 +45,7 @@ int tool_watch_signals(struct tool *tool)
     return 0;
 }
 
-/* What is left until the deadline; a passed one ends the operation in the next turn. */
-static struct timeval time_left(const struct tool *tool)
+struct timeval tool_time_left(const struct tool *tool)
 {
     struct timespec now;
     struct timeval left = {0};
@@ -64,7 +63,7 @@ static struct timeval time_left(const struct tool *tool)
 
 int tool_wait(struct tool *tool, struct vst_op *op)
 {
-    struct timeval left = time_left(tool);
+    struct timeval left = tool_time_left(tool);
     int status;
 
     tool->op = op;
@@ -87,7 +86,7 @@ static void too_late(evutil_socket_t fd, short what, void *opaque)
 
 int tool_follow(struct tool *tool)
 {
-    struct timeval left = time_left(tool);
+    struct timeval left = tool_time_left(tool);
 
     if (tool->opt.timeout && event_base_once(tool->base, -1, EV_TIMEOUT, too_late, tool, &left) < 0)
         return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");

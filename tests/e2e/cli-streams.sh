@@ -60,6 +60,18 @@ goes_through_fifos()
     restore "$work/fifo" && wait $! && [ -p "$work/fifo" ]
 }
 
+lonely_fifo()
+{
+    rm -f "$work/fifo" && mkfifo "$work/fifo" && exits 7 save --timeout 1 "$work/fifo" &&
+        exits 7 restore --timeout 1 "$work/fifo"
+}
+
+link_to_nothing()
+{
+    ln -sf "$work/nowhere" "$work/dangling" && exits 5 save "$work/dangling" &&
+        [ -L "$work/dangling" ] && [ ! -e "$work/nowhere" ]
+}
+
 leaves_devices_alone()
 {
     save /dev/null && [ -c /dev/null ]
@@ -230,8 +242,10 @@ check saves_and_restores_through_a_pipe  goes_through_a_pipe
 check saves_and_restores_through_redirections  goes_through_redirections
 check reads_from_where_the_descriptor_stands  begins_where_the_shell_stands
 check saves_and_restores_through_fifos  goes_through_fifos
+check nobody_at_the_other_side_of_a_fifo_is_exit_7  lonely_fifo
 check device_as_a_target_stays_a_device  leaves_devices_alone
 check link_as_a_target_stays_a_link  follows_links
+check link_to_nothing_is_exit_5  link_to_nothing
 check compressed_image_is_smaller_and_restores  compresses
 check image_info_tells_the_guest  image_info_tells
 check flipped_bit_is_exit_9  refused flipped 3000000
