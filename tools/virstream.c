@@ -3,10 +3,12 @@
  * The virstream command: one run of one command. What the commands do is in cmd-*.c.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "ends.h"
@@ -122,6 +124,17 @@ static void read_command_line(struct tool *tool, char **argv)
                    tool->command->arguments);
 }
 
+/*
+ * A standard descriptor that is closed would be the next that is opened, and get what is meant for
+ * the standard one. What stands there instead refuses that.
+ */
+static void fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 static int run(struct tool *tool, struct timespec *start)
 {
     struct vst_trace trace = {tool->opt.trace, trace_line, start};
@@ -154,6 +167,7 @@ int main(int argc, char **argv)
     struct timespec start;
 
     (void)argc;
+    fill_standard();
     clock_gettime(CLOCK_MONOTONIC, &start);
     signal(SIGPIPE, SIG_IGN);
     read_command_line(&tool, argv);

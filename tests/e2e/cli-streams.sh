@@ -66,6 +66,16 @@ lonely_fifo()
         exits 7 restore --timeout 1 "$work/fifo"
 }
 
+save_into_nothing()
+{
+    save - >&-
+}
+
+restore_from_nothing()
+{
+    restore - <&-
+}
+
 link_to_nothing()
 {
     ln -sf "$work/nowhere" "$work/dangling" && exits 5 save "$work/dangling" &&
@@ -243,6 +253,10 @@ check saves_and_restores_through_redirections  goes_through_redirections
 check reads_from_where_the_descriptor_stands  begins_where_the_shell_stands
 check saves_and_restores_through_fifos  goes_through_fifos
 check nobody_at_the_other_side_of_a_fifo_is_exit_7  lonely_fifo
+check closed_standard_output_takes_nothing  \
+    refuses 1 "Bad file descriptor" save_into_nothing
+check closed_standard_input_gives_nothing  \
+    refuses 1 "Bad file descriptor" restore_from_nothing
 check device_as_a_target_stays_a_device  leaves_devices_alone
 check link_as_a_target_stays_a_link  follows_links
 check link_to_nothing_is_exit_5  link_to_nothing
