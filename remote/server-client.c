@@ -315,7 +315,7 @@ static void tune(int fd)
         {IPPROTO_TCP, TCP_KEEPCNT, 4},
         {IPPROTO_TCP, TCP_NODELAY, 1},
         {IPPROTO_TCP, TCP_USER_TIMEOUT, 120000},
-        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 128 * 1024},
+        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 256 * 1024},
     };
 
     for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
