@@ -11,9 +11,9 @@
 #include "codec.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "buffer.h"
+#include "clock.h"
 #include "fsm.h"
 #include "turn.h"
 
@@ -40,8 +40,8 @@ struct layer {
     struct way reading;
     struct way writing;
     size_t limit;
-    uint64_t worked; /* nanoseconds since the last rest */
-    bool resting;    /* until `rest`; no codec runs meanwhile */
+    int64_t worked; /* nanoseconds since the last rest */
+    bool resting;   /* until `rest`; no codec runs meanwhile */
     struct vst_turn rest;
 };
 
@@ -56,14 +56,6 @@ static void enter(struct way *way, enum way_state state)
     way->state = state;
 }
 
-static uint64_t now(void)
-{
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
-}
-
 static enum vst_io out_of_memory(struct layer *layer, struct way *way)
 {
     enter(way, WAY_FAILED);
@@ -76,14 +68,14 @@ static bool step(struct layer *layer, struct way *way)
 {
     size_t had = evbuffer_get_length(way->in), gave = evbuffer_get_length(way->out);
     struct vst_error err = {0};
-    uint64_t began = now();
+    int64_t began = vst_now_ns();
     int result;
 
     if (way->state > WAY_LAST || gave >= layer->limit)
         return false;
     result = way->codec->ops->step(way->codec, way->in, way->out, layer->limit - gave,
                                    way->state == WAY_LAST, &err);
-    layer->worked += now() - began;
+    layer->worked += vst_now_ns() - began;
     if (layer->worked >= WORK_NS) {
         layer->worked = 0;
         layer->resting = true;

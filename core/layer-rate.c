@@ -6,17 +6,17 @@
  */
 #include <event2/event_struct.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "channel.h"
+#include "clock.h"
 
 /* A piece is what comes in a hundredth of a second, within these. */
 enum { PIECES_PER_SECOND = 100, BURSTS_PER_SECOND = 10 };
 
 struct bucket {
-    double tokens;   /* in bytes; at most the burst */
-    uint64_t filled; /* when, in nanoseconds */
-    bool dry;        /* the timer runs */
+    double tokens;  /* in bytes; at most the burst */
+    int64_t filled; /* when, in nanoseconds */
+    bool dry;       /* the timer runs */
     struct event timer;
     struct rate *rate;
     enum vst_dir dir;
@@ -40,18 +40,10 @@ static struct bucket *bucket_of(struct vst_channel *ch, enum vst_dir dir)
     return &rate_of(ch)->buckets[dir == VST_WRITE];
 }
 
-static uint64_t now(void)
-{
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
-}
-
 static void fill(struct bucket *bucket)
 {
     const struct rate *rate = bucket->rate;
-    uint64_t at = now();
+    int64_t at = vst_now_ns();
 
     bucket->tokens += (double)(at - bucket->filled) * 1e-9 * rate->per_second;
     if (bucket->tokens > rate->burst)
@@ -160,7 +152,8 @@ static void init_bucket(struct rate *rate, enum vst_dir dir)
 {
     struct bucket *bucket = bucket_of(&rate->base, dir);
 
-    *bucket = (struct bucket){.tokens = rate->burst, .filled = now(), .rate = rate, .dir = dir};
+    *bucket =
+        (struct bucket){.tokens = rate->burst, .filled = vst_now_ns(), .rate = rate, .dir = dir};
     event_assign(&bucket->timer, rate->base.base, -1, 0, timer_fired, bucket);
 }
 

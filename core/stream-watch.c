@@ -3,19 +3,10 @@
  * Watching a stream: how far it is, how fast, and whether it stands still, and then on which
  * side. The timer runs only for methods that call a stall a failure.
  */
+#include "clock.h"
 #include "stream-private.h"
 
-#include <time.h>
-
 enum { SECOND_US = 1000000 };
-
-static int64_t now_us(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * SECOND_US + ts.tv_nsec / 1000;
-}
 
 static struct vst_pump_stats stats_of(const struct half *half)
 {
@@ -69,8 +60,8 @@ static void tick(evutil_socket_t fd, short what, void *opaque)
     stream->rate_bytes = main_bytes;
     if (moved != stream->moved || blame(stream) == VST_STALLED_ON_NOTHING) {
         stream->moved = moved;
-        stream->moved_us = now_us();
-    } else if (now_us() - stream->moved_us >= (int64_t)stream->user.stall_seconds * SECOND_US) {
+        stream->moved_us = vst_now_us();
+    } else if (vst_now_us() - stream->moved_us >= (int64_t)stream->user.stall_seconds * SECOND_US) {
         fail_stalled(stream);
     }
 }
@@ -79,7 +70,7 @@ int vst_stream_watch(struct vst_stream *stream, struct vst_error *ret_err)
 {
     static const struct timeval second = {1, 0};
 
-    stream->started_us = stream->moved_us = now_us();
+    stream->started_us = stream->moved_us = vst_now_us();
     if (!stream->user.stall_seconds)
         return 0;
     stream->tick = event_new(stream->base, -1, EV_PERSIST, tick, stream);
@@ -109,7 +100,7 @@ void vst_progress_freeze(struct vst_stream *stream)
 void vst_stream_get_progress(const struct vst_stream *stream, struct vst_progress *ret_progress)
 {
     struct vst_pump_stats up = stats_of(&stream->up), down = stats_of(&stream->down);
-    int64_t now = now_us();
+    int64_t now = vst_now_us();
 
     if (stream->state == STREAM_ENDED) {
         *ret_progress = stream->last;

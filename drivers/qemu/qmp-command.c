@@ -9,16 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-int64_t vst_qmp_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
+#include "core/clock.h"
 
 static void command_free(struct vst_qmp_command *command)
 {
@@ -58,7 +51,7 @@ void vst_qmp_command_set_deadline(struct vst_qmp_command *command, double second
     const double most = 1e9; /* far beyond any use, and far from overflow */
 
     command->seconds = seconds;
-    command->deadline = vst_qmp_now() + (int64_t)((seconds < most ? seconds : most) * 1e6);
+    command->deadline = vst_now_us() + (int64_t)((seconds < most ? seconds : most) * 1e6);
 }
 
 /* The descriptor goes with the first byte, so that it can belong to no other command. */

@@ -22,16 +22,13 @@ struct vst_qmp_command {
     size_t sent; /* of the line */
     int fd;      /* until it has left, -1 */
     double seconds;
-    int64_t deadline; /* by vst_qmp_now(); VST_QMP_NEVER once it has passed and was told */
+    int64_t deadline; /* by vst_now_us(); VST_QMP_NEVER once it has passed and was told */
     struct vst_qmp_reply reply;
 };
 
 TAILQ_HEAD(vst_qmp_commands, vst_qmp_command);
 
 #define VST_QMP_NEVER INT64_MAX
-
-/* Microseconds on a clock that nobody sets. */
-int64_t vst_qmp_now(void);
 
 /* The fd is set by the caller, afterwards. */
 struct vst_qmp_command *vst_qmp_command_new(struct vst_qmp_codec *codec, const char *name,

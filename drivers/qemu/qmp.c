@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/fsm.h"
 #include "core/turn.h"
 #include "qmp-codec.h"
@@ -288,7 +289,7 @@ static struct vst_qmp_command *most_urgent(const struct vst_qmp *qmp)
 
 static void expire(struct vst_qmp *qmp)
 {
-    int64_t now = vst_qmp_now();
+    int64_t now = vst_now_us();
     struct vst_qmp_command *command;
 
     while (qmp->state != QMP_CLOSED && (command = most_urgent(qmp)) && command->deadline <= now) {
@@ -353,7 +354,7 @@ static int rearm(struct vst_qmp *qmp)
         vst_turn_schedule(&qmp->turn);
     result = next_to_write(qmp) ? event_add(&qmp->writable, NULL) : event_del(&qmp->writable);
     if (urgent && urgent->deadline != VST_QMP_NEVER) {
-        int64_t wait = urgent->deadline - vst_qmp_now();
+        int64_t wait = urgent->deadline - vst_now_us();
         struct timeval in = {wait > 0 ? wait / 1000000 : 0, wait > 0 ? wait % 1000000 : 0};
 
         result |= event_add(&qmp->timer, &in);
@@ -494,7 +495,7 @@ static struct vst_qmp *prepare(struct event_base *base, int fd, const struct vst
     qmp->holds = 1;
     /* Ids count from the time, so that they are new to a QEMU that has replies to a client before
      * us: no client sends a command every microsecond. */
-    qmp->first_id = qmp->next_id = vst_qmp_now();
+    qmp->first_id = qmp->next_id = vst_now_us();
     qmp->fd = -1;
     snprintf(qmp->label, sizeof(qmp->label), "%d", fd);
     event_assign(&qmp->readable, base, fd, EV_READ | EV_PERSIST, run, qmp);
