@@ -154,7 +154,7 @@ struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_defini
         return NULL;
     }
     check->job = (struct vst_job){.work = look, .done = looked, .dispose = dispose};
-    check->locks = !is_being_saved(qemu->root, saved);
+    check->locks = saved && !is_being_saved(qemu->root, saved);
     check->qemu = qemu;
     check->fn = fn;
     check->opaque = opaque;

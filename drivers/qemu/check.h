@@ -11,7 +11,8 @@
 struct vst_check;
 
 /*
- * `saved` is the guest of the image, `def` what is to become of it. `fn` comes from the loop, once,
+ * `saved` is the guest of the image, `def` what is to become of it; NULL for one that migrates,
+ * whose disks may be locked by its other end. `fn` comes from the loop, once,
  * and the check is over then; unless vst_check_cancel() came first. `err` is NULL when nothing
  * stands against it. Else INCOMPATIBLE with every reason, or EXISTS when the name being taken is
  * the only one; or what kept us from finding out.

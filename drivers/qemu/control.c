@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/fsm.h"
+#include "move.h"
 
 #define CONTROL_STATES(X)                                                     \
     X(CONTROL_WAITING, "the guest", "its monitor is being connected")         \
@@ -156,7 +157,8 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
         over(control, is_ending(control) ? NULL : wait_err);
         return;
     }
-    if (control->what != VST_DESTROY && vst_guest_check_idle(guest, &err) < 0) {
+    if (control->what == VST_DESTROY ? vst_move_check(control->qemu, guest, &err) < 0
+                                     : vst_guest_check_idle(guest, &err) < 0) {
         over(control, &err);
         return;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The qemu driver's table, and its connections: qemu:///?root=DIR&user=NAME&pool.NAME=DIR. Opening
- * asks the file system and the user database, so a job of the worker does it.
+ * The qemu driver's table, and its connections:
+ * qemu:///?root=DIR&state=DIR&user=NAME&pool.NAME=DIR. Opening asks the file system and the user
+ * database, so a job of the worker does it.
  */
 #include "driver.h"
 
@@ -33,6 +34,7 @@ static void qemu_free(struct vst_qemu *qemu)
     if (!qemu)
         return;
     vst_root_free(&qemu->root);
+    free(qemu->state_dir);
     free(qemu->program);
     free(qemu->cat);
     free(qemu->user);
@@ -91,8 +93,8 @@ static void open_cancelled(void *opaque, const struct vst_error *why)
 
 static int check_uri(const struct vst_uri *uri, struct vst_error *ret_err)
 {
-    static const char *const allowed[] = {"root", "user", "pool.", NULL};
-    const char *root = vst_uri_get(uri, "root");
+    static const char *const allowed[] = {"root", "state", "user", "pool.", NULL};
+    const char *root = vst_uri_get(uri, "root"), *state = vst_uri_get(uri, "state");
 
     if (uri->host || uri->user || uri->port >= 0 || (uri->path && strcmp(uri->path, "/") != 0))
         return vst_error_set(ret_err, VST_ERR_INVALID,
@@ -100,10 +102,25 @@ static int check_uri(const struct vst_uri *uri, struct vst_error *ret_err)
     if (root && root[0] != '/')
         return vst_error_set(ret_err, VST_ERR_INVALID, "%s: root must be an absolute path",
                              uri->text);
+    if (state && state[0] != '/')
+        return vst_error_set(ret_err, VST_ERR_INVALID, "%s: state must be an absolute path",
+                             uri->text);
     if (vst_uri_get(uri, "user") && geteuid() != 0)
         return vst_error_set(ret_err, VST_ERR_INVALID, "%s: only root can run QEMU as another user",
                              uri->text);
     return vst_uri_check(uri, allowed, ret_err);
+}
+
+/* What must survive the host goes where the user said, or beside what he said of the rest. */
+static int set_state_dir(struct vst_qemu *qemu, const struct vst_uri *uri)
+{
+    const char *root = vst_uri_get(uri, "root"), *state = vst_uri_get(uri, "state");
+
+    if (state)
+        qemu->state_dir = strdup(state);
+    else if (root && asprintf(&qemu->state_dir, "%s/.state", root) < 0)
+        qemu->state_dir = NULL;
+    return (state || root) && !qemu->state_dir ? -1 : 0;
 }
 
 static int prepare(struct opening *opening, const struct vst_uri *uri, struct vst_error *ret_err)
@@ -112,7 +129,7 @@ static int prepare(struct opening *opening, const struct vst_uri *uri, struct vs
     const char *user = vst_uri_get(uri, "user");
     struct vst_qemu *qemu = opening->qemu = calloc(1, sizeof(*qemu));
 
-    if (!qemu || (root && !(opening->root_dir = strdup(root))) ||
+    if (!qemu || set_state_dir(qemu, uri) < 0 || (root && !(opening->root_dir = strdup(root))) ||
         (user &&
          (!(opening->user_name = strdup(user)) || !(qemu->user = calloc(1, sizeof(*qemu->user))))))
         return vst_error_no_memory(ret_err);
@@ -148,6 +165,7 @@ static void qemu_close(struct vst_conn *conn)
 {
     struct vst_qemu *qemu = conn->impl;
 
+    vst_qemu_migrations_close(qemu);
     vst_guest_release_all(qemu);
     vst_probe_free(&qemu->probe);
     qemu_free(qemu);
@@ -170,6 +188,11 @@ const struct vst_driver vst_qemu_driver = {
     .save = vst_qemu_save,
     .open_console = vst_qemu_open_console,
     .screenshot = vst_qemu_screenshot,
+    .migrate = vst_qemu_migrate,
+    .order_migration = vst_qemu_order_migration,
+    .list_migrations = vst_qemu_list_migrations,
+    .migrate_message = vst_qemu_migrate_message,
+    .migrate_stream = vst_qemu_migrate_stream,
     .volume_list = vst_pool_list,
     .volume_upload = vst_pool_upload,
     .volume_download = vst_pool_download,

@@ -11,6 +11,16 @@ int vst_guest_check_idle(const struct vst_guest *guest, struct vst_error *ret_er
 {
     if (guest->fate == FATE_REMOVE)
         return vst_error_set(ret_err, VST_ERR_BUSY, "domain %s is being made", guest->def->name);
+    if (strcmp(guest->left.kind, "away") == 0)
+        return vst_error_set(ret_err, VST_ERR_STATE,
+                             "domain %s has migrated; what is left here never runs again: destroy "
+                             "it when it is not needed any more",
+                             guest->def->name);
+    if (vst_place_job_moves(&guest->left) && guest->job.kind == VST_JOB_NONE)
+        return vst_error_set(ret_err, VST_ERR_IN_DOUBT,
+                             "domain %s is being migrated, and only that may resume or end it "
+                             "(virstream migrations)",
+                             guest->def->name);
     if (guest->job.kind == VST_JOB_NONE)
         return 0;
     return vst_error_set(ret_err, VST_ERR_BUSY, "domain %s is busy: a %s is under way",
@@ -29,8 +39,15 @@ int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job
 void vst_guest_end_job(struct vst_guest *guest)
 {
     guest->job = (struct vst_guest_job){0};
+    guest->left = (struct vst_place_job){0};
     if (guest->state == GUEST_READY && guest->fate != FATE_REMOVE)
         vst_place_clear_job(guest->place);
+}
+
+void vst_guest_leave(struct vst_guest *guest)
+{
+    guest->job = (struct vst_guest_job){0};
+    vst_place_get_job(guest->place, &guest->left, NULL);
 }
 
 void vst_guest_keep(struct vst_guest *guest)
@@ -82,6 +99,11 @@ bool vst_guest_expects_exit(const struct vst_guest *guest)
 bool vst_guest_is_mending(const struct vst_guest *guest)
 {
     return guest->state == GUEST_MENDING || guest->state == GUEST_RESUMING;
+}
+
+bool vst_guest_is_moving(const struct vst_guest *guest)
+{
+    return vst_place_job_moves(&guest->left);
 }
 
 static enum vst_domain_state domain_state(const struct vst_guest *guest)

@@ -19,7 +19,11 @@
 
 struct vst_console_end;
 struct vst_guest;
+struct vst_journal_file;
+struct vst_migrate;
+struct vst_move;
 struct vst_probe;
+struct vst_worker;
 
 /* conn->impl */
 struct vst_qemu {
@@ -30,6 +34,11 @@ struct vst_qemu {
     char *cat;               /* and cat(1), for drain.h; or NULL */
     struct vst_user *user;   /* who it runs as; NULL: as we do */
     unsigned shots;          /* screenshots asked for, to number QEMU's sets of descriptors */
+    char *state_dir;         /* where the journal is; NULL: the default */
+    struct vst_journal_file *journal; /* NULL until somebody migrates */
+    struct vst_worker *worker;        /* the journal's */
+    struct vst_migrate *migrate;      /* migrate.c's */
+    LIST_HEAD(, vst_move) moves;
     LIST_HEAD(, vst_guest) guests;
 };
 
@@ -87,6 +96,8 @@ int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job
                         struct vst_error *ret_err);
 /* Also forgets the job in the place: the guest is in order. But not of one that is not whole. */
 void vst_guest_end_job(struct vst_guest *guest);
+/* The job ends, but what its place says of it stays: the guest is not ours any more. */
+void vst_guest_leave(struct vst_guest *guest);
 
 /*
  * For a job that ends, well or not, and leaves the guest where it is: whatever migrates is
@@ -108,6 +119,7 @@ const struct vst_definition *vst_guest_definition(const struct vst_guest *guest)
 const char *vst_guest_version(const struct vst_guest *guest); /* of QEMU: "7.2.22" */
 bool vst_guest_is_running(const struct vst_guest *guest);     /* its CPUs, by the monitor's word */
 bool vst_guest_is_mending(const struct vst_guest *guest);     /* and so not ready yet */
+bool vst_guest_is_moving(const struct vst_guest *guest);      /* a migration left it as it is */
 void vst_guest_get_info(const struct vst_guest *guest, struct vst_domain_info *ret_info);
 
 /* The end of this QEMU is meant: no crash, and nothing is kept. */
@@ -144,6 +156,18 @@ void vst_qemu_open_console(struct vst_conn *conn, const char *name, struct vst_s
                            struct vst_op *op);
 void vst_qemu_screenshot(struct vst_conn *conn, const char *name, struct vst_stream *stream,
                          struct vst_op *op);
+void vst_qemu_migrate(struct vst_conn *conn, const char *name, const char *destination,
+                      const struct vst_migrate_options *opt, bool check, struct vst_op *op);
+void vst_qemu_order_migration(struct vst_conn *conn, const char *token,
+                              enum vst_migration_order order,
+                              const struct vst_migration_change *change, struct vst_op *op);
+void vst_qemu_list_migrations(struct vst_conn *conn, struct vst_op *op);
+void vst_qemu_migrate_message(struct vst_conn *conn, const struct vst_migrate_message *message,
+                              struct vst_op *op);
+void vst_qemu_migrate_stream(struct vst_conn *conn, const char *token, const char *part,
+                             struct vst_stream *stream, struct vst_op *op);
+/* The connection goes: so does the memory of its migrations, but not what the journal says. */
+void vst_qemu_migrations_close(struct vst_qemu *qemu);
 void vst_qemu_list(struct vst_conn *conn, struct vst_op *op);
 void vst_qemu_lookup(struct vst_conn *conn, const char *name_or_uuid, struct vst_op *op);
 void vst_qemu_get_info(struct vst_conn *conn, const char *name, struct vst_op *op);

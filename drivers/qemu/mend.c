@@ -100,11 +100,12 @@ static void look_again(struct vst_guest *guest, uint64_t moved)
 static void looked(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     enum vst_migration_status status = vst_migration_status(value);
+    bool under_way = status == VST_MIGRATION_ACTIVE || status == VST_MIGRATION_PRE_SWITCHOVER;
     struct vst_guest *guest = opaque;
 
     if (err) {
         failed(guest, err);
-    } else if (status == VST_MIGRATION_ACTIVE && guest->polls++ < LOOKS) {
+    } else if (under_way && guest->polls++ < LOOKS) {
         look_again(guest, vst_migration_moved(value));
     } else {
         guest->broken =
@@ -156,7 +157,7 @@ static void told_status(void *opaque, struct json_object *value, const struct vs
     guest->running = strcmp(status, "running") == 0;
     if (strcmp(guest->left.kind, "end") == 0)
         vst_guest_expect_exit(guest); /* it is shutting down */
-    if (guest->left.kind[0] && guest->fate != FATE_END)
+    if (guest->left.kind[0] && guest->fate != FATE_END && !vst_place_job_moves(&guest->left))
         begin(guest);
     else
         vst_guest_become_ready(guest);

@@ -237,6 +237,11 @@ bool vst_place_job_makes(const struct vst_place_job *job)
     return strcmp(job->kind, "start") == 0 || strcmp(job->kind, "restore") == 0;
 }
 
+bool vst_place_job_moves(const struct vst_place_job *job)
+{
+    return strcmp(job->kind, "out") == 0 || strcmp(job->kind, "in") == 0;
+}
+
 void vst_place_clear_job(struct vst_place *place)
 {
     if (unlinkat(place->fd, "job", 0) == 0)

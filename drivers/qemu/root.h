@@ -76,7 +76,9 @@ int vst_place_connect(struct vst_place *place, const char *name, struct vst_erro
 
 /* The job file: what runs, and whether the guest ran before it. */
 struct vst_place_job {
-    char kind[16]; /* "save", "live" (a save), "restore", "start", "end" (shut down) */
+    /* "save", "live" (a save), "restore", "start", "end" (shut down); "out", "in" (a migration has
+     * it), "away" (it has migrated, and this copy never runs again) */
+    char kind[16];
     bool running;
 };
 int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
@@ -86,6 +88,8 @@ int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
 void vst_place_clear_job(struct vst_place *place);
 /* A start or a restore: what is in the place is not a guest yet. */
 bool vst_place_job_makes(const struct vst_place_job *job);
+/* A migration: what becomes of the guest is said by the journal, and by nothing else. */
+bool vst_place_job_moves(const struct vst_place_job *job);
 
 /* ---- looking without the lock ---- */
 

@@ -156,6 +156,8 @@ static int open_files(struct vst_guest *guest, struct vst_error *ret_err)
 
 static const char *job_name(enum vst_job_kind kind)
 {
+    if (kind == VST_JOB_MIGRATE)
+        return "in";
     return kind == VST_JOB_NONE ? "start" : vst_job_kind_name(kind);
 }
 

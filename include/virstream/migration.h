@@ -63,7 +63,7 @@ struct vst_migration_info {
     char token[37]; /* as a UUID */
     char name[64];  /* of the domain, on this side */
     enum vst_migration_role role;
-    char peer[256]; /* the URI, or the identity, of the other host */
+    char peer[512]; /* the URI, or the identity, of the other host */
     char phase[32]; /* "prepare", "memory", "switch", "hand-over", "clean-up", ... */
     bool in_doubt;  /* paused until its owner is known */
     bool over;
@@ -76,7 +76,7 @@ struct vst_migration_info {
     uint64_t rate;        /* bytes a second */
     uint64_t dirty_rate;  /* bytes a second that the guest dirties; 0: not known yet */
     unsigned downtime_ms; /* expected; once it is over, what it was */
-    char verdict[128];    /* whether it will end, and if not, what would help */
+    char verdict[160];    /* whether it will end, and if not, what would help */
 };
 
 /* `infos` is the library's and valid during the callback. */

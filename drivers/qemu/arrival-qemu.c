@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the destination's QEMU is told. It is spawned paused (-S) and waits for its migration; only
+ * the hand-over machine, and only when the guest is surely this host's, lets it run.
+ */
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arrival.h"
+
+static struct vst_qmp *qmp_of(const struct vst_arrival *arrival)
+{
+    return vst_guest_qmp(arrival->move.guest);
+}
+
+static void failed(struct vst_arrival *arrival, const struct vst_error *err)
+{
+    if (err->code != VST_ERR_LOST) /* then its end comes, and says more */
+        vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_FAILED, err);
+}
+
+static void acknowledged(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    (void)value;
+    if (err)
+        failed(opaque, err);
+}
+
+/* ---- CHECK ---- */
+
+static void checked(void *opaque, const struct vst_error *err)
+{
+    struct vst_arrival *arrival = opaque;
+
+    arrival->check = NULL;
+    if (err)
+        vst_move_fail(&arrival->move, VST_HANDOVER_CHECK_FAILED, err);
+    else
+        vst_move_feed(&arrival->move, VST_HANDOVER_CHECKED, NULL);
+}
+
+static void check(struct vst_arrival *arrival)
+{
+    struct vst_error err = {0};
+
+    arrival->check = vst_check_start(arrival->move.qemu, NULL, arrival->offer->definition, checked,
+                                     arrival, &err);
+    if (!arrival->check)
+        checked(arrival, &err);
+}
+
+/* ---- SPAWN ---- */
+
+static void prepared(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_arrival *arrival = opaque;
+
+    (void)value;
+    if (err)
+        failed(arrival, err);
+    else
+        vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_READY, NULL);
+}
+
+/* A guest that is to stay paused has its disks at once, since nobody says `cont`. */
+static void set_capabilities(struct vst_arrival *arrival)
+{
+    const char *on[] = {"events", "return-path", arrival->move.ran ? "late-block-activate" : NULL,
+                        NULL};
+    struct vst_error err = {0};
+
+    if (vst_qmp_execute(qmp_of(arrival), "migrate-set-capabilities",
+                        (struct vst_qmp_reply){prepared, &arrival->move}, &err, "capabilities",
+                        vst_migration_capabilities(on, NULL), NULL) < 0)
+        failed(arrival, &err);
+}
+
+static void qemu_event(void *opaque, const char *name, struct json_object *data)
+{
+    struct vst_arrival *arrival = opaque;
+
+    if (strcmp(name, "MIGRATION") != 0)
+        return;
+    arrival->status = vst_migration_status(data);
+    if (arrival->status != VST_MIGRATION_COMPLETED)
+        return; /* one that failed ends by itself, and its log says why */
+    if (arrival->gate)
+        vst_gate_open(arrival->gate);
+    vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
+}
+
+static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    (void)guest;
+    if (!err) /* else gone() comes with the same */
+        set_capabilities(opaque);
+}
+
+/* "pc" means another machine in another version of QEMU. */
+static struct vst_definition *definition_of(const struct vst_arrival *arrival,
+                                            struct vst_error *ret_err)
+{
+    const struct vst_image_header *offer = arrival->offer;
+    struct vst_definition *def = vst_definition_copy(offer->definition, ret_err);
+    char *machine = def && offer->machine ? strdup(offer->machine) : NULL;
+
+    if (machine) {
+        free(def->machine);
+        def->machine = machine;
+    } else if (def && offer->machine) {
+        vst_error_no_memory(ret_err);
+        vst_definition_free(&def);
+    }
+    return def;
+}
+
+static void spawn(struct vst_arrival *arrival)
+{
+    struct vst_guest_job job = {.kind = VST_JOB_MIGRATE, .event = qemu_event, .opaque = arrival};
+    struct vst_move *move = &arrival->move;
+    struct vst_guest *guest = NULL;
+    struct vst_error err = {0};
+    struct vst_definition *def = definition_of(arrival, &err);
+
+    move->wait = (struct vst_guest_wait){.fn = guest_ready, .opaque = move};
+    if (def && vst_guest_spawn(move->qemu, &def, true, &job, &move->wait, &guest, &err) == 0)
+        vst_move_hold(move, guest);
+    else
+        vst_move_fail(move, VST_HANDOVER_QEMU_FAILED, &err);
+    vst_definition_free(&def);
+}
+
+/* ---- the stream ---- */
+
+static void incoming(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_arrival *arrival = opaque;
+    struct vst_error refused = {0};
+
+    (void)value;
+    if (err)
+        failed(arrival, err);
+    else if (vst_qmp_execute(qmp_of(arrival), "migrate-incoming",
+                             (struct vst_qmp_reply){acknowledged, &arrival->move}, &refused, "uri",
+                             json_object_new_string("fd:migrate"), NULL) < 0)
+        failed(arrival, &refused);
+}
+
+int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
+                     struct vst_error *ret_err)
+{
+    bool expand = strcmp(arrival->offer->compression, "zstd") == 0;
+    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("migrate"));
+    struct event_base *base = arrival->move.qemu->conn->base;
+    int ours = -1, qemus = -1;
+
+    if (!arguments)
+        return vst_error_no_memory(ret_err);
+    if (vst_migration_sockets(&ours, &qemus, ret_err) < 0 ||
+        vst_moving_open(base, &ours, 0, expand, ret_moving, ret_err) < 0) {
+        json_object_put(arguments);
+        vst_close(&ours);
+        vst_close(&qemus);
+        return -1;
+    }
+    if (vst_qmp_send(qmp_of(arrival), "getfd", arguments, &qemus, VST_QMP_SECONDS,
+                     (struct vst_qmp_reply){incoming, &arrival->move}, ret_err) == 0)
+        return 0;
+    vst_channel_free(&ret_moving->source);
+    vst_channel_free(&ret_moving->sink);
+    vst_close(&ret_moving->spare);
+    return -1;
+}
+
+/* ---- CONT ---- */
+
+static void running(struct vst_arrival *arrival)
+{
+    struct vst_move *move = &arrival->move;
+
+    vst_guest_keep(move->guest);
+    vst_move_let_go(move);
+    vst_move_feed(move, VST_HANDOVER_QEMU_RESUMED, NULL);
+}
+
+static void resumed(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_arrival *arrival = opaque;
+
+    (void)value;
+    if (!err)
+        running(arrival);
+    else if (err->code == VST_ERR_DRIVER) /* QEMU's own word: it has not run */
+        vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_REFUSED, err);
+    else
+        vst_error_copy(&arrival->move.why, err); /* its end says what became of it */
+}
+
+static void cont(struct vst_arrival *arrival)
+{
+    struct vst_error err = {0};
+
+    if (!arrival->move.ran)
+        running(arrival);
+    else if (vst_qmp_execute(qmp_of(arrival), "cont",
+                             (struct vst_qmp_reply){resumed, &arrival->move}, &err, NULL) < 0 &&
+             err.code != VST_ERR_LOST)
+        vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_REFUSED, &err);
+}
+
+/* ---- ADOPT: after a restart ---- */
+
+static void adopted(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    struct vst_arrival *arrival = opaque;
+    struct vst_move *move = &arrival->move;
+
+    if (err && !vst_move_qemu_exists(move)) {
+        vst_move_fail(move, VST_HANDOVER_QEMU_GONE, err);
+    } else if (!err) {
+        if (!move->guest)
+            vst_move_hold(move, guest);
+        if (vst_guest_is_running(guest))
+            running(arrival);
+        else
+            vst_move_feed(move, VST_HANDOVER_QEMU_PAUSED, NULL);
+    }
+}
+
+void vst_arrival_qemu(struct vst_move *move, enum vst_handover_command command)
+{
+    struct vst_arrival *arrival = vst_arrival_of(move);
+
+    switch (command) {
+    case VST_HANDOVER_QEMU_CHECK:
+        check(arrival);
+        break;
+    case VST_HANDOVER_QEMU_SPAWN:
+        spawn(arrival);
+        break;
+    case VST_HANDOVER_QEMU_CONT:
+        cont(arrival);
+        break;
+    case VST_HANDOVER_QEMU_ADOPT:
+        vst_move_get_guest(move, adopted);
+        break;
+    case VST_HANDOVER_QEMU_END:
+        vst_move_end_qemu(move);
+        break;
+    default:
+        break; /* the destination's machine asks for nothing else */
+    }
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The destination's end: the source's messages and their answers, and the stream. What may be
+ * answered is the hand-over machine's.
+ */
+#include "arrival.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/trace.h"
+#include "journal.h"
+
+enum { STALL_SECONDS = 60 };
+
+/* ---- answers ---- */
+
+static void answer(struct vst_arrival *arrival, enum vst_handover_event event)
+{
+    struct vst_move *move = &arrival->move;
+    struct vst_migrate_message message = {.event = event};
+    struct vst_op *op = arrival->asker;
+
+    arrival->asker = NULL;
+    if (!op)
+        return;
+    vst_op_set_cancel(op, NULL, NULL);
+    snprintf(message.token, sizeof(message.token), "%s", move->token);
+    vst_id_print(vst_journal_read(move->qemu->journal)->host, message.host);
+    if (event == VST_HANDOVER_REFUSED || event == VST_HANDOVER_ABORTED ||
+        event == VST_HANDOVER_LOST)
+        message.text = vst_move_reason(move);
+    vst_driver_answer(op, &message);
+}
+
+static void asker_gone(void *opaque, const struct vst_error *why)
+{
+    struct vst_arrival *arrival = opaque;
+    struct vst_op *op = arrival->asker;
+
+    arrival->asker = NULL;
+    vst_op_fail(op, why);
+    vst_move_feed(&arrival->move, VST_HANDOVER_LINK_DOWN, NULL);
+}
+
+/* The end of the stream's operation: what it brought is loaded, or was in vain. */
+static void end_stream(struct vst_arrival *arrival, const struct vst_error *err)
+{
+    struct vst_op *op = arrival->loading;
+    struct vst_error why;
+
+    arrival->loading = NULL;
+    arrival->stream = NULL;
+    arrival->gate = NULL;
+    vst_close(&arrival->spare);
+    if (op && err) {
+        why = *err;
+        vst_error_where(&why, VST_SIDE_DESTINATION, "load");
+        vst_op_fail(op, &why);
+    } else if (op) {
+        vst_op_done(op);
+    }
+}
+
+static void give_up_stream(struct vst_arrival *arrival)
+{
+    struct vst_error err = {0};
+
+    vst_error_set(&err, VST_ERR_CANCELLED, "%s", vst_move_reason(&arrival->move));
+    end_stream(arrival, vst_error_is_set(&arrival->move.why) ? &arrival->move.why : &err);
+}
+
+static void say_to_source(struct vst_move *move, enum vst_handover_event message)
+{
+    struct vst_arrival *arrival = vst_arrival_of(move);
+
+    if (message == VST_HANDOVER_LOADED)
+        end_stream(arrival, NULL);
+    else if (message == VST_HANDOVER_ABORTED)
+        give_up_stream(arrival);
+    answer(arrival, message);
+}
+
+static void tell(struct vst_move *move, enum vst_handover_told told)
+{
+    vst_trace(VST_TRACE_STATE, "arrival %s: %s", move->name, vst_handover_told_text(told));
+    if (told == VST_HANDOVER_TELL_MIGRATED)
+        vst_driver_event(move->qemu->conn, VST_EVENT_STARTED, move->name, move->uuid, "migrated");
+}
+
+/* ---- the stream ---- */
+
+static void verified(struct vst_arrival *arrival)
+{
+    if (arrival->taken && arrival->returned)
+        vst_move_feed(&arrival->move, VST_HANDOVER_STREAM_VERIFIED, NULL);
+}
+
+static void stream_finished(void *opaque, enum vst_direction dir)
+{
+    struct vst_arrival *arrival = opaque;
+
+    arrival->taken |= dir == VST_UP;
+    arrival->returned |= dir == VST_DOWN;
+    verified(arrival);
+}
+
+static void stream_failed(void *opaque, const struct vst_error *err)
+{
+    struct vst_arrival *arrival = opaque;
+    struct vst_error why = *err;
+
+    if (arrival->spare >= 0)
+        vst_migration_break(arrival->spare);
+    end_stream(arrival, &why);
+    vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &why);
+}
+
+static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct vst_op *op,
+                struct vst_error *ret_err)
+{
+    struct vst_stream_user user = {
+        .finished = stream_finished,
+        .failed = stream_failed,
+        .opaque = arrival,
+        .name = "QEMU",
+        .side = VST_SIDE_QEMU,
+    };
+    struct vst_moving moving;
+
+    if (arrival->loading || !arrival->move.guest || arrival->taken)
+        return vst_error_set(ret_err, VST_ERR_STATE, "%s: no stream is expected now (%s)",
+                             arrival->move.name, vst_handover_waits_for(&arrival->move.machine));
+    if (vst_stream_claim(stream, op, &user, ret_err) < 0 ||
+        vst_arrival_load(arrival, &moving, ret_err) < 0)
+        return -1;
+    arrival->stream = stream;
+    arrival->loading = op;
+    arrival->gate = moving.gate;
+    arrival->spare = moving.spare;
+    return vst_stream_attach(stream, moving.source, moving.sink, ret_err);
+}
+
+void vst_arrival_take(struct vst_qemu *qemu, const unsigned char *token, struct vst_stream *stream,
+                      struct vst_op *op)
+{
+    struct vst_move *move = vst_move_find(qemu, token, VST_MIGRATION_IN);
+    struct vst_error err = {0};
+
+    if (!move)
+        vst_error_set(&err, VST_ERR_NOT_FOUND, "no migration with this token is expected here");
+    else if (take(vst_arrival_of(move), stream, op, &err) == 0)
+        return;
+    vst_error_where(&err, VST_SIDE_DESTINATION, "load");
+    if (move && vst_arrival_of(move)->loading == op)
+        stream_failed(vst_arrival_of(move), &err);
+    else
+        vst_op_fail(op, &err);
+}
+
+/* ---- its life ---- */
+
+static void over(struct vst_move *move)
+{
+    struct vst_arrival *arrival = vst_arrival_of(move);
+
+    vst_check_cancel(&arrival->check);
+    vst_move_let_go(move);
+}
+
+static void arrival_free(struct vst_move *move)
+{
+    struct vst_arrival *arrival = vst_arrival_of(move);
+
+    vst_check_cancel(&arrival->check);
+    if (arrival->asker)
+        vst_op_set_cancel(arrival->asker, NULL, NULL);
+    give_up_stream(arrival);
+    vst_image_header_free(&arrival->offer);
+    free(arrival);
+}
+
+static void get_info(const struct vst_move *move, struct vst_migration_info *ret_info)
+{
+    const struct vst_arrival *arrival = vst_arrival_of(move);
+    struct vst_progress progress = {0};
+    const char *phase = "prepare";
+
+    if (arrival->stream)
+        vst_stream_get_progress(arrival->stream, &progress);
+    ret_info->sent = progress.up_bytes;
+    ret_info->rate = progress.rate;
+    if (arrival->offer)
+        ret_info->total = arrival->offer->definition->memory_mib * 1024 * 1024;
+    if (move->over)
+        phase = "over";
+    else if (arrival->stream)
+        phase = "memory";
+    else if (arrival->taken || !arrival->offer)
+        phase = vst_handover_holds_guest(&move->machine) ? "hand-over" : "clean-up";
+    snprintf(ret_info->phase, sizeof(ret_info->phase), "%s", phase);
+}
+
+const struct vst_move_end vst_arrival_end = {
+    .role = VST_MIGRATION_IN,
+    .send = say_to_source,
+    .qemu = vst_arrival_qemu,
+    .tell = tell,
+    .over = over,
+    .free = arrival_free,
+    .get_info = get_info,
+};
+
+static struct vst_arrival *arrival_new(struct vst_qemu *qemu, const unsigned char *token,
+                                       struct vst_error *ret_err)
+{
+    struct vst_arrival *arrival = calloc(1, sizeof(*arrival));
+
+    if (!arrival) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    arrival->spare = -1;
+    if (vst_move_init(&arrival->move, qemu, &vst_arrival_end, token, ret_err) < 0) {
+        free(arrival);
+        return NULL;
+    }
+    return arrival;
+}
+
+int vst_arrival_recover(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
+                        struct vst_error *ret_err)
+{
+    struct vst_arrival *arrival = arrival_new(qemu, entry->token, ret_err);
+
+    if (!arrival)
+        return -1;
+    vst_id_print(entry->peer, arrival->move.peer);
+    if (vst_move_recover(&arrival->move, entry) == 0)
+        return 0;
+    vst_move_free(&arrival->move);
+    return -1;
+}
+
+/* ---- messages ---- */
+
+static int take_offer(struct vst_arrival *arrival, const struct vst_migrate_message *message,
+                      struct vst_error *ret_err)
+{
+    struct vst_move *move = &arrival->move;
+    struct vst_image_header *offer;
+
+    if (!message->offer)
+        return vst_error_set(ret_err, VST_ERR_INVALID, "a migration without an offer");
+    offer = vst_image_header_parse(message->offer, strlen(message->offer), ret_err);
+    if (!offer)
+        return -1;
+    vst_image_header_free(&arrival->offer);
+    arrival->offer = offer;
+    move->ran = offer->running;
+    snprintf(move->name, sizeof(move->name), "%s", offer->definition->name);
+    snprintf(move->uuid, sizeof(move->uuid), "%s", offer->definition->uuid);
+    return 0;
+}
+
+static bool is_over(const struct vst_arrival *arrival)
+{
+    return arrival->move.over && !arrival->asker && !arrival->move.writes;
+}
+
+/* A question of an older connection will not be answered: the source asks again on a new one. */
+static void replace_asker(struct vst_arrival *arrival, struct vst_op *op)
+{
+    struct vst_error err = {0};
+    struct vst_op *old = arrival->asker;
+
+    arrival->asker = op;
+    vst_op_set_cancel(op, asker_gone, arrival);
+    if (!old)
+        return;
+    vst_op_set_cancel(old, NULL, NULL);
+    vst_error_set(&err, VST_ERR_BUSY, "the source has asked again");
+    vst_op_fail(old, &err);
+}
+
+static void looked(void *opaque, const struct vst_error *err)
+{
+    struct vst_arrival *arrival = opaque;
+
+    arrival->check = NULL;
+    if (err)
+        vst_error_copy(&arrival->move.why, err);
+    answer(arrival, err ? VST_HANDOVER_REFUSED : VST_HANDOVER_STARTED);
+    vst_move_free(&arrival->move);
+}
+
+/* Only what stands in the way is wanted: the machine hears nothing of it. */
+static void only_check(struct vst_arrival *arrival)
+{
+    struct vst_error err = {0};
+
+    arrival->check = vst_check_start(arrival->move.qemu, NULL, arrival->offer->definition, looked,
+                                     arrival, &err);
+    if (!arrival->check)
+        looked(arrival, &err);
+}
+
+void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *message,
+                      struct vst_op *op)
+{
+    unsigned char token[VST_HANDOVER_ID], host[VST_HANDOVER_ID];
+    struct vst_arrival *arrival = NULL;
+    struct vst_error err = {0};
+    struct vst_move *move = NULL;
+    bool new;
+
+    if (vst_id_parse(message->token, token) < 0 || vst_id_parse(message->host, host) < 0)
+        vst_error_set(&err, VST_ERR_INVALID, "a token and a host must be UUIDs");
+    else
+        move = vst_move_find(qemu, token, VST_MIGRATION_IN);
+    new = !move;
+    if (!vst_error_is_set(&err))
+        arrival = move ? vst_arrival_of(move) : arrival_new(qemu, token, &err);
+    if (!arrival) {
+        vst_op_fail(op, &err);
+        return;
+    }
+    if (new)
+        vst_id_print(host, arrival->move.peer);
+    if (new && message->event == VST_HANDOVER_PREPARE && take_offer(arrival, message, &err) < 0) {
+        vst_op_fail(op, &err);
+        vst_move_free(&arrival->move);
+        return;
+    }
+    replace_asker(arrival, op);
+    if (new && message->check) {
+        only_check(arrival);
+        return;
+    }
+    vst_move_feed(&arrival->move, message->event, host);
+    if (new &&is_over(arrival))
+        vst_move_free(&arrival->move); /* a token that means nothing here */
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An arrival: the destination's end of a migration. arrival.c answers the source and takes the
+ * stream, arrival-qemu.c has what QEMU is told.
+ */
+#ifndef VST_DRIVERS_QEMU_ARRIVAL_H
+#define VST_DRIVERS_QEMU_ARRIVAL_H
+
+#include "check.h"
+#include "core/image.h"
+#include "migration.h"
+#include "move.h"
+#include "moving.h"
+
+struct vst_arrival {
+    struct vst_move move;
+    struct vst_op *asker;           /* of the source's last message; NULL: it has its answer */
+    struct vst_image_header *offer; /* NULL after a restart */
+    struct vst_check *check;        /* while it looks */
+    struct vst_stream *stream;      /* NULL: it has not come, or is over */
+    struct vst_op *loading;         /* its operation */
+    struct vst_channel *gate;       /* in what goes back */
+    int spare;
+    bool taken;                       /* all of the stream has been delivered, END included */
+    bool returned;                    /* and all that goes back */
+    enum vst_migration_status status; /* by QEMU's last word */
+};
+
+extern const struct vst_move_end vst_arrival_end;
+
+/* One message of the source, for a token that is known or not; `op` gets the answer. */
+void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *message,
+                      struct vst_op *op);
+/* The stream of a token. */
+void vst_arrival_take(struct vst_qemu *qemu, const unsigned char *token, struct vst_stream *stream,
+                      struct vst_op *op);
+int vst_arrival_recover(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
+                        struct vst_error *ret_err);
+
+/* arrival-qemu.c */
+void vst_arrival_qemu(struct vst_move *move, enum vst_handover_command command);
+/* QEMU gets its end of what the stream will bring. */
+int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
+                     struct vst_error *ret_err);
+
+static inline struct vst_arrival *vst_arrival_of(const struct vst_move *move)
+{
+    return (struct vst_arrival *)move;
+}
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How a departure is doing, by QEMU's word, twice a second: figures for people, a verdict on
+ * whether it will end, and the end of one that does not move any more or takes too long.
+ */
+#include <event2/event.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "departure.h"
+#include "migration.h"
+#include "qmp-command.h"
+
+enum { POLL_US = 500000, STALL_SECONDS = 60, PAGE = 4096, MIB = 1024 * 1024 };
+
+static uint64_t number(struct json_object *from, const char *name)
+{
+    struct json_object *value;
+
+    return from && json_object_object_get_ex(from, name, &value) ? json_object_get_uint64(value)
+                                                                 : 0;
+}
+
+static double real(struct json_object *from, const char *name)
+{
+    struct json_object *value;
+
+    return from && json_object_object_get_ex(from, name, &value) ? json_object_get_double(value)
+                                                                 : 0;
+}
+
+/* Who is waited for when nothing moves. */
+static const char *culprit(const struct vst_departure *departure)
+{
+    struct vst_progress progress;
+
+    if (!departure->stream)
+        return "there is no stream";
+    vst_stream_get_progress(departure->stream, &progress);
+    if (progress.waits_for == VST_STALLED_ON_DRIVER)
+        return "the link or the destination takes nothing";
+    return "QEMU here gives nothing";
+}
+
+static void give_verdict(struct vst_departure *departure)
+{
+    struct vst_migration_info *info = &departure->progress;
+    bool hopeless = info->pass > 2 && info->dirty_rate > info->rate;
+
+    if (info->pass <= 1)
+        snprintf(info->verdict, sizeof(info->verdict), "first pass over the memory");
+    else if (hopeless)
+        snprintf(info->verdict, sizeof(info->verdict),
+                 "not converging: %" PRIu64 " MiB/s dirtied, %" PRIu64
+                 " MiB/s sent; allow more bandwidth or downtime, or auto-converge",
+                 info->dirty_rate / MIB, info->rate / MIB);
+    else
+        snprintf(info->verdict, sizeof(info->verdict), "converging");
+}
+
+static void take_figures(struct vst_departure *departure, struct json_object *value)
+{
+    struct vst_migration_info *info = &departure->progress;
+    struct json_object *ram = NULL;
+    uint64_t downtime = number(value, "downtime");
+
+    json_object_object_get_ex(value, "ram", &ram);
+    info->pass = (unsigned)number(ram, "dirty-sync-count");
+    info->total = number(ram, "total");
+    info->sent = number(ram, "transferred");
+    info->left = number(ram, "remaining");
+    info->rate = (uint64_t)(real(ram, "mbps") * 1e6 / 8);
+    info->dirty_rate = number(ram, "dirty-pages-rate") * PAGE;
+    info->downtime_ms = (unsigned)(downtime ? downtime : number(value, "expected-downtime"));
+    give_verdict(departure);
+}
+
+static void stalled(struct vst_departure *departure, int64_t us)
+{
+    struct vst_error err = {0};
+
+    vst_error_set(&err, VST_ERR_STALLED, "no progress for %d seconds: %s", (int)(us / 1000000),
+                  culprit(departure));
+    vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, &err);
+}
+
+static void look_for_stall(struct vst_departure *departure)
+{
+    unsigned seconds = departure->opt.stall_seconds ? departure->opt.stall_seconds : STALL_SECONDS;
+    int64_t now = vst_qmp_now();
+
+    if (departure->progress.sent != departure->moved || !departure->moved_us) {
+        departure->moved = departure->progress.sent;
+        departure->moved_us = now;
+    } else if (now - departure->moved_us > (int64_t)seconds * 1000000) {
+        stalled(departure, now - departure->moved_us);
+    }
+}
+
+static void look_for_timeout(struct vst_departure *departure)
+{
+    unsigned seconds = departure->opt.timeout_seconds;
+    struct vst_move *move = &departure->move;
+    struct vst_error err = {0};
+
+    if (!seconds || (uint64_t)time(NULL) < move->since + seconds)
+        return;
+    departure->opt.timeout_seconds = 0;
+    if (departure->opt.then == VST_MIGRATE_THEN_SUSPEND) {
+        vst_qmp_execute(vst_guest_qmp(move->guest), "stop", (struct vst_qmp_reply){0}, NULL, NULL);
+        return;
+    }
+    vst_error_set(&err, VST_ERR_TIMEOUT, "it was not over in %u seconds; %s", seconds,
+                  departure->progress.verdict);
+    vst_move_fail(move, VST_HANDOVER_CANCEL, &err);
+}
+
+static void told(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+
+    if (err || departure->state != DEPARTURE_MOVING)
+        return;
+    take_figures(departure, value);
+    look_for_timeout(departure);
+    if (departure->state == DEPARTURE_MOVING)
+        look_for_stall(departure);
+}
+
+static void poll(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
+
+    (void)fd, (void)what;
+    if (departure->state == DEPARTURE_MOVING && move->guest)
+        vst_qmp_execute(vst_guest_qmp(move->guest), "query-migrate",
+                        (struct vst_qmp_reply){told, move}, NULL, NULL);
+}
+
+void vst_departure_watch(struct vst_departure *departure)
+{
+    static const struct timeval often = {0, POLL_US};
+
+    event_assign(&departure->poll, departure->move.qemu->conn->base, -1, EV_PERSIST, poll,
+                 departure);
+    event_add(&departure->poll, &often);
+}
+
+static const char *phase_of(const struct vst_departure *departure)
+{
+    const struct vst_move *move = &departure->move;
+
+    if (move->over)
+        return "over";
+    if (departure->state < DEPARTURE_DECIDED)
+        return "ask";
+    if (departure->state < DEPARTURE_MOVING)
+        return "prepare";
+    if (!vst_handover_holds_guest(&move->machine))
+        return departure->stream ? "memory" : "clean-up";
+    return departure->state == DEPARTURE_UNDOING ? "undo" : "hand-over";
+}
+
+void vst_departure_get_info(const struct vst_move *move, struct vst_migration_info *ret_info)
+{
+    const struct vst_departure *departure = vst_departure_of(move);
+    const struct vst_migration_info *known = &departure->progress;
+
+    snprintf(ret_info->phase, sizeof(ret_info->phase), "%s", phase_of(departure));
+    ret_info->pass = known->pass;
+    ret_info->total = known->total;
+    ret_info->sent = known->sent;
+    ret_info->left = known->left;
+    ret_info->rate = known->rate;
+    ret_info->dirty_rate = known->dirty_rate;
+    ret_info->downtime_ms = known->downtime_ms;
+    memcpy(ret_info->verdict, known->verdict, sizeof(ret_info->verdict));
+}

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the source's QEMU is told: the questions before, and the commands of the hand-over machine.
+ */
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/fd.h"
+#include "core/image.h"
+#include "departure.h"
+#include "migration.h"
+
+enum { DOWNTIME_MS = 300 };
+
+static void step(struct vst_departure *departure, struct json_object *value);
+
+static struct vst_qmp *qmp_of(const struct vst_departure *departure)
+{
+    return vst_guest_qmp(departure->move.guest);
+}
+
+/* ---- what goes wrong ---- */
+
+/* Before the machine has begun it is a plain error; after that, an event. A monitor that is lost is
+ * followed by the end of the guest, which knows more. */
+static void failed(struct vst_departure *departure, const struct vst_error *err)
+{
+    if (err->code == VST_ERR_LOST)
+        return;
+    if (departure->state < DEPARTURE_DECIDED)
+        vst_departure_refuse(departure, err);
+    else
+        vst_move_fail(&departure->move, VST_HANDOVER_QEMU_FAILED, err);
+}
+
+static void replied(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    if (err)
+        failed(opaque, err);
+    else
+        step(opaque, value);
+}
+
+static void acknowledged(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    (void)value;
+    if (err)
+        failed(opaque, err);
+}
+
+static struct vst_qmp_reply then_step(struct vst_departure *departure)
+{
+    return (struct vst_qmp_reply){replied, &departure->move};
+}
+
+static void sent(struct vst_departure *departure, int status, const struct vst_error *err)
+{
+    if (status < 0)
+        failed(departure, err);
+}
+
+static void command(struct vst_departure *departure, enum departure_state state, const char *name)
+{
+    struct vst_error err = {0};
+
+    vst_departure_enter(departure, state);
+    sent(departure, vst_qmp_execute(qmp_of(departure), name, then_step(departure), &err, NULL),
+         &err);
+}
+
+/* ---- before: does it run, and what is it? ---- */
+
+static void take_status(struct vst_departure *departure, struct json_object *value)
+{
+    const char *status = vst_json_string(value, "status");
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    if (!status || strcmp(status, "postmigrate") == 0) {
+        vst_error_set(&err, VST_ERR_STATE,
+                      "%s has been paused since it was saved or migrated last: resume it, if only "
+                      "for a moment",
+                      departure->move.name);
+        vst_departure_refuse(departure, &err);
+        return;
+    }
+    departure->move.ran = strcmp(status, "running") == 0;
+    vst_departure_enter(departure, DEPARTURE_MACHINE);
+    sent(departure,
+         vst_qmp_execute(qmp_of(departure), "qom-get", then_step(departure), &err, "path",
+                         json_object_new_string("/machine"), "property",
+                         json_object_new_string("type"), NULL),
+         &err);
+}
+
+static void take_machine(struct vst_departure *departure, struct json_object *value)
+{
+    static const char suffix[] = "-machine";
+    const char *type =
+        json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "";
+    size_t length = strlen(type), tail = sizeof(suffix) - 1;
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    if (length > tail && strcmp(type + length - tail, suffix) == 0)
+        length -= tail;
+    if (!length || length >= sizeof(departure->machine)) {
+        vst_error_set(&err, VST_ERR_PROTOCOL, "qemu %s: no answer to qom-get",
+                      departure->move.name);
+        vst_departure_refuse(departure, &err);
+        return;
+    }
+    memcpy(departure->machine, type, length);
+    departure->machine[length] = '\0';
+    vst_departure_offer(departure);
+}
+
+/* ---- MIGRATE: from capabilities to a stream that moves ---- */
+
+static void set_capabilities(struct vst_departure *departure)
+{
+    const char *on[6] = {"events", "return-path", "pause-before-switchover"};
+    const char *off[4] = {"background-snapshot"};
+    size_t ons = 3, offs = 1;
+    struct vst_error err = {0};
+
+    if (departure->opt.auto_converge)
+        on[ons++] = "auto-converge";
+    else
+        off[offs++] = "auto-converge";
+    on[ons] = off[offs] = NULL;
+    vst_departure_enter(departure, DEPARTURE_CAPABILITIES);
+    sent(departure,
+         vst_qmp_execute(qmp_of(departure), "migrate-set-capabilities", then_step(departure), &err,
+                         "capabilities", vst_migration_capabilities(on, off), NULL),
+         &err);
+}
+
+static struct json_object *bandwidth_of(uint64_t bandwidth)
+{
+    return bandwidth && bandwidth < INT64_MAX ? json_object_new_int64((int64_t)bandwidth)
+                                              : vst_migration_unlimited();
+}
+
+static void set_parameters(struct vst_departure *departure)
+{
+    unsigned downtime = departure->opt.downtime_ms ? departure->opt.downtime_ms : DOWNTIME_MS;
+    struct vst_error err = {0};
+
+    vst_departure_enter(departure, DEPARTURE_PARAMETERS);
+    sent(departure,
+         vst_qmp_execute(qmp_of(departure), "migrate-set-parameters", then_step(departure), &err,
+                         "max-bandwidth", bandwidth_of(departure->opt.bandwidth), "downtime-limit",
+                         json_object_new_int64(downtime), NULL),
+         &err);
+}
+
+int vst_departure_set(struct vst_departure *departure, const struct vst_migration_change *change,
+                      struct vst_error *ret_err)
+{
+    if (!departure->move.guest || departure->state != DEPARTURE_MOVING)
+        return vst_error_set(ret_err, VST_ERR_STATE, "%s: memory is not being moved now",
+                             departure->move.name);
+    if (change->bandwidth)
+        departure->opt.bandwidth = change->bandwidth;
+    if (change->downtime_ms)
+        departure->opt.downtime_ms = change->downtime_ms;
+    return vst_qmp_execute(
+        qmp_of(departure), "migrate-set-parameters", (struct vst_qmp_reply){0}, ret_err,
+        "max-bandwidth", bandwidth_of(departure->opt.bandwidth), "downtime-limit",
+        json_object_new_int64(departure->opt.downtime_ms ? departure->opt.downtime_ms
+                                                         : DOWNTIME_MS),
+        NULL);
+}
+
+/* The destination has taken, verified and loaded everything; or the stream broke off. */
+static void stream_over(const struct vst_error *err, void *opaque)
+{
+    struct vst_stream_tie *tie = opaque;
+    struct vst_departure *departure = tie->departure;
+    struct vst_move *move = &departure->move;
+
+    if (!departure)
+        return;
+    departure->tie = NULL;
+    departure->gate = NULL;
+    vst_stream_free(&departure->stream);
+    if (err)
+        vst_move_fail(move, VST_HANDOVER_LINK_DOWN, err);
+    else
+        vst_move_feed(move, VST_HANDOVER_LOADED, move->machine.peer);
+}
+
+/* The operation may outlive the departure. */
+static struct vst_op *move_stream(struct vst_departure *departure, struct vst_conn *conn)
+{
+    struct vst_stream_tie *tie = malloc(sizeof(*tie));
+    struct vst_done done = {stream_over, tie, free};
+
+    if (!tie)
+        return NULL;
+    tie->departure = departure;
+    departure->tie = tie;
+    return vst_conn_migrate_stream(conn, departure->move.token, NULL, departure->stream, &done);
+}
+
+static int open_stream(struct vst_departure *departure, int *ours, struct vst_error *ret_err)
+{
+    struct vst_conn *conn = vst_link_conn(departure->link);
+    struct event_base *base = departure->move.qemu->conn->base;
+    struct vst_moving moving;
+
+    if (!conn)
+        return vst_error_set(ret_err, VST_ERR_LOST, "the connection to %s is lost",
+                             departure->move.peer);
+    departure->stream = vst_stream_new(base, NULL);
+    if (!departure->stream)
+        return vst_error_no_memory(ret_err);
+    if (vst_moving_open(base, ours, departure->opt.zstd_level, false, &moving, ret_err) < 0)
+        return -1;
+    departure->gate = moving.gate;
+    departure->spare = moving.spare;
+    vst_stream_set_ends(departure->stream, moving.source, moving.sink);
+    if (move_stream(departure, conn))
+        return 0;
+    departure->tie = NULL;
+    return vst_error_no_memory(ret_err);
+}
+
+void vst_departure_stop_stream(struct vst_departure *departure)
+{
+    if (departure->spare >= 0)
+        vst_migration_break(departure->spare);
+    vst_close(&departure->spare);
+    if (departure->stream)
+        vst_stream_abort(departure->stream, "the migration was given up");
+}
+
+static void pass_socket(struct vst_departure *departure)
+{
+    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("migrate"));
+    struct vst_error err = {0};
+    int ours = -1, qemus = -1;
+
+    vst_departure_enter(departure, DEPARTURE_PASSING);
+    if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
+        open_stream(departure, &ours, &err) < 0) {
+        json_object_put(arguments);
+        vst_close(&ours);
+        vst_close(&qemus);
+        vst_error_no_memory(&err);
+        vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, &err);
+        return;
+    }
+    sent(departure,
+         vst_qmp_send(qmp_of(departure), "getfd", arguments, &qemus, VST_QMP_SECONDS,
+                      then_step(departure), &err),
+         &err);
+}
+
+static void start(struct vst_departure *departure)
+{
+    struct vst_error err = {0};
+
+    vst_departure_enter(departure, DEPARTURE_MOVING);
+    sent(departure,
+         vst_qmp_execute(qmp_of(departure), "migrate",
+                         (struct vst_qmp_reply){acknowledged, &departure->move}, &err, "uri",
+                         json_object_new_string("fd:migrate"), NULL),
+         &err);
+}
+
+static void step(struct vst_departure *departure, struct json_object *value)
+{
+    switch (departure->state) {
+    case DEPARTURE_ASKING:
+        take_status(departure, value);
+        break;
+    case DEPARTURE_MACHINE:
+        take_machine(departure, value);
+        break;
+    case DEPARTURE_STOPPING:
+        set_capabilities(departure);
+        break;
+    case DEPARTURE_CAPABILITIES:
+        set_parameters(departure);
+        break;
+    case DEPARTURE_PARAMETERS:
+        pass_socket(departure);
+        break;
+    case DEPARTURE_PASSING:
+        start(departure);
+        break;
+    case DEPARTURE_WAITING:
+    case DEPARTURE_CHECKING:
+    case DEPARTURE_DECIDED:
+    case DEPARTURE_MOVING:
+    case DEPARTURE_UNDOING:
+    case DEPARTURE_OVER:
+        break; /* waits for something else than a reply */
+    }
+}
+
+/* ---- what QEMU tells ---- */
+
+static void explained(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+    const char *reason = err ? err->text : vst_migration_reason(value);
+    struct vst_error failure = {.side = VST_SIDE_QEMU};
+
+    vst_error_set(&failure, VST_ERR_DRIVER, "qemu %s: the migration failed: %s",
+                  departure->move.name, reason ? reason : "QEMU gives no reason; its log may");
+    vst_move_fail(&departure->move, VST_HANDOVER_QEMU_FAILED, &failure);
+}
+
+static void qemu_event(void *opaque, const char *name, struct json_object *data)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
+    struct vst_error err = {0};
+
+    if (strcmp(name, "MIGRATION") != 0 || departure->state != DEPARTURE_MOVING)
+        return;
+    switch (vst_migration_status(data)) {
+    case VST_MIGRATION_PRE_SWITCHOVER:
+        vst_move_feed(move, VST_HANDOVER_QEMU_PAUSED, NULL);
+        break;
+    case VST_MIGRATION_COMPLETED:
+        if (departure->gate)
+            vst_gate_open(departure->gate);
+        vst_move_feed(move, VST_HANDOVER_QEMU_COMPLETED, NULL);
+        break;
+    case VST_MIGRATION_CANCELLED:
+    case VST_MIGRATION_FAILED:
+        sent(departure,
+             vst_qmp_execute(qmp_of(departure), "query-migrate",
+                             (struct vst_qmp_reply){explained, move}, &err, NULL),
+             &err);
+        break;
+    case VST_MIGRATION_NONE:
+    case VST_MIGRATION_ACTIVE:
+        break;
+    }
+}
+
+/* ---- getting hold of it ---- */
+
+static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *wait_err)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_guest_job job = {.kind = VST_JOB_MIGRATE, .event = qemu_event, .opaque = departure};
+    struct vst_error err = {0};
+
+    if (wait_err || vst_guest_begin_job(guest, &job, &err) < 0) {
+        vst_departure_refuse(departure, wait_err ? wait_err : &err);
+        return;
+    }
+    vst_move_hold(&departure->move, guest);
+    snprintf(departure->move.uuid, sizeof(departure->move.uuid), "%s",
+             vst_guest_definition(guest)->uuid);
+    command(departure, DEPARTURE_ASKING, "query-status");
+}
+
+void vst_departure_ask(struct vst_departure *departure)
+{
+    vst_move_get_guest(&departure->move, guest_ready);
+}
+
+/* ---- RESUME: one way back ---- */
+
+static void mended(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    struct vst_move *move = opaque;
+
+    (void)guest;
+    if (err && vst_move_qemu_exists(move))
+        vst_move_fail(move, VST_HANDOVER_QEMU_REFUSED, err);
+    else if (err)
+        vst_move_fail(move, VST_HANDOVER_QEMU_GONE, err);
+    else
+        vst_move_feed(move, VST_HANDOVER_QEMU_RESUMED, NULL);
+}
+
+static void mend(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
+
+    if (err) {
+        mended(move, NULL, err);
+        return;
+    }
+    if (!move->guest)
+        vst_move_hold(move, guest);
+    vst_guest_forget(guest, move);
+    vst_guest_unwait(&move->wait);
+    move->wait = (struct vst_guest_wait){.fn = mended, .opaque = move};
+    vst_guest_mend(guest, "", move->ran, &move->wait);
+}
+
+static void resume(struct vst_departure *departure)
+{
+    vst_departure_enter(departure, DEPARTURE_UNDOING);
+    vst_departure_stop_stream(departure);
+    vst_move_get_guest(&departure->move, mend);
+}
+
+/* ---- END ---- */
+
+/* Paused for good: the place says so to whoever would resume it. */
+static void keep(struct vst_departure *departure)
+{
+    struct vst_move *move = &departure->move;
+
+    if (move->guest && vst_place_set_job(vst_guest_place(move->guest), "away", false, NULL) == 0)
+        vst_guest_leave(move->guest);
+    vst_guest_unwatch(&move->watch);
+    move->guest = NULL;
+    vst_move_feed(move, VST_HANDOVER_QEMU_GONE, NULL);
+}
+
+void vst_departure_qemu(struct vst_move *move, enum vst_handover_command what)
+{
+    struct vst_departure *departure = vst_departure_of(move);
+    struct vst_error err = {0};
+
+    switch (what) {
+    case VST_HANDOVER_QEMU_MIGRATE:
+        if (departure->opt.offline && move->ran)
+            command(departure, DEPARTURE_STOPPING, "stop");
+        else
+            set_capabilities(departure);
+        break;
+    case VST_HANDOVER_QEMU_CONTINUE:
+        sent(departure,
+             vst_qmp_execute(qmp_of(departure), "migrate-continue",
+                             (struct vst_qmp_reply){acknowledged, move}, &err, "state",
+                             json_object_new_string("pre-switchover"), NULL),
+             &err);
+        break;
+    case VST_HANDOVER_QEMU_RESUME:
+        resume(departure);
+        break;
+    case VST_HANDOVER_QEMU_END:
+        vst_departure_stop_stream(departure);
+        if (move->keep && move->guest)
+            keep(departure);
+        else
+            vst_move_end_qemu(move);
+        break;
+    default:
+        break; /* the source's machine asks for nothing else */
+    }
+}

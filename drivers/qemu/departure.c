@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The source's end: from the call to the first message, the messages, and how it is told. What may
+ * be decided is the hand-over machine's.
+ */
+#include "departure.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/image.h"
+#include "journal.h"
+
+void vst_departure_enter(struct vst_departure *departure, enum departure_state state)
+{
+    vst_fsm_trace(departure, departure->move.name, departure->state, state);
+    departure->state = state;
+}
+
+/* ---- telling whoever asked ---- */
+
+static void answer(struct vst_departure *departure, const struct vst_error *err)
+{
+    struct vst_op *op = departure->op;
+    struct vst_error where;
+
+    departure->op = NULL;
+    if (!op)
+        return;
+    vst_op_set_cancel(op, NULL, NULL);
+    if (!err) {
+        vst_op_done(op);
+        return;
+    }
+    where = *err;
+    vst_error_where(&where, VST_SIDE_SOURCE, "migrate");
+    vst_op_fail(op, &where);
+}
+
+static void answer_with_reason(struct vst_departure *departure, enum vst_code code)
+{
+    struct vst_move *move = &departure->move;
+    struct vst_error err = {0};
+
+    if (code == VST_ERR_IN_DOUBT || !vst_error_is_set(&move->why))
+        vst_error_set(&err, code, "%s: %s", move->name, vst_move_reason(move));
+    else
+        err = move->why;
+    if (code == VST_ERR_IN_DOUBT)
+        vst_error_set(&err, code,
+                      "%s is paused here until it is known whether it runs at %s: %s; the hosts go "
+                      "on asking (virstream migrations)",
+                      move->name, move->peer, vst_move_reason(move));
+    answer(departure, &err);
+}
+
+static void tell(struct vst_move *move, enum vst_handover_told told)
+{
+    struct vst_departure *departure = vst_departure_of(move);
+
+    vst_trace(VST_TRACE_STATE, "departure %s: %s", move->name, vst_handover_told_text(told));
+    switch (told) {
+    case VST_HANDOVER_TELL_IN_DOUBT:
+        answer_with_reason(departure, VST_ERR_IN_DOUBT);
+        break;
+    case VST_HANDOVER_TELL_GIVEN_UP:
+        answer_with_reason(departure, move->machine.cause == VST_HANDOVER_CANCEL ? VST_ERR_CANCELLED
+                                                                                 : VST_ERR_DRIVER);
+        break;
+    case VST_HANDOVER_TELL_GUEST_GONE:
+    case VST_HANDOVER_TELL_CONFLICT:
+        answer_with_reason(departure, VST_ERR_DRIVER);
+        break;
+    case VST_HANDOVER_TELL_MIGRATED: /* when QEMU here has ended, too: FINISH */
+    default:
+        break;
+    }
+}
+
+/* ---- the other host ---- */
+
+static void say(struct vst_departure *departure, enum vst_handover_event event)
+{
+    struct vst_move *move = &departure->move;
+
+    departure->message = (struct vst_migrate_message){.event = event, .check = departure->check};
+    snprintf(departure->message.token, sizeof(departure->message.token), "%s", move->token);
+    vst_id_print(vst_journal_read(move->qemu->journal)->host, departure->message.host);
+    if (event == VST_HANDOVER_PREPARE)
+        departure->message.offer = departure->offer;
+    vst_link_say(departure->link, &departure->message);
+}
+
+static void say_to_destination(struct vst_move *move, enum vst_handover_event message)
+{
+    struct vst_departure *departure = vst_departure_of(move);
+
+    if (message == VST_HANDOVER_FINISH)
+        answer(departure, NULL); /* the guest runs there, and its QEMU here has ended */
+    say(departure, message);
+}
+
+static void note_text(struct vst_move *move, const struct vst_migrate_message *answer_of)
+{
+    bool blocked = answer_of->event == VST_HANDOVER_REFUSED;
+
+    if (answer_of->text && answer_of->text[0] && !vst_error_is_set(&move->why))
+        vst_error_set(&move->why, blocked ? VST_ERR_INCOMPATIBLE : VST_ERR_DRIVER, "%s",
+                      answer_of->text);
+}
+
+static void checked(struct vst_departure *departure, const struct vst_migrate_message *answer_of)
+{
+    if (answer_of->event == VST_HANDOVER_STARTED) {
+        answer(departure, NULL);
+        vst_departure_refuse(departure, NULL);
+        return;
+    }
+    note_text(&departure->move, answer_of);
+    vst_departure_refuse(departure, &departure->move.why);
+}
+
+static void answered(void *opaque, const struct vst_migrate_message *answer_of)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
+    unsigned char host[VST_HANDOVER_ID];
+
+    if (vst_id_parse(answer_of->host, host) < 0)
+        return; /* the clock of the machine asks again */
+    if (departure->state == DEPARTURE_CHECKING) {
+        checked(departure, answer_of);
+        return;
+    }
+    note_text(move, answer_of);
+    vst_move_feed(move, answer_of->event, host);
+}
+
+static void link_down(void *opaque, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+
+    if (departure->state == DEPARTURE_CHECKING) {
+        vst_departure_refuse(departure, err);
+        return;
+    }
+    /* A refusal of the call itself, by access or by what it says, is the destination's word. */
+    if (err->code != VST_ERR_LOST && err->code != VST_ERR_CONNECT)
+        vst_error_copy(&departure->move.why, err);
+    vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, err);
+}
+
+static int make_link(struct vst_departure *departure, struct vst_error *ret_err)
+{
+    struct vst_link_cb cb = {answered, link_down, departure};
+    struct vst_conn *conn = departure->move.qemu->conn;
+
+    departure->link = vst_link_new(conn->base, departure->move.peer, NULL, &cb, ret_err);
+    return departure->link ? 0 : -1;
+}
+
+/* ---- the offer ---- */
+
+/* What the header of an image says, says all that the destination needs. */
+static char *print_offer(struct vst_departure *departure, struct vst_error *ret_err)
+{
+    static char by[] = "virstream", driver[] = "qemu", zstd[] = "zstd", none[] = "none";
+    const struct vst_definition *ours = vst_guest_definition(departure->move.guest);
+    struct vst_image_header header = {
+        .driver = driver,
+        .qemu_version = (char *)vst_guest_version(departure->move.guest),
+        .machine = departure->machine,
+        .running = departure->move.ran,
+        .created_at = departure->move.since,
+        .created_by = by,
+        .compression = departure->opt.zstd_level ? zstd : none,
+    };
+    char *text = NULL;
+
+    header.definition = vst_definition_copy(ours, ret_err);
+    if (header.definition && departure->there[0]) {
+        free(header.definition->name); /* the same guest under another name: its UUID stays */
+        header.definition->name = strdup(departure->there);
+        if (!header.definition->name)
+            vst_definition_free(&header.definition);
+    }
+    if (header.definition)
+        text = vst_image_header_to_json(&header, ret_err);
+    else
+        vst_error_no_memory(ret_err);
+    vst_definition_free(&header.definition);
+    return text;
+}
+
+void vst_departure_offer(struct vst_departure *departure)
+{
+    struct vst_error err = {0};
+
+    departure->offer = print_offer(departure, &err);
+    if (!departure->offer || make_link(departure, &err) < 0) {
+        vst_departure_refuse(departure, &err);
+        return;
+    }
+    if (departure->check) {
+        vst_departure_enter(departure, DEPARTURE_CHECKING);
+        say(departure, VST_HANDOVER_PREPARE);
+        return;
+    }
+    if (vst_place_set_job(vst_guest_place(departure->move.guest), "out", departure->move.ran,
+                          &err) < 0) {
+        vst_departure_refuse(departure, &err);
+        return;
+    }
+    vst_departure_enter(departure, DEPARTURE_DECIDED);
+    vst_move_feed(&departure->move, VST_HANDOVER_BEGIN, NULL);
+}
+
+/* ---- its life ---- */
+
+static void departure_free(struct vst_move *move)
+{
+    struct vst_departure *departure = vst_departure_of(move);
+
+    if (departure->tie)
+        departure->tie->departure = NULL;
+    vst_departure_stop_stream(departure);
+    vst_stream_free(&departure->stream);
+    vst_link_free(&departure->link);
+    event_del(&departure->poll);
+    free(departure->offer);
+    free(departure);
+}
+
+static void over(struct vst_move *move)
+{
+    struct vst_departure *departure = vst_departure_of(move);
+
+    vst_departure_enter(departure, DEPARTURE_OVER);
+    vst_departure_stop_stream(departure);
+    vst_move_let_go(move);
+    vst_link_free(&departure->link);
+    answer_with_reason(departure, VST_ERR_DRIVER); /* nobody waits any more, as a rule */
+}
+
+void vst_departure_refuse(struct vst_departure *departure, const struct vst_error *err)
+{
+    struct vst_move *move = &departure->move;
+
+    vst_departure_enter(departure, DEPARTURE_OVER);
+    if (err)
+        answer(departure, err);
+    vst_move_let_go(move);
+    vst_move_free(move);
+}
+
+static void cancelled(void *opaque, const struct vst_error *why)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_error err = {0};
+
+    if (departure->state < DEPARTURE_DECIDED) {
+        vst_departure_refuse(departure, why);
+        return;
+    }
+    vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, why);
+    if (!departure->op || departure->move.machine.cause == VST_HANDOVER_CANCEL)
+        return;
+    vst_error_set(&err, VST_ERR_IN_DOUBT,
+                  "%s: it is too late to cancel: the hosts go on (virstream migrations)",
+                  departure->move.name);
+    answer(departure, &err);
+}
+
+const struct vst_move_end vst_departure_end = {
+    .role = VST_MIGRATION_OUT,
+    .send = say_to_destination,
+    .qemu = vst_departure_qemu,
+    .tell = tell,
+    .over = over,
+    .free = departure_free,
+    .get_info = vst_departure_get_info,
+};
+
+static struct vst_departure *departure_new(struct vst_qemu *qemu, const unsigned char *token,
+                                           struct vst_error *ret_err)
+{
+    struct vst_departure *departure = calloc(1, sizeof(*departure));
+
+    if (!departure) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    departure->spare = -1;
+    if (vst_move_init(&departure->move, qemu, &vst_departure_end, token, ret_err) < 0) {
+        free(departure);
+        return NULL;
+    }
+    vst_departure_watch(departure);
+    return departure;
+}
+
+static int check_call(const struct vst_qemu *qemu, const char *name, const char *destination,
+                      const struct vst_migrate_options *opt, struct vst_error *ret_err)
+{
+    if (opt->name && vst_name_check(opt->name, ret_err) < 0)
+        return -1;
+    if (strlen(destination) > VST_JOURNAL_URI_MAX)
+        return vst_error_set(ret_err, VST_ERR_INVALID, "the destination's URI is longer than %d",
+                             VST_JOURNAL_URI_MAX);
+    if (vst_move_of(qemu, name))
+        return vst_error_set(ret_err, VST_ERR_BUSY,
+                             "a migration of %s is under way (virstream migrations)", name);
+    if (!vst_journal_has_room(vst_journal_read(qemu->journal)))
+        return vst_error_set(ret_err, VST_ERR_BUSY,
+                             "too many migrations are without an end (virstream migrations)");
+    return 0;
+}
+
+void vst_departure_begin(struct vst_qemu *qemu, const char *name, const char *destination,
+                         const struct vst_migrate_options *opt, bool check, struct vst_op *op)
+{
+    struct vst_departure *departure = NULL;
+    struct vst_error err = {0};
+
+    if (check_call(qemu, name, destination, opt, &err) == 0)
+        departure = departure_new(qemu, NULL, &err);
+    if (!departure) {
+        vst_op_fail(op, &err);
+        return;
+    }
+    departure->op = op;
+    departure->opt = *opt;
+    departure->check = check;
+    departure->move.keep = opt->keep_source;
+    snprintf(departure->there, sizeof(departure->there), "%s", opt->name ? opt->name : "");
+    departure->opt.name = NULL;
+    snprintf(departure->move.name, sizeof(departure->move.name), "%s", name);
+    snprintf(departure->move.peer, sizeof(departure->move.peer), "%s", destination);
+    vst_op_set_cancel(op, cancelled, departure);
+    vst_departure_ask(departure);
+}
+
+int vst_departure_recover(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
+                          struct vst_error *ret_err)
+{
+    struct vst_departure *departure = departure_new(qemu, entry->token, ret_err);
+
+    if (!departure)
+        return -1;
+    snprintf(departure->move.peer, sizeof(departure->move.peer), "%s", entry->uri);
+    departure->state = DEPARTURE_DECIDED;
+    if (make_link(departure, ret_err) == 0 && vst_move_recover(&departure->move, entry) == 0)
+        return 0;
+    vst_move_free(&departure->move);
+    return -1;
+}

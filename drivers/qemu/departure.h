@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A departure: the source's end of a migration. departure.c has its life and its words with the
+ * other host, departure-qemu.c what QEMU is told, departure-progress.c what people are.
+ */
+#ifndef VST_DRIVERS_QEMU_DEPARTURE_H
+#define VST_DRIVERS_QEMU_DEPARTURE_H
+
+#include "core/fsm.h"
+#include "link.h"
+#include "move.h"
+#include "moving.h"
+
+struct json_object;
+
+/* What comes before the hand-over machine is asked, and how its command MIGRATE is carried out. */
+#define DEPARTURE_STATES(X)                                                                    \
+    X(DEPARTURE_WAITING, "the guest", "its monitor is being connected")                        \
+    X(DEPARTURE_ASKING, "reply to query-status", "does it run, and can it be migrated?")       \
+    X(DEPARTURE_MACHINE, "reply to qom-get", "the exact machine type, for the offer")          \
+    X(DEPARTURE_CHECKING, "the destination's answer", "only what stands in the way is wanted") \
+    X(DEPARTURE_DECIDED, "the machine", "it says what is next")                                \
+    X(DEPARTURE_STOPPING, "reply to stop", "offline: the guest is paused first")               \
+    X(DEPARTURE_CAPABILITIES, "reply to migrate-set-capabilities", "pause before the switch")  \
+    X(DEPARTURE_PARAMETERS, "reply to migrate-set-parameters", "bandwidth and downtime")       \
+    X(DEPARTURE_PASSING, "reply to getfd", "QEMU gets its end of the stream")                  \
+    X(DEPARTURE_MOVING, "QEMU, and the stream", "memory travels")                              \
+    X(DEPARTURE_UNDOING, "the guest", "it stays, and is made again what it was")               \
+    X(DEPARTURE_OVER, "nothing", "nothing is left to do")
+VST_FSM(departure, DEPARTURE_STATES)
+
+struct vst_departure;
+
+/* Between a departure and its stream's operation, each of which may end first. */
+struct vst_stream_tie {
+    struct vst_departure *departure;
+};
+
+struct vst_departure {
+    struct vst_move move;
+    enum departure_state state;
+    struct vst_op *op; /* of whoever asked; NULL: nobody waits */
+    struct vst_migrate_options opt;
+    char there[VST_NAME_MAX + 1]; /* the guest's name there */
+    bool check;
+    char machine[128];
+    char *offer; /* JSON */
+    struct vst_migrate_message message;
+    struct vst_link *link;
+    struct vst_stream *stream;  /* NULL: none is under way */
+    struct vst_stream_tie *tie; /* to its operation */
+    struct vst_channel *gate;   /* in the stream's source */
+    int spare;
+    struct event poll;
+    struct vst_migration_info progress; /* by QEMU's last word */
+    int64_t moved_us;                   /* when it was seen to have moved last */
+    uint64_t moved;
+};
+
+extern const struct vst_move_end vst_departure_end;
+
+/* A new one, after which `op` is its own, or a recovered one, which goes on by itself. */
+void vst_departure_begin(struct vst_qemu *qemu, const char *name, const char *destination,
+                         const struct vst_migrate_options *opt, bool check, struct vst_op *op);
+int vst_departure_recover(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
+                          struct vst_error *ret_err);
+
+void vst_departure_enter(struct vst_departure *departure, enum departure_state state);
+/* Before the machine has begun: whoever asked is told, and nothing is left. */
+void vst_departure_refuse(struct vst_departure *departure, const struct vst_error *err);
+/* The guest is known: the destination may be asked. */
+void vst_departure_offer(struct vst_departure *departure);
+
+/* departure-qemu.c */
+void vst_departure_ask(struct vst_departure *departure);
+void vst_departure_qemu(struct vst_move *move, enum vst_handover_command command);
+/* The stream to the destination is over, one way or the other. */
+void vst_departure_stop_stream(struct vst_departure *departure);
+
+/* departure-progress.c */
+void vst_departure_watch(struct vst_departure *departure);
+void vst_departure_get_info(const struct vst_move *move, struct vst_migration_info *ret_info);
+
+/* Changes what may be changed while it runs. */
+int vst_departure_set(struct vst_departure *departure, const struct vst_migration_change *change,
+                      struct vst_error *ret_err);
+
+static inline struct vst_departure *vst_departure_of(const struct vst_move *move)
+{
+    return (struct vst_departure *)move;
+}
+
+#endif

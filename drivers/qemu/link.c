@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The way to the destination. One message at a time waits for the connection; those that have been
+ * said wait for their answers in the connection's own operations, each of which keeps the memory of
+ * the link, but not the link.
+ */
+#include "link.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct vst_link {
+    struct event_base *base;
+    char *uri;
+    const struct vst_conn_options *like;
+    struct vst_link_cb cb;
+    struct vst_conn *conn;                     /* NULL: none, or it is being opened */
+    struct vst_op *opening;                    /* NULL: it is not */
+    const struct vst_migrate_message *message; /* to be said when the connection is there */
+    unsigned refs;                             /* the owner's, and each operation's */
+    bool dead;                                 /* the owner has gone */
+};
+
+static void unref(void *opaque)
+{
+    struct vst_link *link = opaque;
+
+    if (--link->refs)
+        return;
+    free(link->uri);
+    free(link);
+}
+
+static void hang_up(struct vst_link *link)
+{
+    vst_conn_close(&link->conn);
+}
+
+static void down(struct vst_link *link, const struct vst_error *err)
+{
+    link->message = NULL;
+    if (!link->dead)
+        link->cb.down(link->cb.opaque, err);
+}
+
+static void no_memory(struct vst_link *link)
+{
+    struct vst_error err = {0};
+
+    vst_error_no_memory(&err);
+    down(link, &err);
+}
+
+/* ---- talking ---- */
+
+static void answered(const struct vst_migrate_message *answer, const struct vst_error *err,
+                     void *opaque)
+{
+    struct vst_link *link = opaque;
+
+    if (link->dead)
+        return;
+    if (!err) {
+        link->cb.answered(link->cb.opaque, answer);
+        return;
+    }
+    if (err->code == VST_ERR_LOST)
+        hang_up(link);
+    down(link, err);
+}
+
+static void say(struct vst_link *link)
+{
+    const struct vst_migrate_message *message = link->message;
+    struct vst_answer_cb cb = {answered, link, unref};
+
+    link->message = NULL;
+    link->refs++;
+    if (!vst_conn_migrate_message(link->conn, message, &cb))
+        no_memory(link);
+}
+
+static void opened(struct vst_conn *conn, const struct vst_error *err, void *opaque)
+{
+    struct vst_link *link = opaque;
+
+    link->opening = NULL;
+    if (link->dead)
+        vst_conn_close(&conn);
+    else if (err)
+        down(link, err);
+    else if ((link->conn = conn) && link->message)
+        say(link);
+}
+
+static void open_conn(struct vst_link *link)
+{
+    struct vst_conn_cb cb = {opened, link, unref};
+
+    if (link->opening)
+        return;
+    link->refs++;
+    link->opening = vst_conn_open(link->base, link->uri, link->like, &cb);
+    if (!link->opening)
+        no_memory(link);
+}
+
+void vst_link_say(struct vst_link *link, const struct vst_migrate_message *message)
+{
+    link->message = message;
+    if (link->conn)
+        say(link);
+    else
+        open_conn(link);
+}
+
+struct vst_conn *vst_link_conn(struct vst_link *link)
+{
+    return link->conn;
+}
+
+/* ---- its life ---- */
+
+struct vst_link *vst_link_new(struct event_base *base, const char *uri,
+                              const struct vst_conn_options *like, const struct vst_link_cb *cb,
+                              struct vst_error *ret_err)
+{
+    struct vst_link *link = calloc(1, sizeof(*link));
+
+    if (!link || !(link->uri = strdup(uri))) {
+        free(link);
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    link->base = base;
+    link->like = like;
+    link->cb = *cb;
+    link->refs = 1;
+    return link;
+}
+
+void vst_link_free(struct vst_link **slot)
+{
+    struct vst_link *link = *slot;
+
+    *slot = NULL;
+    if (!link)
+        return;
+    link->dead = true;
+    vst_op_cancel(link->opening);
+    hang_up(link);
+    unref(link);
+}

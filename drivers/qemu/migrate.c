@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The methods of migration, and what all migrations of this process share: the journal, which is
+ * opened by the worker when somebody first wants to migrate or to hear of migrations. Opening it is
+ * going on with everything that it says is not over; calls wait for that.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arrival.h"
+#include "core/worker.h"
+#include "departure.h"
+#include "journal.h"
+
+enum { REMEMBERED = 32 }; /* migrations that are over */
+
+#define MIGRATE_STATES(X)                                                        \
+    X(MIGRATE_CLOSED, "the first call", "the journal is not open")               \
+    X(MIGRATE_OPENING, "the worker", "the journal is being opened and replayed") \
+    X(MIGRATE_OPEN, "calls", "everything that was not over goes on")
+VST_FSM(migrate, MIGRATE_STATES)
+
+/* A call with copies of its arguments: it may have to wait for the journal. */
+struct call {
+    STAILQ_ENTRY(call) next;
+    void (*run)(struct vst_qemu *qemu, struct call *call);
+    struct vst_op *op;
+    char *name; /* of a guest, or a token */
+    char *destination;
+    char *there;
+    char *offer;
+    struct vst_migrate_options opt;
+    bool check;
+    enum vst_migration_order order;
+    struct vst_migration_change change;
+    struct vst_migrate_message message;
+};
+
+struct vst_migrate {
+    struct vst_job job; /* opens the journal; from here to `error` the thread's, while it does */
+    char *dir;
+    struct vst_journal_file *journal;
+    struct vst_error error;
+    struct vst_qemu *qemu;
+    enum migrate_state state;
+    STAILQ_HEAD(, call) calls;
+};
+
+/* ---- calls ---- */
+
+static void call_free(struct call *call)
+{
+    free(call->name);
+    free(call->destination);
+    free(call->there);
+    free(call->offer);
+    free(call);
+}
+
+static void run(struct vst_qemu *qemu, struct call *call)
+{
+    call->run(qemu, call);
+    call_free(call);
+}
+
+static struct call *call_new(void (*fn)(struct vst_qemu *, struct call *), const char *name,
+                             const char *destination, const char *there, const char *offer,
+                             struct vst_op *op)
+{
+    struct call *call = calloc(1, sizeof(*call));
+
+    if (!call)
+        return NULL;
+    call->run = fn;
+    call->op = op;
+    if ((name && !(call->name = strdup(name))) ||
+        (destination && !(call->destination = strdup(destination))) ||
+        (there && !(call->there = strdup(there))) || (offer && !(call->offer = strdup(offer)))) {
+        call_free(call);
+        return NULL;
+    }
+    return call;
+}
+
+/* ---- going on after a restart ---- */
+
+static int go_on(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
+                 struct vst_error *ret_err)
+{
+    return entry->role == VST_HANDOVER_SOURCE ? vst_departure_recover(qemu, entry, ret_err)
+                                              : vst_arrival_recover(qemu, entry, ret_err);
+}
+
+/* A copy of what the journal says: it changes as they go on. */
+static void go_on_all(struct vst_qemu *qemu)
+{
+    const struct vst_journal *journal = vst_journal_read(qemu->journal);
+    size_t count = journal->count;
+    struct vst_journal_entry *entries = calloc(count ? count : 1, sizeof(*entries));
+    struct vst_error err = {0};
+
+    if (!entries)
+        return;
+    if (count)
+        memcpy(entries, journal->entries, count * sizeof(*entries));
+    for (size_t i = 0; i < count; i++)
+        if (go_on(qemu, &entries[i], &err) < 0)
+            vst_trace(VST_TRACE_STATE, "migrate: %s cannot go on: %s", entries[i].guest, err.text);
+    free(entries);
+}
+
+/* Of a migration that had not begun, or had ended, but for the word in its guest's place. */
+static void clear_place(struct vst_qemu *qemu, const char *name, bool in, bool running)
+{
+    struct vst_place *place;
+    struct vst_process_id id;
+
+    if (vst_place_open(qemu->root, name, &place, NULL) < 0)
+        return;
+    if (!in) {
+        vst_place_set_job(place, "save", running, NULL); /* whoever has hold of it next mends it */
+        vst_place_close(&place);
+        return;
+    }
+    if (vst_place_read_id(place, &id, NULL) == 0)
+        vst_process_id_kill(&id);
+    vst_place_remove(&place);
+}
+
+static void clear_places(struct vst_qemu *qemu)
+{
+    char **names = vst_root_list(qemu->root, NULL);
+
+    for (char **name = names; name && *name; name++) {
+        struct vst_glance glance;
+        bool in, out;
+
+        if (vst_place_glance(qemu->root, *name, &glance, NULL) == 0) {
+            in = strcmp(glance.job.kind, "in") == 0;
+            out = strcmp(glance.job.kind, "out") == 0;
+            vst_definition_free(&glance.def);
+            if ((in || out) && !vst_move_of(qemu, *name))
+                clear_place(qemu, *name, in, glance.job.running);
+        }
+        free(*name);
+    }
+    free(names);
+}
+
+/* ---- opening ---- */
+
+static void open_work(struct vst_job *job)
+{
+    struct vst_migrate *migrate = (struct vst_migrate *)job;
+
+    vst_journal_open(migrate->dir, &migrate->journal, &migrate->error);
+}
+
+static void dispose(struct vst_job *job)
+{
+    struct vst_migrate *migrate = (struct vst_migrate *)job;
+
+    vst_journal_close(&migrate->journal);
+    free(migrate->dir);
+    free(migrate);
+}
+
+static void fail_calls(struct vst_migrate *migrate, const struct vst_error *err)
+{
+    struct call *call;
+
+    while ((call = STAILQ_FIRST(&migrate->calls))) {
+        STAILQ_REMOVE_HEAD(&migrate->calls, next);
+        vst_op_set_cancel(call->op, NULL, NULL);
+        vst_op_fail(call->op, err);
+        call_free(call);
+    }
+}
+
+static void enter(struct vst_migrate *migrate, enum migrate_state state)
+{
+    vst_fsm_trace(migrate, "journal", migrate->state, state);
+    migrate->state = state;
+}
+
+static void opened(struct vst_job *job)
+{
+    struct vst_migrate *migrate = (struct vst_migrate *)job;
+    struct vst_qemu *qemu = migrate->qemu;
+    struct vst_error err = migrate->error;
+    struct call *call;
+
+    if (!migrate->journal) {
+        migrate->error = (struct vst_error){0};
+        enter(migrate, MIGRATE_CLOSED); /* the next call tries again */
+        fail_calls(migrate, &err);
+        return;
+    }
+    qemu->journal = migrate->journal;
+    migrate->journal = NULL;
+    enter(migrate, MIGRATE_OPEN);
+    go_on_all(qemu);
+    clear_places(qemu);
+    while ((call = STAILQ_FIRST(&migrate->calls))) {
+        STAILQ_REMOVE_HEAD(&migrate->calls, next);
+        vst_op_set_cancel(call->op, NULL, NULL);
+        run(qemu, call);
+    }
+}
+
+static struct vst_migrate *migrate_new(struct vst_qemu *qemu, struct vst_error *ret_err)
+{
+    struct vst_migrate *migrate = calloc(1, sizeof(*migrate));
+
+    if (!migrate || (qemu->state_dir && !(migrate->dir = strdup(qemu->state_dir)))) {
+        free(migrate);
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    migrate->job = (struct vst_job){.work = open_work, .done = opened, .dispose = dispose};
+    migrate->qemu = qemu;
+    STAILQ_INIT(&migrate->calls);
+    return migrate;
+}
+
+static void cancelled(void *opaque, const struct vst_error *why)
+{
+    struct call *call = opaque;
+    struct vst_op *op = call->op;
+
+    /* Its turn will come, and find that nobody wants it. */
+    call->op = NULL;
+    vst_op_fail(op, why);
+}
+
+static void submit(struct vst_qemu *qemu, struct call *call, struct vst_op *op)
+{
+    struct vst_error err = {0};
+
+    if (call && !qemu->migrate)
+        qemu->migrate = migrate_new(qemu, &err);
+    if (call && qemu->migrate && !qemu->worker)
+        qemu->worker = vst_worker_get(qemu->conn->base, &err);
+    if (!call || !qemu->migrate || !qemu->worker) {
+        vst_error_no_memory(&err);
+        vst_op_fail(op, &err);
+        if (call)
+            call_free(call);
+        return;
+    }
+    if (qemu->migrate->state == MIGRATE_OPEN) {
+        run(qemu, call);
+        return;
+    }
+    vst_op_set_cancel(op, cancelled, call);
+    STAILQ_INSERT_TAIL(&qemu->migrate->calls, call, next);
+    if (qemu->migrate->state == MIGRATE_OPENING)
+        return;
+    enter(qemu->migrate, MIGRATE_OPENING);
+    vst_worker_submit(qemu->worker, &qemu->migrate->job);
+}
+
+void vst_qemu_migrations_close(struct vst_qemu *qemu)
+{
+    struct vst_move *move;
+
+    vst_journal_close(&qemu->journal); /* nothing is told of what it still writes */
+    while ((move = LIST_FIRST(&qemu->moves)))
+        vst_move_free(move);
+    if (qemu->migrate && qemu->migrate->state == MIGRATE_OPENING)
+        vst_job_abandon(&qemu->migrate->job);
+    else if (qemu->migrate)
+        dispose(&qemu->migrate->job);
+    qemu->migrate = NULL;
+    if (qemu->worker)
+        vst_worker_put(&qemu->worker);
+}
+
+/* ---- the methods ---- */
+
+/* So much history is kept, and no more. */
+static void forget_old(struct vst_qemu *qemu)
+{
+    struct vst_move *move, *next;
+    unsigned over = 0;
+
+    for (move = LIST_FIRST(&qemu->moves); move; move = next) {
+        next = LIST_NEXT(move, link);
+        if (move->over && ++over > REMEMBERED && !move->writes)
+            vst_move_free(move);
+    }
+}
+
+static void run_migrate(struct vst_qemu *qemu, struct call *call)
+{
+    if (!call->op)
+        return;
+    forget_old(qemu);
+    call->opt.name = call->there;
+    vst_departure_begin(qemu, call->name, call->destination, &call->opt, call->check, call->op);
+}
+
+void vst_qemu_migrate(struct vst_conn *conn, const char *name, const char *destination,
+                      const struct vst_migrate_options *opt, bool check, struct vst_op *op)
+{
+    struct call *call = call_new(run_migrate, name, destination, opt->name, NULL, op);
+
+    if (call) {
+        call->opt = *opt;
+        call->check = check;
+    }
+    submit(conn->impl, call, op);
+}
+
+static enum vst_handover_event event_of(enum vst_migration_order order)
+{
+    switch (order) {
+    case VST_MIGRATION_RUNS_ON_SOURCE:
+        return VST_HANDOVER_RESOLVE_SOURCE;
+    case VST_MIGRATION_RUNS_ON_DESTINATION:
+        return VST_HANDOVER_RESOLVE_DESTINATION;
+    default:
+        return VST_HANDOVER_CANCEL;
+    }
+}
+
+/* The source's, if both ends are here. */
+static struct vst_move *find_token(const struct vst_qemu *qemu, const char *text)
+{
+    unsigned char token[VST_HANDOVER_ID];
+    struct vst_move *move;
+
+    if (vst_id_parse(text, token) < 0)
+        return NULL;
+    move = vst_move_find(qemu, token, VST_MIGRATION_OUT);
+    return move ? move : vst_move_find(qemu, token, VST_MIGRATION_IN);
+}
+
+static int change(struct vst_move *move, const struct call *call, struct vst_error *ret_err)
+{
+    if (move->end->role != VST_MIGRATION_OUT)
+        return vst_error_set(ret_err, VST_ERR_STATE, "only the source can change it");
+    if (call->order == VST_MIGRATION_GO_POST_COPY)
+        return vst_error_set(ret_err, VST_ERR_UNSUPPORTED,
+                             "post-copy is not supported by this version");
+    return vst_departure_set(vst_departure_of(move), &call->change, ret_err);
+}
+
+static int order(struct vst_move *move, const struct call *call, struct vst_error *ret_err)
+{
+    unsigned state = move->machine.state;
+
+    if (call->order == VST_MIGRATION_SET || call->order == VST_MIGRATION_GO_POST_COPY)
+        return change(move, call, ret_err);
+    vst_move_feed(move, event_of(call->order), NULL);
+    if (move->machine.state != state)
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_STATE, "%s: %s", move->name,
+                         vst_handover_told_text(call->order == VST_MIGRATION_CANCEL
+                                                    ? VST_HANDOVER_TELL_TOO_LATE
+                                                    : VST_HANDOVER_TELL_NOT_IN_DOUBT));
+}
+
+static void run_order(struct vst_qemu *qemu, struct call *call)
+{
+    struct vst_move *move = find_token(qemu, call->name);
+    struct vst_error err = {0};
+
+    if (!call->op)
+        return;
+    if (!move)
+        vst_error_set(&err, VST_ERR_NOT_FOUND, "there is no migration %s here", call->name);
+    else if (order(move, call, &err) == 0)
+        err = (struct vst_error){0};
+    if (vst_error_is_set(&err))
+        vst_op_fail(call->op, &err);
+    else
+        vst_op_done(call->op);
+}
+
+void vst_qemu_order_migration(struct vst_conn *conn, const char *token,
+                              enum vst_migration_order what,
+                              const struct vst_migration_change *new_values, struct vst_op *op)
+{
+    struct call *call = call_new(run_order, token, NULL, NULL, NULL, op);
+
+    if (call) {
+        call->order = what;
+        if (new_values)
+            call->change = *new_values;
+    }
+    submit(conn->impl, call, op);
+}
+
+static void run_list(struct vst_qemu *qemu, struct call *call)
+{
+    struct vst_migration_info *infos;
+    struct vst_error err = {0};
+    struct vst_move *move;
+    size_t count = 0;
+
+    if (!call->op)
+        return;
+    LIST_FOREACH(move, &qemu->moves, link)
+    count++;
+    infos = calloc(count ? count : 1, sizeof(*infos));
+    if (!infos) {
+        vst_error_no_memory(&err);
+        vst_op_fail(call->op, &err);
+        return;
+    }
+    count = 0;
+    LIST_FOREACH(move, &qemu->moves, link)
+    vst_move_get_info(move, &infos[count++]);
+    vst_driver_migrations(call->op, infos, count);
+    free(infos);
+}
+
+void vst_qemu_list_migrations(struct vst_conn *conn, struct vst_op *op)
+{
+    submit(conn->impl, call_new(run_list, NULL, NULL, NULL, NULL, op), op);
+}
+
+static void run_message(struct vst_qemu *qemu, struct call *call)
+{
+    if (!call->op)
+        return;
+    forget_old(qemu);
+    call->message.offer = call->offer;
+    vst_arrival_hear(qemu, &call->message, call->op);
+}
+
+void vst_qemu_migrate_message(struct vst_conn *conn, const struct vst_migrate_message *message,
+                              struct vst_op *op)
+{
+    struct call *call = call_new(run_message, NULL, NULL, NULL, message->offer, op);
+
+    if (call) {
+        call->message = *message;
+        call->message.text = NULL;
+    }
+    submit(conn->impl, call, op);
+}
+
+void vst_qemu_migrate_stream(struct vst_conn *conn, const char *token, const char *part,
+                             struct vst_stream *stream, struct vst_op *op)
+{
+    unsigned char id[VST_HANDOVER_ID];
+    struct vst_qemu *qemu = conn->impl;
+    struct vst_error err = {0};
+
+    if (part)
+        vst_error_set(&err, VST_ERR_UNSUPPORTED, "no such part of a guest can be moved: %s", part);
+    else if (!qemu->journal || vst_id_parse(token, id) < 0)
+        vst_error_set(&err, VST_ERR_NOT_FOUND, "no migration %s is expected here", token);
+    if (vst_error_is_set(&err))
+        vst_op_fail(op, &err);
+    else
+        vst_arrival_take(qemu, id, stream, op);
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Carries out what the hand-over machine asks for. Events that come while one is being dealt with
+ * wait for their turn, so that neither the machine nor an end is ever entered twice.
+ */
+#include "move.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "journal.h"
+
+enum { QUIT_SECONDS = 5 };
+
+static void act(struct vst_move *move, const struct vst_handover_actions *actions);
+
+/* ---- events ---- */
+
+static void take(struct vst_move *move, enum vst_handover_event event, const unsigned char *from)
+{
+    struct vst_handover_actions actions;
+
+    if (vst_handover_feed(&move->machine, event, from, &actions) == 0)
+        act(move, &actions);
+}
+
+static void take_next(struct vst_move *move)
+{
+    enum vst_handover_event event = move->queue[0].event;
+    unsigned char from[VST_HANDOVER_ID];
+    bool has_from = move->queue[0].has_from;
+
+    memcpy(from, move->queue[0].from, sizeof(from));
+    move->queued--;
+    memmove(move->queue, move->queue + 1, move->queued * sizeof(move->queue[0]));
+    take(move, event, has_from ? from : NULL);
+}
+
+static void settle(struct vst_move *move)
+{
+    while (move->queued)
+        take_next(move);
+    move->busy = false;
+    if (vst_handover_over(&move->machine) && !move->over) {
+        move->over = true;
+        move->end->over(move);
+    }
+}
+
+void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const unsigned char *from)
+{
+    if (!move->busy) {
+        move->busy = true;
+        take(move, event, from);
+        settle(move);
+        return;
+    }
+    if (move->queued == VST_MOVE_EVENTS)
+        return; /* a step causes three at most, and each state has a clock for what is lost */
+    move->queue[move->queued].event = event;
+    move->queue[move->queued].has_from = from;
+    if (from)
+        memcpy(move->queue[move->queued].from, from, VST_HANDOVER_ID);
+    move->queued++;
+}
+
+void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
+                   const struct vst_error *err)
+{
+    vst_error_copy(&move->why, err);
+    vst_move_feed(move, event, NULL);
+}
+
+/* ---- actions ---- */
+
+static void written(void *opaque, const struct vst_journal_entry *entry,
+                    const struct vst_error *err)
+{
+    struct vst_move *move = opaque;
+    struct vst_handover_actions actions;
+    bool was_busy = move->busy;
+
+    move->writes--;
+    if (err)
+        vst_error_copy(&move->why, err);
+    move->busy = true;
+    if (vst_handover_written(&move->machine, entry->last, !err, &actions) == 0)
+        act(move, &actions);
+    if (!was_busy)
+        settle(move);
+}
+
+static void write_record(struct vst_move *move, enum vst_handover_record record)
+{
+    struct vst_journal_entry entry = {
+        .role =
+            move->end->role == VST_MIGRATION_OUT ? VST_HANDOVER_SOURCE : VST_HANDOVER_DESTINATION,
+        .last = record,
+        .cause = move->machine.cause,
+        .runs = move->ran,
+        .keep = move->keep,
+        .time = (uint64_t)time(NULL),
+    };
+    struct vst_error err = {0};
+
+    memcpy(entry.token, move->machine.token, sizeof(entry.token));
+    memcpy(entry.peer, move->machine.peer, sizeof(entry.peer));
+    snprintf(entry.uuid, sizeof(entry.uuid), "%s", move->uuid);
+    snprintf(entry.guest, sizeof(entry.guest), "%s", move->name);
+    if (move->end->role == VST_MIGRATION_OUT)
+        snprintf(entry.uri, sizeof(entry.uri), "%s", move->peer);
+    move->writes++;
+    if (vst_journal_append(move->qemu->journal, move->qemu->worker, &entry, written, move, &err) <
+        0)
+        written(move, &entry, &err);
+}
+
+static void set_timer(struct vst_move *move, unsigned ms)
+{
+    struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
+
+    event_del(&move->timer);
+    if (ms)
+        event_add(&move->timer, &tv);
+}
+
+static void timed_out(evutil_socket_t fd, short what, void *opaque)
+{
+    (void)fd, (void)what;
+    vst_move_feed(opaque, VST_HANDOVER_TIMER, NULL);
+}
+
+static void act(struct vst_move *move, const struct vst_handover_actions *actions)
+{
+    if (actions->entered)
+        set_timer(move, actions->timer_ms);
+    if (actions->write)
+        write_record(move, actions->write);
+    if (actions->tell)
+        move->end->tell(move, actions->tell);
+    if (actions->qemu)
+        move->end->qemu(move, actions->qemu);
+    if (actions->send)
+        move->end->send(move, actions->send);
+}
+
+/* ---- beginning and end ---- */
+
+int vst_move_init(struct vst_move *move, struct vst_qemu *qemu, const struct vst_move_end *end,
+                  const unsigned char *token, struct vst_error *ret_err)
+{
+    unsigned char made[VST_HANDOVER_ID];
+
+    if (!token && getrandom(made, sizeof(made), 0) != sizeof(made))
+        return vst_error_set(ret_err, VST_ERR_SYSTEM, "no random token can be had");
+    move->qemu = qemu;
+    move->end = end;
+    move->since = (uint64_t)time(NULL);
+    vst_handover_start(&move->machine,
+                       end->role == VST_MIGRATION_OUT ? VST_HANDOVER_SOURCE
+                                                      : VST_HANDOVER_DESTINATION,
+                       token ? token : made, NULL);
+    vst_id_print(move->machine.token, move->token);
+    event_assign(&move->timer, qemu->conn->base, -1, 0, timed_out, move);
+    LIST_INSERT_HEAD(&qemu->moves, move, link);
+    return 0;
+}
+
+int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entry)
+{
+    struct vst_handover_actions actions;
+
+    move->since = entry->time;
+    move->ran = entry->runs;
+    move->keep = entry->keep;
+    snprintf(move->uuid, sizeof(move->uuid), "%s", entry->uuid);
+    snprintf(move->name, sizeof(move->name), "%s", entry->guest);
+    if (entry->uri[0])
+        snprintf(move->peer, sizeof(move->peer), "%s", entry->uri);
+    if (vst_handover_recover(&move->machine, entry->role, entry->token, entry->peer, entry->last,
+                             &actions) < 0)
+        return -1;
+    move->busy = true;
+    act(move, &actions);
+    settle(move);
+    return 0;
+}
+
+void vst_move_free(struct vst_move *move)
+{
+    LIST_REMOVE(move, link);
+    event_del(&move->timer);
+    vst_guest_unwait(&move->wait);
+    vst_guest_unwatch(&move->watch);
+    if (move->guest)
+        vst_guest_forget(move->guest, move);
+    move->end->free(move);
+}
+
+struct vst_move *vst_move_find(const struct vst_qemu *qemu, const unsigned char *token,
+                               enum vst_migration_role role)
+{
+    struct vst_move *move;
+
+    LIST_FOREACH(move, &qemu->moves, link)
+    if (move->end->role == role && memcmp(move->machine.token, token, VST_HANDOVER_ID) == 0)
+        return move;
+    return NULL;
+}
+
+struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name)
+{
+    struct vst_move *move;
+
+    LIST_FOREACH(move, &qemu->moves, link)
+    if (!move->over && strcmp(move->name, name) == 0)
+        return move;
+    return NULL;
+}
+
+/* ---- for people ---- */
+
+const char *vst_move_reason(const struct vst_move *move)
+{
+    return vst_error_is_set(&move->why) ? move->why.text : vst_handover_reason(&move->machine);
+}
+
+void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *ret_info)
+{
+    *ret_info = (struct vst_migration_info){
+        .role = move->end->role,
+        .over = move->over,
+        .in_doubt = move->machine.doubt != VST_HANDOVER_NONE && !move->over,
+        .since = (int64_t)move->since,
+    };
+    snprintf(ret_info->token, sizeof(ret_info->token), "%s", move->token);
+    snprintf(ret_info->name, sizeof(ret_info->name), "%s", move->name);
+    snprintf(ret_info->peer, sizeof(ret_info->peer), "%s", move->peer);
+    snprintf(ret_info->phase, sizeof(ret_info->phase), "%s",
+             vst_handover_state_name(&move->machine));
+    if (ret_info->in_doubt || move->machine.cause || vst_error_is_set(&move->why))
+        snprintf(ret_info->reason, sizeof(ret_info->reason), "%s", vst_move_reason(move));
+    move->end->get_info(move, ret_info);
+}
+
+void vst_id_print(const unsigned char id[VST_HANDOVER_ID], char ret_text[37])
+{
+    char *at = ret_text;
+
+    for (int i = 0; i < VST_HANDOVER_ID; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *at++ = '-';
+        at += snprintf(at, 3, "%02x", id[i]);
+    }
+}
+
+int vst_id_parse(const char *text, unsigned char ret_id[VST_HANDOVER_ID])
+{
+    size_t n = 0;
+
+    for (const char *at = text; *at && n < VST_HANDOVER_ID; at += *at == '-' ? 1 : 2) {
+        unsigned value;
+
+        if (*at == '-')
+            continue;
+        if (sscanf(at, "%2x", &value) != 1 || !at[1])
+            return -1;
+        ret_id[n++] = (unsigned char)value;
+    }
+    return n == VST_HANDOVER_ID && strlen(text) == 36 ? 0 : -1;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A move: one end of one migration in this process. It joins the hand-over machine, which decides,
+ * with what is decided about: the journal, the clock, QEMU and the other host. move.c carries out
+ * what the machine asks for and is the same for both ends; what an end says and does to QEMU is in
+ * departure*.c and arrival*.c; the methods, and going on after a restart, are in migrate.c.
+ */
+#ifndef VST_DRIVERS_QEMU_MOVE_H
+#define VST_DRIVERS_QEMU_MOVE_H
+
+#include "core/journal-codec.h"
+#include "core/migration.h"
+#include "guest.h"
+
+enum { VST_MOVE_EVENTS = 16 };
+
+struct vst_move;
+
+/* What makes a move the source's or the destination's. */
+struct vst_move_end {
+    enum vst_migration_role role;
+    void (*send)(struct vst_move *move, enum vst_handover_event message);
+    void (*qemu)(struct vst_move *move, enum vst_handover_command command);
+    void (*tell)(struct vst_move *move, enum vst_handover_told told);
+    /* The machine is through with it; and the memory is to go, which may be without that. */
+    void (*over)(struct vst_move *move);
+    void (*free)(struct vst_move *move);
+    /* Fills what it knows of phase, progress and verdict. */
+    void (*get_info)(const struct vst_move *move, struct vst_migration_info *ret_info);
+};
+
+struct vst_move {
+    LIST_ENTRY(vst_move) link;
+    struct vst_qemu *qemu;
+    const struct vst_move_end *end;
+    struct vst_handover machine;
+    char token[37];
+    char name[VST_NAME_MAX + 1]; /* of the guest, on this side */
+    char peer[VST_JOURNAL_URI_MAX +
+              1]; /* who the other host is, for people; the source's is a URI */
+    bool ran;     /* the guest did, before */
+    bool over;
+    unsigned writes; /* to the journal, under way: it is not freed before */
+    bool keep;       /* the source's copy stays, paused */
+    uint64_t since;  /* in seconds since 1970 */
+    char uuid[37];
+    struct vst_guest *guest; /* NULL: we do not have hold of it */
+    struct vst_guest_wait wait;
+    struct vst_guest_watch watch;
+    struct vst_error why; /* the first thing that went wrong, in its own words */
+    struct event timer;
+    struct {
+        enum vst_handover_event event;
+        unsigned char from[VST_HANDOVER_ID];
+        bool has_from;
+    } queue[VST_MOVE_EVENTS]; /* events that came while one was being dealt with */
+    unsigned queued;
+    bool busy;
+};
+
+/* The base of a departure or an arrival, which is calloc()ed. `token` NULL: a new one is made. */
+int vst_move_init(struct vst_move *move, struct vst_qemu *qemu, const struct vst_move_end *end,
+                  const unsigned char *token, struct vst_error *ret_err);
+/* Goes on where the journal ends. */
+int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entry);
+/* Only the memory; the machine, if it is not over, goes on after the next restart. */
+void vst_move_free(struct vst_move *move);
+
+struct vst_move *vst_move_find(const struct vst_qemu *qemu, const unsigned char *token,
+                               enum vst_migration_role role);
+/* Of this name, and its guest is the machine's; or NULL. */
+struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name);
+
+/* Whether somebody else may end this guest: not when a migration holds it. */
+int vst_move_check(const struct vst_qemu *qemu, const struct vst_guest *guest,
+                   struct vst_error *ret_err);
+
+/* One event for the machine; `from` for messages and LINK_UP. */
+void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const unsigned char *from);
+/* The same, with what is to be told as the reason. The first one counts. */
+void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
+                   const struct vst_error *err);
+
+void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *ret_info);
+/* The reason, for people: what went wrong, or else the machine's. */
+const char *vst_move_reason(const struct vst_move *move);
+
+/* ---- what both ends do with their guest ---- */
+
+/* Whether a QEMU of this name exists, whatever became of its monitor. */
+bool vst_move_qemu_exists(const struct vst_move *move);
+/* Keeps it, and says when it is gone. */
+void vst_move_hold(struct vst_move *move, struct vst_guest *guest);
+/* The guest, if need be adopted: `fn` at once or later, with the move as its opaque. */
+void vst_move_get_guest(struct vst_move *move, void (*fn)(void *opaque, struct vst_guest *guest,
+                                                          const struct vst_error *err));
+void vst_move_let_go(struct vst_move *move);
+/* Ends QEMU: GONE comes. */
+void vst_move_end_qemu(struct vst_move *move);
+
+/* Hosts and tokens as text, 36 letters and a NUL, and back. */
+void vst_id_print(const unsigned char id[VST_HANDOVER_ID], char ret_text[37]);
+int vst_id_parse(const char *text, unsigned char ret_id[VST_HANDOVER_ID]);
+
+#endif

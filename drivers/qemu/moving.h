@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The channels between QEMU's socket and the stream of a migration: the guest's state one way, what
+ * QEMU says back the other way, both as records with their END, so that nothing damaged, reordered
+ * or cut short reaches either QEMU as if it were whole.
+ */
+#ifndef VST_DRIVERS_QEMU_MOVING_H
+#define VST_DRIVERS_QEMU_MOVING_H
+
+#include "core/channel.h"
+
+struct vst_moving {
+    struct vst_channel *source; /* what QEMU says, encoded; its end is believed only ... */
+    struct vst_channel *sink;   /* decoded, what QEMU hears */
+    struct vst_channel *gate;   /* ... when this is open; part of `source` */
+    int spare;                  /* the socket once more, to break it; or -1 */
+};
+
+/*
+ * On a socket of vst_migration_sockets(), which is taken on success. `zstd_level` is for what QEMU
+ * says, 0 for none; `expand` for what it hears. Both channels are the caller's.
+ */
+int vst_moving_open(struct event_base *base, int *fd, int zstd_level, bool expand,
+                    struct vst_moving *ret_moving, struct vst_error *ret_err);
+
+#endif

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Migration between two roots of one process, with real guests: what must come out when nothing
+ * goes wrong, and when it is refused, cancelled, or one of the QEMUs is killed. The guest counts
+ * into one log from both sides, so a gap, a repeat or two that run show in it.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host.h"
+
+static struct vst_host host;
+static char there[128]; /* URI */
+static struct vst_conn *far;
+
+static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    if (err)
+        fail_msg("there: %s", err->text);
+    far = conn;
+}
+
+static void connect_to(const char *uri)
+{
+    struct vst_conn_cb cb = {.fn = have_conn};
+
+    assert_int_equal(vst_op_wait(vst_conn_open(host.base, uri, NULL, &cb), NULL), 0);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    vst_test_seconds(60);
+    vst_host_make(&host);
+    snprintf(there, sizeof(there), "qemu:///?root=%s/there", host.dir);
+    connect_to(there);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    vst_conn_close(&far);
+    vst_host_run(&host, 10);
+    vst_host_clear(&host);
+    return 0;
+}
+
+/* ---- guests ---- */
+
+/* It counts into a new log. */
+static void start(const char *mode)
+{
+    char *definition = vst_host_counting(&host, "g", mode);
+    struct vst_error err = {0};
+    char log[128];
+
+    snprintf(log, sizeof(log), "%s/g.log", host.dir);
+    unlink(log);
+
+    if (vst_host_start(&host, definition, &err) < 0)
+        fail_msg("start: %s", err.text);
+    free(definition);
+    vst_host_expect_counting(&host, "g", 3);
+}
+
+static struct vst_domain *found;
+
+static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+{
+    (void)err, (void)opaque;
+    found = domain;
+}
+
+static struct vst_domain *look_up(struct vst_conn *conn, const char *name)
+{
+    struct vst_domain_cb cb = {.fn = have_domain};
+
+    found = NULL;
+    vst_op_wait(vst_conn_lookup(conn, name, &cb), NULL);
+    return found;
+}
+
+static struct vst_domain_info seen;
+static bool is_seen;
+
+static void have_info(const struct vst_domain_info *infos, size_t count,
+                      const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    is_seen = !err && count == 1;
+    if (is_seen)
+        seen = infos[0];
+}
+
+/* Fills `seen`; false when there is no such domain. */
+static bool look(struct vst_conn *conn, const char *name)
+{
+    struct vst_domain *domain = look_up(conn, name);
+    struct vst_info_cb cb = {.fn = have_info};
+
+    is_seen = false;
+    if (!domain)
+        return false;
+    vst_op_wait(vst_domain_get_info(domain, &cb), NULL);
+    vst_domain_free(&domain);
+    return is_seen;
+}
+
+static bool runs(struct vst_conn *conn, const char *name)
+{
+    return look(conn, name) && seen.state == VST_DOMAIN_RUNNING;
+}
+
+static void end_there(const char *name)
+{
+    struct vst_domain *domain = look_up(far, name);
+    struct vst_error err = {0};
+
+    assert_non_null(domain);
+    if (vst_op_wait(vst_domain_destroy(domain, NULL), &err) < 0)
+        fail_msg("destroy: %s", err.text);
+    vst_domain_free(&domain);
+}
+
+/* ---- migrations ---- */
+
+static int migrate_to(struct vst_conn *from, const char *uri, const struct vst_migrate_options *opt,
+                      struct vst_error *ret_err)
+{
+    struct vst_domain *domain = look_up(from, "g");
+    int status;
+
+    assert_non_null(domain);
+    status = vst_op_wait(vst_domain_migrate(domain, uri, opt, NULL), ret_err);
+    vst_domain_free(&domain);
+    return status;
+}
+
+static void migrate_well(const struct vst_migrate_options *opt)
+{
+    struct vst_error err = {0};
+
+    if (migrate_to(host.conn, there, opt, &err) < 0)
+        fail_msg("migrate: %s", err.text);
+    vst_host_run(&host, 200); /* the way there is closed, and with it its hold of the guest */
+}
+
+static void running_guest_goes_on_there(void **state)
+{
+    (void)state;
+    start("P");
+    migrate_well(NULL);
+    assert_false(look(host.conn, "g"));
+    assert_true(runs(far, "g"));
+    vst_host_expect_counting(&host, "g", 5);
+    end_there("g");
+    vst_host_expect_gapless(&host, "g");
+}
+
+static void guest_that_dirties_its_memory_goes_on_there(void **state)
+{
+    (void)state;
+    start("D");
+    migrate_well(&(struct vst_migrate_options){.downtime_ms = 2000});
+    assert_true(runs(far, "g"));
+    vst_host_expect_counting(&host, "g", 2);
+    end_there("g");
+    vst_host_expect_gapless(&host, "g");
+}
+
+static void paused_guest_stays_paused(void **state)
+{
+    (void)state;
+    start("P");
+    assert_int_equal(vst_host_suspend(&host, "g", NULL), 0);
+    migrate_well(NULL);
+    assert_true(look(far, "g"));
+    assert_int_equal(seen.state, VST_DOMAIN_PAUSED);
+    end_there("g");
+}
+
+static void migrated_guest_migrates_on(void **state)
+{
+    struct vst_error err = {0};
+    struct vst_conn *second = far;
+    char third[128];
+
+    (void)state;
+    snprintf(third, sizeof(third), "qemu:///?root=%s/third", host.dir);
+    start("P");
+    migrate_well(NULL);
+    vst_host_expect_counting(&host, "g", 2);
+    if (migrate_to(second, third, NULL, &err) < 0)
+        fail_msg("on: %s", err.text);
+    vst_host_run(&host, 200);
+    connect_to(third);
+    assert_true(runs(far, "g"));
+    assert_false(look(second, "g"));
+    vst_host_expect_counting(&host, "g", 2);
+    end_there("g");
+    vst_conn_close(&second);
+    vst_host_expect_gapless(&host, "g");
+}
+
+static void compressed_and_renamed(void **state)
+{
+    (void)state;
+    start("P");
+    migrate_well(&(struct vst_migrate_options){.zstd_level = 1, .name = "other"});
+    assert_true(runs(far, "other"));
+    vst_host_expect_counting(&host, "g", 3);
+    end_there("other");
+    vst_host_expect_gapless(&host, "g");
+}
+
+static void copy_that_is_kept_never_runs_again(void **state)
+{
+    struct vst_error err = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    start("P");
+    migrate_well(&(struct vst_migrate_options){.keep_source = true});
+    assert_true(runs(far, "g"));
+    assert_true(look(host.conn, "g"));
+    assert_int_equal(seen.state, VST_DOMAIN_PAUSED);
+    domain = look_up(host.conn, "g");
+    assert_int_equal(vst_op_wait(vst_domain_resume(domain, NULL), &err), -1);
+    assert_int_equal(err.code, VST_ERR_STATE);
+    assert_int_equal(vst_op_wait(vst_domain_destroy(domain, NULL), NULL), 0);
+    vst_domain_free(&domain);
+    end_there("g");
+    vst_host_expect_gapless(&host, "g");
+}
+
+static void name_that_is_taken_is_a_blocker(void **state)
+{
+    char *definition = vst_host_none("g");
+    struct vst_error err = {0};
+
+    (void)state;
+    start("P");
+    assert_int_equal(vst_op_wait(vst_domain_start(far, definition, NULL, NULL), NULL), 0);
+    free(definition);
+    assert_int_equal(migrate_to(host.conn, there, NULL, &err), -1);
+    assert_int_equal(err.code, VST_ERR_INCOMPATIBLE);
+    assert_non_null(strstr(err.text, "there already"));
+    assert_true(runs(host.conn, "g"));
+    vst_host_expect_counting(&host, "g", 3);
+    end_there("g");
+    assert_int_equal(vst_host_destroy(&host, "g", NULL), 0);
+    vst_host_expect_gapless(&host, "g");
+}
+
+static void check_starts_nothing(void **state)
+{
+    struct vst_error err = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    start("P");
+    domain = look_up(host.conn, "g");
+    if (vst_op_wait(vst_domain_check_migration(domain, there, NULL, NULL), &err) < 0)
+        fail_msg("check: %s", err.text);
+    vst_domain_free(&domain);
+    assert_false(look(far, "g"));
+    assert_true(runs(host.conn, "g"));
+    assert_int_equal(vst_host_destroy(&host, "g", NULL), 0);
+}
+
+static void unreachable_destination_leaves_the_guest(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    start("P");
+    assert_int_equal(migrate_to(host.conn, "qemu+unix:///nowhere", NULL, &err), -1);
+    assert_int_equal(err.code, VST_ERR_CONNECT);
+    assert_true(runs(host.conn, "g"));
+    vst_host_expect_counting(&host, "g", 3);
+    assert_int_equal(vst_host_destroy(&host, "g", NULL), 0);
+    vst_host_expect_gapless(&host, "g");
+}
+
+/* ---- something dies, or somebody changes their mind, at each step ---- */
+
+static const char *wanted_machine, *wanted_state;
+static bool reached;
+
+static void note_edge(void *opaque, const char *machine, const char *to)
+{
+    (void)opaque;
+    reached |=
+        wanted_machine && strcmp(machine, wanted_machine) == 0 && strcmp(to, wanted_state) == 0;
+}
+
+struct outcome {
+    bool done;
+    struct vst_error err;
+};
+
+static void over(const struct vst_error *err, void *opaque)
+{
+    struct outcome *outcome = opaque;
+
+    outcome->done = true;
+    if (err)
+        outcome->err = *err;
+}
+
+static void await(bool *what)
+{
+    while (!*what)
+        event_base_loop(host.base, EVLOOP_ONCE);
+}
+
+/* One migration, stopped at one edge by `act`; then one side has the guest, and it counts. */
+static void break_at(const char *machine, const char *state_name, void (*act)(struct vst_op *op))
+{
+    struct outcome outcome = {0};
+    struct vst_done done = {over, &outcome, NULL};
+    struct vst_domain *domain = look_up(host.conn, "g");
+    struct vst_op *op;
+
+    assert_non_null(domain);
+    host.edge = note_edge;
+    wanted_machine = machine;
+    wanted_state = state_name;
+    reached = false;
+    op = vst_domain_migrate(domain, there, NULL, &done);
+    while (!reached && !outcome.done)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    if (!reached)
+        fail_msg("%s is never entered: %s", state_name, outcome.err.text);
+    act(outcome.done ? NULL : op);
+    await(&outcome.done);
+    host.edge = NULL;
+    vst_domain_free(&domain);
+    vst_host_run(&host, 300);
+}
+
+static void cancel(struct vst_op *op)
+{
+    vst_op_cancel(op);
+}
+
+/* After a break exactly one of them runs. */
+static void expect_one_runs(const char *step)
+{
+    bool here = runs(host.conn, "g"), gone = runs(far, "g");
+
+    if (here == gone)
+        fail_msg("%s: runs here: %d, runs there: %d", step, here, gone);
+    vst_host_expect_counting(&host, "g", 3);
+    if (here)
+        assert_int_equal(vst_host_destroy(&host, "g", NULL), 0);
+    else
+        end_there("g");
+    vst_host_expect_gapless(&host, "g");
+}
+
+static void cancelled_at_each_step_one_guest_runs(void **state)
+{
+    static const char *const steps[] = {"SOURCE_BEGINNING", "SOURCE_PREPARING", "SOURCE_MOVING",
+                                        "SOURCE_SWITCHING", "SOURCE_DRAINING",  "SOURCE_HANDING",
+                                        "SOURCE_COMMITTING"};
+
+    (void)state;
+    vst_test_seconds(120);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        start("P");
+        break_at("source", steps[i], cancel);
+        expect_one_runs(steps[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(running_guest_goes_on_there, begin, end),
+        cmocka_unit_test_setup_teardown(guest_that_dirties_its_memory_goes_on_there, begin, end),
+        cmocka_unit_test_setup_teardown(paused_guest_stays_paused, begin, end),
+        cmocka_unit_test_setup_teardown(migrated_guest_migrates_on, begin, end),
+        cmocka_unit_test_setup_teardown(compressed_and_renamed, begin, end),
+        cmocka_unit_test_setup_teardown(copy_that_is_kept_never_runs_again, begin, end),
+        cmocka_unit_test_setup_teardown(name_that_is_taken_is_a_blocker, begin, end),
+        cmocka_unit_test_setup_teardown(check_starts_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(unreachable_destination_leaves_the_guest, begin, end),
+        cmocka_unit_test_setup_teardown(cancelled_at_each_step_one_guest_runs, begin, end),
+    };
+
+    if (!vst_host_has_qemu())
+        return 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
