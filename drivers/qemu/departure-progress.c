@@ -9,9 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "departure.h"
 #include "migration.h"
-#include "qmp-command.h"
+#include "qmp.h"
 
 enum { POLL_US = 500000, STALL_SECONDS = 60, PAGE = 4096, MIB = 1024 * 1024 };
 
@@ -89,7 +90,7 @@ static void stalled(struct vst_departure *departure, int64_t us)
 static void look_for_stall(struct vst_departure *departure)
 {
     unsigned seconds = departure->opt.stall_seconds ? departure->opt.stall_seconds : STALL_SECONDS;
-    int64_t now = vst_qmp_now();
+    int64_t now = vst_now_us();
 
     if (departure->progress.sent != departure->moved || !departure->moved_us) {
         departure->moved = departure->progress.sent;

@@ -156,7 +156,7 @@ static int make_link(struct vst_departure *departure, struct vst_error *ret_err)
     struct vst_link_cb cb = {answered, link_down, departure};
     struct vst_conn *conn = departure->move.qemu->conn;
 
-    departure->link = vst_link_new(conn->base, departure->move.peer, NULL, &cb, ret_err);
+    departure->link = vst_link_new(conn, departure->move.peer, &cb, ret_err);
     return departure->link ? 0 : -1;
 }
 

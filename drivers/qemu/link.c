@@ -10,9 +10,8 @@
 #include <string.h>
 
 struct vst_link {
-    struct event_base *base;
+    struct vst_conn *from; /* as whom the other host is asked */
     char *uri;
-    const struct vst_conn_options *like;
     struct vst_link_cb cb;
     struct vst_conn *conn;                     /* NULL: none, or it is being opened */
     struct vst_op *opening;                    /* NULL: it is not */
@@ -100,7 +99,7 @@ static void open_conn(struct vst_link *link)
     if (link->opening)
         return;
     link->refs++;
-    link->opening = vst_conn_open(link->base, link->uri, link->like, &cb);
+    link->opening = vst_conn_open_peer(link->from, link->uri, &cb);
     if (!link->opening)
         no_memory(link);
 }
@@ -121,8 +120,7 @@ struct vst_conn *vst_link_conn(struct vst_link *link)
 
 /* ---- its life ---- */
 
-struct vst_link *vst_link_new(struct event_base *base, const char *uri,
-                              const struct vst_conn_options *like, const struct vst_link_cb *cb,
+struct vst_link *vst_link_new(struct vst_conn *from, const char *uri, const struct vst_link_cb *cb,
                               struct vst_error *ret_err)
 {
     struct vst_link *link = calloc(1, sizeof(*link));
@@ -132,8 +130,7 @@ struct vst_link *vst_link_new(struct event_base *base, const char *uri,
         vst_error_no_memory(ret_err);
         return NULL;
     }
-    link->base = base;
-    link->like = like;
+    link->from = from;
     link->cb = *cb;
     link->refs = 1;
     return link;

@@ -18,9 +18,8 @@ struct vst_link_cb {
 
 struct vst_link;
 
-/* `like` says with which credentials; may be NULL. From the loop only, as everything of it. */
-struct vst_link *vst_link_new(struct event_base *base, const char *uri,
-                              const struct vst_conn_options *like, const struct vst_link_cb *cb,
+/* `from`, which outlives it, says with which credentials. From the loop only, as all of it. */
+struct vst_link *vst_link_new(struct vst_conn *from, const char *uri, const struct vst_link_cb *cb,
                               struct vst_error *ret_err);
 /* Nothing is called any more. Sets *link to NULL. Accepts NULL. */
 void vst_link_free(struct vst_link **link);
