@@ -10,6 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/fsm.h"
+
+#define LIST_STATES(X)                                                               \
+    X(LIST_ASKING, "answers, most of which come at once", "one guest after another") \
+    X(LIST_WAITING, "the guest, or the end of patience", "its monitor is connected") \
+    X(LIST_OVER, "nothing", "the operation has been completed")
+VST_FSM(list, LIST_STATES)
+
 enum { ANSWER_SECONDS = 3 }; /* for each guest */
 
 struct list {
@@ -21,8 +29,7 @@ struct list {
     size_t next;  /* the one that is being asked for */
     bool release; /* it was not ours before */
     bool one;     /* info of one domain: its absence is an error */
-    bool asking;  /* ask() is at work */
-    bool over;
+    enum list_state state;
     struct vst_domain_info *infos;
     size_t count;
 };
@@ -38,11 +45,18 @@ static void list_free(void *opaque)
     free(list);
 }
 
+static void enter(struct list *list, enum list_state state)
+{
+    vst_fsm_trace(list, list->names[list->next] ? list->names[list->next] : "-", list->state,
+                  state);
+    list->state = state;
+}
+
 static void over(struct list *list, const struct vst_error *err)
 {
-    if (list->over)
+    if (list->state == LIST_OVER)
         return;
-    list->over = true;
+    enter(list, LIST_OVER);
     event_del(&list->patience);
     vst_guest_unwait(&list->wait);
     if (err)
@@ -102,10 +116,13 @@ static void ask(struct list *list);
 static void answered(void *opaque, struct vst_guest *guest, const struct vst_error *err)
 {
     struct list *list = opaque;
+    bool waited = list->state == LIST_WAITING;
 
     event_del(&list->patience);
+    if (waited)
+        enter(list, LIST_ASKING);
     take(list, guest, err);
-    if (!list->asking)
+    if (waited)
         ask(list);
 }
 
@@ -133,20 +150,18 @@ static void ask(struct list *list)
 {
     static const struct timeval patience = {ANSWER_SECONDS, 0};
 
-    list->asking = true;
-    while (!list->over && list->names[list->next]) {
+    while (list->state == LIST_ASKING && list->names[list->next]) {
         const char *name = list->names[list->next];
 
         list->release = !vst_guest_find(list->qemu, name);
         list->wait = (struct vst_guest_wait){.fn = answered, .opaque = list};
         vst_guest_get(list->qemu, name, &list->wait);
         if (list->wait.waiting) {
+            enter(list, LIST_WAITING);
             event_add(&list->patience, &patience);
-            break;
         }
     }
-    list->asking = false;
-    if (!list->over && !list->names[list->next])
+    if (list->state == LIST_ASKING)
         over(list, NULL);
 }
 
