@@ -327,6 +327,7 @@ static int adopt(struct vst_guest *guest, const char *name, struct vst_error *re
         tell_crash(name, ret_err);
         return -1;
     }
+    vst_guest_enter(guest, GUEST_GREETING);
     return vst_guest_connect(guest, ret_err);
 }
 
