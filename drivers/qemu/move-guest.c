@@ -50,9 +50,12 @@ bool vst_move_qemu_exists(const struct vst_move *move)
 static void gone(void *opaque, const struct vst_error *err)
 {
     struct vst_move *move = opaque;
+    bool meant = vst_guest_expects_exit(move->guest);
 
     move->guest = NULL;
-    if (vst_move_qemu_exists(move))
+    if (meant && vst_handover_holds_guest(&move->machine))
+        vst_move_feed(move, VST_HANDOVER_QEMU_GONE, NULL); /* nothing went wrong */
+    else if (vst_move_qemu_exists(move))
         vst_move_fail(move, VST_HANDOVER_QEMU_FAILED, err);
     else
         vst_move_fail(move, VST_HANDOVER_QEMU_GONE, err);
