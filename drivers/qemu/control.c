@@ -117,7 +117,8 @@ static void tell(struct control *control)
     enter(control, ends ? CONTROL_ENDING : CONTROL_TELLING);
     if (control->what == VST_DESTROY)
         vst_guest_expect_exit(control->guest);
-    if (vst_qmp_execute(vst_guest_qmp(control->guest), commands[control->what],
+    if (vst_guest_qmp(control->guest) &&
+        vst_qmp_execute(vst_guest_qmp(control->guest), commands[control->what],
                         (struct vst_qmp_reply){replied, control}, &err, NULL) == 0)
         return;
     if (control->what == VST_DESTROY)
@@ -191,7 +192,8 @@ void vst_qemu_control(struct vst_conn *conn, const char *name, enum vst_control 
     control->what = what;
     event_assign(&control->patience, conn->base, -1, 0, out_of_patience, control);
     control->watch = (struct vst_guest_watch){.gone = gone, .opaque = control};
-    control->wait = (struct vst_guest_wait){.fn = guest_ready, .opaque = control};
+    control->wait = (struct vst_guest_wait){
+        .fn = guest_ready, .opaque = control, .to_end_it = what == VST_DESTROY};
     if (what == VST_DESTROY)
         event_add(&control->patience, &patience);
     vst_guest_get(conn->impl, name, &control->wait);

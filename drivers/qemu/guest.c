@@ -316,6 +316,7 @@ static void tell_crash(const char *name, struct vst_error *err)
     vst_error_where(err, VST_SIDE_QEMU, NULL);
 }
 
+/* 0, or 1 for a guest that runs and whose sockets take no connection. */
 static int adopt(struct vst_guest *guest, const char *name, struct vst_error *ret_err)
 {
     if (vst_place_open(guest->qemu->root, name, &guest->place, ret_err) < 0)
@@ -328,13 +329,17 @@ static int adopt(struct vst_guest *guest, const char *name, struct vst_error *re
         return -1;
     }
     vst_guest_enter(guest, GUEST_GREETING);
-    return vst_guest_connect(guest, ret_err);
+    if (vst_guest_connect(guest, ret_err) == 0)
+        return 0;
+    vst_qmp_free(&guest->qmp);
+    return 1;
 }
 
 void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wait *wait)
 {
     struct vst_guest *guest = vst_guest_find(qemu, name);
     struct vst_error err = {0};
+    int deaf;
 
     if (guest && guest->fate == FATE_REMOVE) {
         vst_guest_check_idle(guest, &err);
@@ -349,13 +354,18 @@ void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wai
         guest = vst_guest_new(qemu);
         if (!guest)
             vst_error_no_memory(&err);
-        if (!guest || adopt(guest, name, &err) < 0) {
+        deaf = guest ? adopt(guest, name, &err) : -1;
+        if (deaf && !(deaf > 0 && wait->to_end_it)) {
             if (guest)
                 vst_guest_destroy(guest);
             wait->fn(wait->opaque, NULL, &err);
             return;
         }
         LIST_INSERT_HEAD(&qemu->guests, guest, link);
+        if (deaf) {
+            wait->fn(wait->opaque, guest, NULL);
+            return;
+        }
     }
     LIST_INSERT_HEAD(&guest->waits, wait, link);
     wait->waiting = true;

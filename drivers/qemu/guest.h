@@ -50,6 +50,7 @@ struct vst_guest_wait {
     void (*fn)(void *opaque, struct vst_guest *guest, const struct vst_error *err);
     void *opaque;
     bool waiting;
+    bool to_end_it; /* it need not be ready: one without a monitor, which is deaf, will do */
 };
 
 /*
@@ -110,7 +111,7 @@ void vst_guest_mend(struct vst_guest *guest, const char *kind, bool ran,
 
 /* ---- what methods may do ---- */
 
-struct vst_qmp *vst_guest_qmp(struct vst_guest *guest);
+struct vst_qmp *vst_guest_qmp(struct vst_guest *guest); /* NULL if it is deaf */
 /* No reply to `opaque` is wanted any more. */
 void vst_guest_forget(struct vst_guest *guest, const void *opaque);
 struct vst_place *vst_guest_place(struct vst_guest *guest);

@@ -87,6 +87,12 @@ deaf_is_destroyed()
         exits 5 virstream info g4
 }
 
+# Nor can its monitor be connected, as when too many wait for it already.
+unreachable_is_destroyed()
+{
+    start g4 && rm "$root/g4/monitor" && virstream destroy -q g4 && exits 5 virstream info g4
+}
+
 # What can be seen from outside is told soon, and the guest is no worse for it.
 deaf_is_told()
 {
@@ -158,6 +164,7 @@ check guest_that_powers_off_is_gone  ends_by_itself
 check killed_qemu_is_shown_and_cleaned_up  killed_is_told
 check name_of_a_crashed_guest_is_free  name_is_free_after_a_crash
 check deaf_qemu_is_destroyed  deaf_is_destroyed
+check unreachable_qemu_is_destroyed  unreachable_is_destroyed
 check refused_start_has_qemus_words_and_leaves_nothing  last_words
 check unknown_user_is_wrong_usage  unknown_user
 if [ -z "${VST_THROUGH-}" ]; then
