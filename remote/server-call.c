@@ -12,6 +12,8 @@
 #include "core/stream.h"
 #include "server-private.h"
 
+enum { STREAM_LIMIT = 256 * 1024 }; /* between the mux and the driver, which have buffers already */
+
 static void enter(struct call *call, enum call_state state)
 {
     vst_fsm_trace(call, call->label, call->state, state);
@@ -154,7 +156,8 @@ static int open_stream(struct call *call, struct vst_error *ret_err)
 
     if (!row->dirs)
         return 0;
-    call->stream = vst_stream_new(call->client->server->base, NULL);
+    call->stream = vst_stream_new(call->client->server->base,
+                                  &(struct vst_stream_options){.limit = STREAM_LIMIT});
     if (!call->stream)
         return vst_error_no_memory(ret_err);
     if (vst_mux_open(call->client->mux, call->id, &ends, ret_err) < 0)
