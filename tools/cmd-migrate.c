@@ -11,7 +11,7 @@
 #include "moving.h"
 #include "progress.h"
 
-enum { OFTEN_US = 250000 };
+enum { OFTEN_US = 250000, PER_SECOND = 4 };
 
 /*
  * What is followed. Both operations have hold of it: the one that asks may still be under way when
@@ -28,6 +28,7 @@ struct follow {
     char name[64];                  /* of the guest */
     struct vst_migration_info info; /* the last that was heard; no token: nothing */
     struct event *timer;
+    unsigned skipped; /* how often nothing was printed */
 };
 
 static void unref(void *opaque)
@@ -66,14 +67,21 @@ static void print_json(const struct follow *follow)
     json_object_put(whole);
 }
 
-static void show(struct follow *follow)
+/* Lines of JSON, which stay, come once a second, and with each change. */
+static void show(struct follow *follow, const struct vst_migration_info *before)
 {
-    if (!follow->tool || !*follow->info.token)
+    const struct vst_migration_info *now = &follow->info;
+    bool same = strcmp(now->phase, before->phase) == 0 && now->pass == before->pass &&
+                now->over == before->over && now->in_doubt == before->in_doubt;
+
+    if (!follow->tool)
         return;
-    if (follow->kind == PROGRESS_BAR)
+    if (follow->kind == PROGRESS_BAR) {
         draw(follow);
-    else if (follow->kind == PROGRESS_JSON)
+    } else if (follow->kind == PROGRESS_JSON && (!same || ++follow->skipped == PER_SECOND)) {
+        follow->skipped = 0;
         print_json(follow);
+    }
 }
 
 /* Ours is the one that was known to be ours, or else the newest of this guest that is not over. */
@@ -88,14 +96,16 @@ static void have_list(const struct vst_migration_info *infos, size_t count,
                       const struct vst_error *err, void *opaque)
 {
     struct follow *follow = opaque;
+    struct vst_migration_info before;
     struct moving_list list = {0};
 
     follow->asking = false;
     moving_list_cb(&list).fn(infos, count, err, &list);
     for (size_t i = list.count; i > 0; i--)
         if (is_ours(follow, &list.infos[i - 1])) {
+            before = follow->info;
             follow->info = list.infos[i - 1];
-            show(follow);
+            show(follow, &before);
             break;
         }
     moving_list_clear(&list);
@@ -147,7 +157,8 @@ static void hear_the_rest(struct follow *follow)
 
     if (!*follow->info.token)
         return;
-    follow->kind = follow->kind == PROGRESS_JSON ? PROGRESS_JSON : PROGRESS_NONE;
+    if (follow->kind == PROGRESS_BAR)
+        follow->kind = PROGRESS_NONE;
     follow->refs++;
     if (tool_wait(tool, vst_conn_list_migrations(tool->conn, &cb)) < 0)
         tool->err = before;
@@ -170,15 +181,14 @@ static int wait_for(struct follow *follow)
 
 static int follow_op(struct follow *follow, const struct vst_migrate_options *opt)
 {
-    static const struct timeval often = {0, OFTEN_US}, second = {1, 0};
+    static const struct timeval often = {0, OFTEN_US};
     struct tool *tool = follow->tool;
     struct vst_done done = {ended, follow, unref};
     int status;
 
     follow->kind = progress_choose(&tool->opt);
     follow->timer = event_new(tool->base, -1, EV_PERSIST, ask, follow);
-    if (!follow->timer ||
-        event_add(follow->timer, follow->kind == PROGRESS_JSON ? &second : &often) < 0)
+    if (!follow->timer || event_add(follow->timer, &often) < 0)
         return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
     follow->refs++;
     tool->op = vst_domain_migrate(tool->domain, tool->args[1], opt, &done);

@@ -4,6 +4,7 @@
  * resolve.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -58,33 +59,79 @@ static int print_list(struct tool *tool, const struct moving_list *list)
     return output_json(tool, "migrations", array);
 }
 
-/* A pause, in which Ctrl-C and the like are heard. */
-static int pause_for_a_second(struct tool *tool)
-{
-    const struct timeval second = {1, 0};
+/* Kept until the last question that it asks is answered, which may be after the command. */
+struct watch {
+    struct tool *tool; /* NULL: nobody looks any more */
+    struct moving_list list;
+    unsigned refs;
+};
 
-    if (event_base_loopexit(tool->base, &second) < 0 || event_base_dispatch(tool->base) < 0)
-        return tool_fail(tool, VST_ERR_INTERNAL, "the loop has failed");
-    return tool->interrupts ? tool_fail(tool, VST_ERR_CANCELLED, "cancelled") : 0;
+static void watch_unref(void *opaque)
+{
+    struct watch *watch = opaque;
+
+    if (--watch->refs)
+        return;
+    moving_list_clear(&watch->list);
+    free(watch);
+}
+
+static void show_again(const struct vst_migration_info *infos, size_t count,
+                       const struct vst_error *err, void *opaque)
+{
+    struct watch *watch = opaque;
+    struct tool *tool = watch->tool;
+
+    moving_list_cb(&watch->list).fn(infos, count, err, &watch->list);
+    if (!tool || tool->err.code != VST_ERR_OK)
+        return;
+    if (err)
+        tool->err = *err;
+    else if (watch->list.no_memory)
+        tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    if (err || watch->list.no_memory)
+        return;
+    if (isatty(STDOUT_FILENO) && !tool->opt.json)
+        fputs("\033[H\033[J", stdout);
+    print_list(tool, &watch->list);
+    if (fflush(stdout) != 0)
+        tool_fail_system(tool, errno, "standard output");
+}
+
+static void ask_again(evutil_socket_t fd, short what, void *opaque)
+{
+    struct watch *watch = opaque;
+    struct vst_migrations_cb cb = {show_again, watch, watch_unref};
+
+    (void)fd, (void)what;
+    if (watch->refs > 1)
+        return;
+    watch->refs++;
+    vst_conn_list_migrations(watch->tool->conn, &cb);
 }
 
 static int watch(struct tool *tool)
 {
-    bool terminal = isatty(STDOUT_FILENO) && !tool->opt.json;
-    struct moving_list list = {0};
-    int status;
+    static const struct timeval second = {1, 0};
+    struct watch *watch = calloc(1, sizeof(*watch));
+    struct event *timer = watch ? event_new(tool->base, -1, EV_PERSIST, ask_again, watch) : NULL;
+    int status = -1;
 
-    do {
-        status = moving_list_get(tool, &list);
-        if (status == 0 && terminal)
-            fputs("\033[H\033[J", stdout);
-        if (status == 0)
-            status = print_list(tool, &list);
-        if (status == 0 && fflush(stdout) != 0)
-            status = tool_fail_system(tool, errno, "standard output");
-    } while (status == 0 && pause_for_a_second(tool) == 0);
-    moving_list_clear(&list);
-    return -1;
+    if (watch)
+        *watch = (struct watch){.tool = tool, .refs = 1};
+    if (!timer || event_add(timer, &second) < 0) {
+        tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    } else {
+        ask_again(-1, 0, watch);
+        status = tool_follow(tool);
+    }
+    if (timer)
+        event_free(timer);
+    if (watch) {
+        watch->tool = NULL;
+        watch_unref(watch);
+    }
+    return status;
 }
 
 int command_migrations(struct tool *tool)

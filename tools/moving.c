@@ -101,31 +101,39 @@ __attribute__((format(printf, 2, 3))) static void add(char line[MOVING_LINE], co
     va_end(args);
 }
 
-static void describe_memory(const struct vst_migration_info *info, char line[MOVING_LINE])
+static void describe_end(const struct vst_migration_info *info, char line[MOVING_LINE])
 {
-    if (info->pass)
-        add(line, "pass %u: ", info->pass);
-    add(line, "%s sent", text_size(info->sent).s);
-    if (info->over)
-        return;
-    add(line, ", %s left", text_size(info->left).s);
-    if (info->total)
-        add(line, " of %s", text_size(info->total).s);
-    add(line, ", %s/s", text_size(info->rate).s);
+    if (info->sent)
+        add(line, "%s sent", text_size(info->sent).s);
+    if (info->sent && info->pass)
+        add(line, " in %u pass%s", info->pass, info->pass > 1 ? "es" : "");
+    if (info->sent && info->downtime_ms)
+        add(line, "; stood still for %u ms", info->downtime_ms);
+}
+
+/* What matters most comes first: a narrow terminal shows no more. */
+static void describe_progress(const struct vst_migration_info *info, char line[MOVING_LINE])
+{
+    add(line, "pass %u: %s left, %s/s", info->pass, text_size(info->left).s,
+        text_size(info->rate).s);
     if (info->dirty_rate)
-        add(line, "; dirties %s/s", text_size(info->dirty_rate).s);
+        add(line, ", dirties %s/s", text_size(info->dirty_rate).s);
+    if (info->downtime_ms)
+        add(line, ", downtime %u ms", info->downtime_ms);
+    if (*info->verdict)
+        add(line, "; %s", info->verdict);
+    add(line, "; %s sent", text_size(info->sent).s);
+    if (info->total)
+        add(line, ", memory %s", text_size(info->total).s);
 }
 
 void moving_describe(const struct vst_migration_info *info, char ret_line[MOVING_LINE])
 {
     *ret_line = '\0';
-    if (info->sent || info->pass)
-        describe_memory(info, ret_line);
-    if (info->downtime_ms)
-        add(ret_line, "%s%s %u ms", *ret_line ? "; " : "",
-            info->over ? "stood still for" : "would stand still for", info->downtime_ms);
-    if (*info->verdict && !info->over)
-        add(ret_line, "%s%s", *ret_line ? "; " : "", info->verdict);
+    if (info->over)
+        describe_end(info, ret_line);
+    else if (info->pass && !info->in_doubt)
+        describe_progress(info, ret_line);
     if (*info->reason)
         add(ret_line, "%s%s%s", *ret_line ? "; " : "", info->in_doubt ? "in doubt: " : "",
             info->reason);

@@ -1,0 +1,130 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# The commands of migration, against a host that makes migrations up: what they say, how they end,
+# and that it goes on without them. Real ones are in migrate.sh.
+. "$(dirname "$0")/lib.sh"
+
+TMPDIR=$work "$VIRSTREAM_BUILD/tests/e2e/mover" >"$work/socket" &
+mover=$!
+wait_until 10 test -s "$work/socket"
+export VIRSTREAM_DEFAULT_URI="test+unix://$(cat "$work/socket")"
+
+# token WORD: the token of the migration whose line in the list has WORD in it
+token()
+{
+    virstream migrations | grep -- "$1" | cut -d' ' -f1
+}
+
+# The last line of standard error is what is shown last, and standard output is one object.
+shows_lines_of_json()
+{
+    virstream --json migrate --progress json test1 test+tls://b/ >"$work/out" 2>"$work/err" ||
+        return
+    cat "$work/out" "$work/err"
+    grep -q '^{"migrated":{"token":"' "$work/out" && [ "$(wc -l <"$work/out")" = 1 ] &&
+        grep -q '^{"progress":{"token":".*"phase":"memory","in-doubt":false' "$work/err" &&
+        tail -n 1 "$work/err" | grep -q '"over":true,.*"downtime-ms":42'
+}
+
+shows_a_line_on_a_terminal()
+{
+    script -qec "$top/run virstream migrate test1 test+tls://b/" /dev/null >"$work/out" 2>&1
+    cat -v "$work/out"
+    grep -qE 'memory  pass [123]: [0-9.]+ MiB left, 100.0 MiB/s, dirties 5.0 MiB/s, downtime 42 ms' \
+        "$work/out"
+}
+
+leaves_it_going()
+{
+    local left
+    left=$(virstream migrate --detach test1 test+tls://slow/) || return
+    [ "$left" = "$(token slow)" ] && virstream migrations | grep -q "$left.* memory "
+}
+
+is_found_by_its_beginning()
+{
+    local whole
+    whole=$(token slow)
+    contains "is changed" virstream migration set "${whole:0:8}" --bandwidth 10M --downtime 100
+}
+
+is_cancelled_by_the_name_of_its_guest()
+{
+    contains "stays on the source" virstream migration cancel test1 &&
+        contains "it was cancelled" virstream migrations
+}
+
+survives_its_command()
+{
+    local command
+    "$top/run" virstream migrate test1 test+tls://slow/killed 2>/dev/null &
+    command=$!
+    wait_until 10 is_in_memory killed || return
+    kill -9 "$command"
+    wait "$command"
+    contains "goes over" virstream migration post-copy test1 || return
+    wait_until 10 is_over killed
+}
+
+is_in_memory()
+{
+    virstream --json migrations | grep -q "$1\",\"phase\":\"memory\""
+}
+
+is_over()
+{
+    virstream --json migrations | grep -q "$1\",\"phase\":\"switch\",\"in-doubt\":false,\"over\":true"
+}
+
+# interrupts DESTINATION STATUS: Ctrl-C, and how the command ends
+interrupts()
+{
+    local command status=0
+    "$top/run" virstream migrate test2 "$1" 2>"$work/err" &
+    command=$!
+    wait_until 10 contains "$1" virstream migrations
+    kill -INT "$command"
+    wait "$command" || status=$?
+    cat "$work/err"
+    [ "$status" = "$2" ]
+}
+
+is_resolved()
+{
+    contains "by your word the guest is the source's" \
+        virstream migration resolve test2 --guest-runs-on=source &&
+        exits 5 virstream migration resolve test2 --guest-runs-on=source
+}
+
+watches()
+{
+    exits 7 virstream --json migrations --watch --timeout 3 >"$work/out"
+    [ "$(grep -c '^{"migrations":\[' "$work/out")" -gt 1 ]
+}
+
+check guest_is_migrated  contains "40.0 MiB sent in 4 passes; stood still for 42 ms" \
+    virstream migrate test1 test+tls://b/
+check progress_is_lines_of_json  shows_lines_of_json
+command -v script >/dev/null && check progress_is_a_line_on_a_terminal  shows_a_line_on_a_terminal
+check check_says_that_all_is_well  contains "test1 can go to" \
+    virstream migrate --check test1 test+tls://b/
+check check_lists_every_blocker  refuses 11 "the name is taken" \
+    virstream migrate --check test1 test+tls://full/
+check blockers_are_exit_11  refuses 11 "no room for its memory" \
+    virstream migrate test1 test+tls://full/
+check clean_up_that_failed_is_exit_12  refuses 12 "its QEMU is still here" \
+    virstream migrate test1 test+tls://left/
+check this_process_cannot_be_left  refuses 2 "a server would go on" \
+    virstream -c 'test:///?domains=1' migrate --detach test1 test+tls://b/
+check detached_it_goes_on  leaves_it_going
+check token_is_known_by_its_beginning  is_found_by_its_beginning
+check guest_is_as_good_as_a_token  is_cancelled_by_the_name_of_its_guest
+check unknown_token_is_exit_5  refuses 5 "no migration" virstream migration cancel ffffffff
+check command_that_is_killed_lets_it_go_on  survives_its_command
+check interrupt_gives_it_up  interrupts test+tls://slow/int 8
+check doubt_is_exit_13  interrupts test+tls://doubt/ 13
+check doubt_is_resolved_by_word  is_resolved
+check migrations_are_watched  watches
+kill "$mover" && wait "$mover"
+end_tests

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Migration over a connection, on a host where it is made up: what a user wishes and is told, that
+ * it goes on without him, and what another host may do.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app.h"
+#include "mover.h"
+#include "served.h"
+
+#define TOKEN "00000000-0000-4000-8000-000000000001"
+#define HOST "00000000-0000-4000-8000-00000000000a"
+
+static struct served served;
+static struct mover mover;
+static struct app app;
+static struct caller caller;
+
+static void join(struct app *into)
+{
+    struct outcome opened = {0}, found = {0};
+    char uri[200];
+
+    snprintf(uri, sizeof(uri), "test+unix://%s", served.path);
+    *into = (struct app){.base = served.base};
+    vst_conn_open(served.base, uri, NULL, outcome_conn(&opened));
+    outcome_await(served.base, &opened);
+    into->conn = opened.conn;
+    vst_conn_lookup(into->conn, "test1", outcome_domain(&found));
+    outcome_await(served.base, &found);
+    into->domain = found.domain;
+}
+
+static void leave(struct app *from)
+{
+    vst_domain_free(&from->domain);
+    vst_conn_close(&from->conn);
+}
+
+static int make(void **state)
+{
+    (void)state;
+    served_start(&served, "test:///?domains=1&memory=64K", VST_ROLE_TRANSFER, NULL);
+    mover_begin(&mover, served.conn, 5);
+    join(&app);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    leave(&app);
+    mover_end(&mover);
+    served_stop(&served);
+    return 0;
+}
+
+static struct vst_op *begin(struct app *at, const char *destination, struct outcome *outcome)
+{
+    return vst_domain_migrate(at->domain, destination, NULL, outcome_done(outcome));
+}
+
+static struct vst_error migrate(const char *destination)
+{
+    struct outcome outcome = {0};
+
+    begin(&app, destination, &outcome);
+    outcome_await(app.base, &outcome);
+    return outcome.err;
+}
+
+static void await_moves(size_t count)
+{
+    while (mover.count < count)
+        event_base_loop(served.base, EVLOOP_ONCE);
+}
+
+/* ---- users ---- */
+
+static void guest_is_migrated(void **state)
+{
+    (void)state;
+    assert_int_equal(migrate("test+tls://b/").code, VST_ERR_OK);
+    assert_int_equal(mover.count, 1);
+    assert_string_equal(mover.moves[0].info.name, "test1");
+    assert_string_equal(mover.moves[0].info.peer, "test+tls://b/");
+    assert_true(mover.moves[0].info.over);
+}
+
+static void wishes_come_to_the_driver(void **state)
+{
+    const struct vst_migrate_options opt = {.name = "other",
+                                            .post_copy = true,
+                                            .then = VST_MIGRATE_THEN_SUSPEND,
+                                            .timeout_seconds = 9,
+                                            .bandwidth = 1 << 20};
+    struct outcome outcome = {0};
+
+    (void)state;
+    vst_domain_check_migration(app.domain, "test+tls://b/", &opt, outcome_done(&outcome));
+    outcome_await(app.base, &outcome);
+    assert_int_equal(outcome.err.code, VST_ERR_OK);
+    assert_int_equal(mover.checks, 1);
+    assert_int_equal(mover.count, 0);
+    assert_string_equal(mover.new_name, "other");
+    assert_true(mover.opt.post_copy);
+    assert_int_equal(mover.opt.then, VST_MIGRATE_THEN_SUSPEND);
+    assert_int_equal(mover.opt.timeout_seconds, 9);
+    assert_int_equal(mover.opt.bandwidth, 1 << 20);
+}
+
+static void every_blocker_is_told(void **state)
+{
+    struct vst_error err = migrate("test+tls://full/");
+
+    (void)state;
+    assert_int_equal(err.code, VST_ERR_INCOMPATIBLE);
+    assert_string_equal(err.text, "no room for its memory\nthe name is taken");
+    assert_int_equal(err.side, VST_SIDE_DESTINATION);
+}
+
+static void done_but_for_the_clean_up_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(migrate("test+tls://left/").code, VST_ERR_CLEANUP);
+}
+
+static void destination_that_may_not_be_is_refused_before_the_driver(void **state)
+{
+    (void)state;
+    assert_int_equal(migrate("test:///").code, VST_ERR_INVALID);
+    assert_int_equal(migrate("test+tls://b/?password-file=/etc/shadow").code, VST_ERR_ACCESS);
+    served_set_role(&served, VST_ROLE_ADMIN);
+    assert_int_equal(migrate("test+tls://b/?ca=/ca").code, VST_ERR_OK);
+    assert_int_equal(mover.count, 1);
+}
+
+static void cancelling_gives_it_up(void **state)
+{
+    struct outcome outcome = {0};
+    struct vst_op *op = begin(&app, "test+tls://slow/", &outcome);
+
+    (void)state;
+    await_moves(1);
+    vst_op_cancel(op);
+    outcome_await(app.base, &outcome);
+    assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
+    assert_true(mover.moves[0].info.over);
+}
+
+static void only_the_hosts_know_what_cancelling_came_to(void **state)
+{
+    struct outcome outcome = {0};
+    struct vst_op *op = begin(&app, "test+tls://doubt/", &outcome);
+
+    (void)state;
+    await_moves(1);
+    vst_op_cancel(op);
+    outcome_await(app.base, &outcome);
+    assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
+    assert_string_equal(outcome.err.text, "nobody answers");
+}
+
+static enum vst_code give_order(const char *token, enum vst_migration_order what,
+                                const struct vst_migration_change *change)
+{
+    struct outcome outcome = {0};
+
+    vst_conn_order_migration(app.conn, token, what, change, outcome_done(&outcome));
+    outcome_await(app.base, &outcome);
+    return outcome.err.code;
+}
+
+static void orders_come_to_the_driver(void **state)
+{
+    const struct vst_migration_change change = {7 << 20, 250};
+    struct outcome outcome = {0};
+    const char *token = mover.moves[0].info.token;
+
+    (void)state;
+    begin(&app, "test+tls://doubt/", &outcome);
+    await_moves(1);
+    assert_int_equal(give_order(token, VST_MIGRATION_SET, &change), VST_ERR_OK);
+    assert_int_equal(mover.change.bandwidth, 7 << 20);
+    assert_int_equal(mover.change.downtime_ms, 250);
+    assert_int_equal(give_order(token, VST_MIGRATION_RUNS_ON_SOURCE, NULL), VST_ERR_STATE);
+    assert_int_equal(give_order(token, VST_MIGRATION_GO_POST_COPY, NULL), VST_ERR_OK);
+    outcome_await(app.base, &outcome);
+    assert_int_equal(outcome.err.code, VST_ERR_OK);
+    assert_int_equal(give_order(token, VST_MIGRATION_CANCEL, NULL), VST_ERR_STATE);
+    assert_int_equal(give_order(TOKEN, VST_MIGRATION_CANCEL, NULL), VST_ERR_NOT_FOUND);
+}
+
+struct heard {
+    unsigned calls;
+    size_t count;
+    struct vst_error err;
+    struct vst_migration_info first;
+};
+
+static void hear(const struct vst_migration_info *infos, size_t count, const struct vst_error *err,
+                 void *opaque)
+{
+    struct heard *heard = opaque;
+
+    heard->calls++;
+    heard->count = count;
+    if (err)
+        heard->err = *err;
+    if (count)
+        heard->first = infos[0];
+}
+
+static struct heard list(struct vst_conn *conn)
+{
+    struct heard heard = {0};
+    struct vst_migrations_cb cb = {hear, &heard, NULL};
+
+    vst_conn_list_migrations(conn, &cb);
+    while (!heard.calls)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    assert_int_equal(heard.err.code, VST_ERR_OK);
+    return heard;
+}
+
+static void hundreds_are_listed(void **state)
+{
+    (void)state;
+    assert_int_equal(list(app.conn).count, 0);
+    while (mover.count < 2 * VST_PAGE)
+        mover_add(&mover, "g");
+    assert_int_equal(list(app.conn).count, 2 * VST_PAGE);
+    mover_add(&mover, "g");
+    assert_int_equal(list(app.conn).count, 2 * VST_PAGE + 1);
+}
+
+/* ---- it goes on ---- */
+
+static void assert_goes_on(void)
+{
+    struct app other;
+    struct heard heard;
+
+    served_settle(&served);
+    assert_false(mover.moves[0].info.over);
+    join(&other);
+    heard = list(other.conn);
+    assert_int_equal(heard.count, 1);
+    assert_false(heard.first.over);
+    assert_string_equal(heard.first.phase, "memory");
+    leave(&other);
+}
+
+static void closing_the_connection_lets_it_go_on(void **state)
+{
+    struct outcome outcome = {0};
+    struct app other;
+
+    (void)state;
+    join(&other);
+    begin(&other, "test+tls://slow/", &outcome);
+    await_moves(1);
+    leave(&other);
+    outcome_await(served.base, &outcome);
+    assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
+    assert_goes_on();
+    assert_int_equal(give_order(mover.moves[0].info.token, VST_MIGRATION_CANCEL, NULL), VST_ERR_OK);
+}
+
+static void client_that_is_lost_lets_it_go_on(void **state)
+{
+    (void)state;
+    assert_int_equal(caller_join(&caller, &served, "test"), 0);
+    caller_begin(&caller, "migrate", "{\"name\":\"test1\",\"destination\":\"test+tls://slow/\"}",
+                 NULL);
+    await_moves(1);
+    caller_leave(&caller);
+    assert_goes_on();
+    mover.moves[0].slow = false;
+    while (!mover.moves[0].info.over)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    assert_null(mover.moves[0].op);
+}
+
+static void what_has_not_begun_goes_with_its_client(void **state)
+{
+    (void)state;
+    assert_int_equal(caller_join(&caller, &served, "test"), 0);
+    caller_begin(&caller, "migrate", "{\"name\":\"nobody\",\"destination\":\"test+tls://b/\"}",
+                 NULL);
+    caller_leave(&caller);
+    served_settle(&served);
+    assert_int_equal(mover.count, 0);
+}
+
+static void drain_waits_for_what_was_left_until_the_deadline(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    begin(&app, "test+tls://slow/", &outcome);
+    await_moves(1);
+    leave(&app);
+    outcome_await(served.base, &outcome);
+    served_drain(&served, 1);
+    served_run(&served, 300);
+    assert_false(served.drained);
+    while (!served.drained)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    assert_false(mover.moves[0].info.over);
+}
+
+static void drain_ends_with_what_was_left(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    begin(&app, "test+tls://slow/", &outcome);
+    await_moves(1);
+    leave(&app);
+    outcome_await(served.base, &outcome);
+    served_drain(&served, 60);
+    served_run(&served, 100);
+    assert_false(served.drained);
+    mover.moves[0].slow = false;
+    while (!served.drained)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    assert_true(mover.moves[0].info.over);
+}
+
+static void end_of_the_server_gives_nothing_up(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    begin(&app, "test+tls://slow/", &outcome);
+    await_moves(1);
+    leave(&app);
+    outcome_await(served.base, &outcome);
+    mover_end(&mover);
+    served_stop(&served);
+    assert_int_equal(mover.closed, 1);
+    assert_false(mover.moves[0].info.over);
+    make(state);
+}
+
+/* ---- another host ---- */
+
+static struct vst_migrate_message answer;
+
+static void have_answer(const struct vst_migrate_message *message, const struct vst_error *err,
+                        void *opaque)
+{
+    struct outcome *outcome = opaque;
+
+    outcome->calls++;
+    if (err)
+        outcome->err = *err;
+    else
+        answer = *message;
+    if (!err && message->text)
+        assert_string_equal(message->text, "because");
+}
+
+static enum vst_code say(enum vst_handover_event event, const char *offer)
+{
+    struct vst_migrate_message message = {TOKEN, HOST, NULL, event, false, offer, NULL};
+    struct outcome outcome = {0};
+    struct vst_answer_cb cb = {have_answer, &outcome, NULL};
+
+    vst_conn_migrate_message(app.conn, &message, &cb);
+    while (!outcome.calls)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    return outcome.err.code;
+}
+
+#define OFFER(more)                                                         \
+    "{\"definition\":{\"name\":\"g\",\"machine\":\"pc\",\"accel\":\"tcg\"," \
+    "\"memory-mib\":1,\"vcpus\":1" more "}}"
+
+static void messages_come_with_who_sent_them(void **state)
+{
+    char me[32];
+
+    (void)state;
+    snprintf(me, sizeof(me), "unix:%d", (int)getuid());
+    assert_int_equal(say(VST_HANDOVER_PREPARE, OFFER("")), VST_ERR_OK);
+    assert_int_equal(answer.event, VST_HANDOVER_STARTED);
+    assert_string_equal(answer.token, TOKEN);
+    assert_int_equal(strncmp(answer.host, "22222222-", 9), 0);
+    assert_string_equal(mover.from, me);
+    assert_string_equal(mover.message.host, HOST);
+    assert_int_equal(say(VST_HANDOVER_COMMIT, NULL), VST_ERR_OK);
+    assert_int_equal(answer.event, VST_HANDOVER_COMMITTED);
+    assert_int_equal(mover.message.event, VST_HANDOVER_COMMIT);
+    assert_int_equal(say(VST_HANDOVER_ABORT, NULL), VST_ERR_OK);
+    assert_int_equal(answer.event, VST_HANDOVER_UNKNOWN);
+}
+
+static void offer_that_may_not_come_is_refused_before_the_driver(void **state)
+{
+    const char *kernel = OFFER(",\"kernel\":\"/boot/vmlinuz\"");
+    struct vst_policy policy = served_policy(VST_ROLE_TRANSFER, NULL);
+
+    (void)state;
+    assert_int_equal(say(VST_HANDOVER_PREPARE, NULL), VST_ERR_INVALID);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, OFFER(",\"args\":[\"-S\"]")), VST_ERR_ACCESS);
+    assert_int_equal(mover.messages, 0);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_OK);
+    policy.allow_paths = calloc(2, sizeof(*policy.allow_paths));
+    policy.allow_paths[0] = strdup("/vm");
+    served_set_policy(&served, &policy);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_ACCESS);
+    assert_int_equal(mover.messages, 1);
+}
+
+/* Runs a stream whose two ends are in memory, and returns the code of its outcome. */
+static enum vst_code echo(const char *part, struct evbuffer *up, struct evbuffer *down)
+{
+    struct vst_stream *stream = app_stream(&app);
+    struct end feed = {0}, drain = {0};
+    const struct manner plain = {0};
+    struct outcome outcome = {0};
+
+    end_feed(&feed, app.base, stream, up, plain);
+    end_drain(&drain, app.base, stream, down, plain);
+    vst_conn_migrate_stream(app.conn, TOKEN, part, stream, outcome_done(&outcome));
+    outcome_await(app.base, &outcome);
+    vst_stream_free(&stream);
+    return outcome.err.code;
+}
+
+static void stream_moves_both_ways(void **state)
+{
+    struct evbuffer *up = evbuffer_new(), *down = evbuffer_new();
+    size_t length = 300000;
+    char *bytes = malloc(length);
+
+    (void)state;
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (char)(i * 7 >> 3);
+    memset(bytes + 100000, 0, 100000); /* zeros are bytes like any other here */
+    evbuffer_add(up, bytes, length);
+    assert_int_equal(echo("disk root", up, down), VST_ERR_OK);
+    assert_string_equal(mover.part, "disk root");
+    assert_int_equal(evbuffer_get_length(down), length);
+    assert_memory_equal(evbuffer_pullup(down, -1), bytes, length);
+    assert_int_equal(echo(NULL, up, down), VST_ERR_OK);
+    assert_string_equal(mover.part, "");
+    free(bytes);
+    evbuffer_free(up);
+    evbuffer_free(down);
+}
+
+static void guests_come_from_those_that_are_named_alone(void **state)
+{
+    struct vst_policy policy = served_policy(VST_ROLE_ADMIN, NULL);
+    struct evbuffer *up = evbuffer_new(), *down = evbuffer_new();
+
+    (void)state;
+    policy.accept = vst_access_new(NULL);
+    vst_access_add(policy.accept, VST_ROLE_TRANSFER, "x509:*", NULL);
+    served_set_policy(&served, &policy);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, OFFER("")), VST_ERR_ACCESS);
+    assert_int_equal(say(VST_HANDOVER_COMMIT, NULL), VST_ERR_ACCESS);
+    assert_int_equal(echo(NULL, up, down), VST_ERR_ACCESS);
+    assert_int_equal(mover.messages, 0);
+    policy = served_policy(VST_ROLE_ADMIN, NULL);
+    policy.accept = vst_access_new(NULL);
+    vst_access_add(policy.accept, VST_ROLE_TRANSFER, "unix:*", NULL);
+    served_set_policy(&served, &policy);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, OFFER("")), VST_ERR_OK);
+    evbuffer_free(up);
+    evbuffer_free(down);
+}
+
+#define MIGRATE_TEST(function) VST_TEST_WITH(function, make, drop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        MIGRATE_TEST(guest_is_migrated),
+        MIGRATE_TEST(wishes_come_to_the_driver),
+        MIGRATE_TEST(every_blocker_is_told),
+        MIGRATE_TEST(done_but_for_the_clean_up_is_told),
+        MIGRATE_TEST(destination_that_may_not_be_is_refused_before_the_driver),
+        MIGRATE_TEST(cancelling_gives_it_up),
+        MIGRATE_TEST(only_the_hosts_know_what_cancelling_came_to),
+        MIGRATE_TEST(orders_come_to_the_driver),
+        MIGRATE_TEST(hundreds_are_listed),
+        MIGRATE_TEST(closing_the_connection_lets_it_go_on),
+        MIGRATE_TEST(client_that_is_lost_lets_it_go_on),
+        MIGRATE_TEST(what_has_not_begun_goes_with_its_client),
+        MIGRATE_TEST(drain_waits_for_what_was_left_until_the_deadline),
+        MIGRATE_TEST(drain_ends_with_what_was_left),
+        MIGRATE_TEST(end_of_the_server_gives_nothing_up),
+        MIGRATE_TEST(messages_come_with_who_sent_them),
+        MIGRATE_TEST(offer_that_may_not_come_is_refused_before_the_driver),
+        MIGRATE_TEST(stream_moves_both_ways),
+        MIGRATE_TEST(guests_come_from_those_that_are_named_alone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
