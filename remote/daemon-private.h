@@ -7,6 +7,7 @@
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include "core/fsm.h"
@@ -32,6 +33,7 @@ struct made_socket {
 
 struct metrics;
 struct load;
+struct adoption;
 
 struct daemon {
     struct event_base *base;
@@ -51,7 +53,7 @@ struct daemon {
     bool load_again;        /* SIGHUP came meanwhile */
     struct vst_op *opening; /* of the connection that is being opened */
     size_t opened;          /* how many of config->serve are */
-    struct vst_op *adopting;
+    LIST_HEAD(, adoption) adoptions;
     struct event signals[DAEMON_SIGNALS];
     struct event tick; /* signs of life, and the status line */
     char said[200];    /* the last status line */
@@ -73,6 +75,13 @@ void vst_daemon_have_policy(struct daemon *daemon, struct vst_policy *policy,
  * comes by vst_daemon_have_policy(), from the loop. */
 int vst_load_begin(struct daemon *daemon, bool again, struct vst_error *ret_err);
 void vst_load_free(struct load **load);
+
+/* ---- daemon-adopt.c: what an earlier life of the daemon has left ---- */
+
+/* Migrations that are without an end go on; guests that are there are looked for, so that their
+ * events are told from now on. */
+int vst_adoption_begin(struct daemon *daemon, struct vst_conn *conn, struct vst_error *ret_err);
+void vst_adoptions_free(struct daemon *daemon);
 
 /* ---- daemon-listen.c ---- */
 

@@ -42,7 +42,7 @@ static void end(struct daemon *daemon)
     forget_events(daemon);
     vst_load_free(&daemon->load);
     vst_op_cancel(daemon->opening);
-    vst_op_cancel(daemon->adopting);
+    vst_adoptions_free(daemon);
     vst_metrics_close(&daemon->metrics);
     vst_server_free(&daemon->server);
     vst_daemon_remove_sockets(daemon);
@@ -119,19 +119,6 @@ static int begin_ticking(struct daemon *daemon)
 }
 
 /* ---- ready ---- */
-
-static void adopted(const struct vst_domain_info *infos, size_t count, const struct vst_error *err,
-                    void *opaque)
-{
-    struct daemon *daemon = opaque;
-
-    (void)infos;
-    daemon->adopting = NULL;
-    if (err && daemon->state != DAEMON_ENDING)
-        vst_log_write(daemon->log, VST_LOG_WARNING, NULL, "looking for guests: %s", err->text);
-    else if (!err)
-        vst_log_write(daemon->log, VST_LOG_NOTICE, NULL, "%zu guests are there", count);
-}
 
 static void ready(struct daemon *daemon)
 {
@@ -217,21 +204,19 @@ static void listen_on_all(struct daemon *daemon)
         ready(daemon);
 }
 
-/* One that has just been opened. The guests that are there are looked for, so that their events are
- * told from now on. */
+/* One that has just been opened. */
 static void serve(struct daemon *daemon, struct vst_conn *conn)
 {
-    struct vst_info_cb cb = {.fn = adopted, .opaque = daemon};
     struct vst_error err = {0};
     struct vst_conn *served = conn;
 
     vst_log_write(daemon->log, VST_LOG_NOTICE, NULL, "serves %s", vst_conn_get_uri(conn));
-    if (vst_server_serve(daemon->server, &conn, &err) < 0) {
+    if (vst_server_serve(daemon->server, &conn, &err) < 0 ||
+        vst_adoption_begin(daemon, served, &err) < 0) {
         vst_conn_close(&conn);
         vst_daemon_fail(daemon, &err);
         return;
     }
-    daemon->adopting = vst_conn_list(served, &cb);
     open_next(daemon);
 }
 
