@@ -1,0 +1,136 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Live migration between two daemons, over TLS: guests that are idle, busy, large or paused, there
+# and back; and everything that --check finds. What goes wrong on the way is in migrate-faults.sh.
+. "$(dirname "$0")/hosts.sh"
+
+need_guests
+times=3
+large=64
+if is_long; then
+    times=50
+    large=${VST_TEST_GUEST_MIB-2048}
+fi
+
+if are_namespaces_allowed; then
+    check two_hosts_in_namespaces_begin  make_hosts namespaces
+else
+    check two_hosts_begin  make_hosts
+fi
+
+# ---- there and back ----
+
+idle()
+{
+    launch a idle && there_and_back "$times" idle && finish a idle
+}
+
+dirtying()
+{
+    launch a dirtying D && there_and_back "$times" dirtying --downtime 2000 && finish a dirtying
+}
+
+large()
+{
+    launch a large F "$large" && there_and_back "$times" large && finish a large
+}
+
+compressed()
+{
+    launch a compressed F && there_and_back 1 compressed --compress && finish a compressed
+}
+
+paused()
+{
+    launch a paused && on a suspend -q paused && stands_still paused &&
+        there_and_back "$times" paused && stands_still paused &&
+        on a resume -q paused && goes_on paused && finish a paused
+}
+
+stopped_for_it()
+{
+    launch a offline && there_and_back 1 offline --offline && finish a offline
+}
+
+check idle_guest_goes_there_and_back  idle
+check guest_that_dirties_its_memory_goes_there_and_back  dirtying
+check guest_of_random_memory_goes_there_and_back  large
+check compressed_guest_goes_there_and_back  compressed
+check paused_guest_stays_paused_and_goes_on_when_told  paused
+check guest_goes_offline_and_runs_there  stopped_for_it
+
+# ---- what stands in the way ----
+
+check_of()
+{
+    on a migrate --check "$1" "$(uri_of b)"
+}
+
+nothing_in_the_way()
+{
+    launch a g && check_of g && [ "$(state_on b g)" = none ] && goes_on g
+}
+
+# blocked TEXT NAME: said by --check and by migrate, which begins nothing
+blocked()
+{
+    refuses 11 "$1" check_of "$2" && refuses 11 "$1" on a migrate -q "$2" "$(uri_of b)" &&
+        is_on_a_alone "$2"
+}
+
+is_on_a_alone()
+{
+    [ "$(state_on a "$1") $(state_on b "$1")" = "running none" ] && goes_on "$1"
+}
+
+name_is_taken()
+{
+    printf '{"name": "g", "machine": "none", "accel": "tcg", "memory-mib": 16, "vcpus": 1}' >"$work/taken.json"
+    on b start -q "$work/taken.json" &&
+        refuses 11 "a domain named g is there already" check_of g &&
+        refuses 11 "there already" on a migrate -q g "$(uri_of b)" && goes_on g &&
+        on b destroy -q g && finish a g
+}
+
+file_is_missing()
+{
+    local disk="\"disks\": [{\"name\": \"d\", \"file\": \"$work/disk.raw\", \"format\": \"raw\"}]"
+    cp "$guest_elf" "$work/kernel.elf"
+    truncate -s 1M "$work/disk.raw"
+    define file && sed -i "s,$guest_elf,$work/kernel.elf,; s|\"vcpus\"|$disk, &|" "$work/file.json" &&
+        on a start -q "$work/file.json" && wait_until 20 counts file &&
+        rm "$work/kernel.elf" "$work/disk.raw" && refuses 11 "$work/kernel.elf" check_of file &&
+        blocked "$work/disk.raw" file && finish a file
+}
+
+too_large()
+{
+    local mib
+    mib=$(awk '/^MemAvailable/ { print int($2 / 1024 * 1.02) }' /proc/meminfo)
+    launch a big P "$mib" && blocked "of memory" big && finish a big
+}
+
+check check_starts_nothing  nothing_in_the_way
+check name_that_is_taken_is_told  name_is_taken
+check kernel_and_disk_that_are_missing_are_both_told  file_is_missing
+check guest_that_is_too_large_is_told  too_large
+
+nobody_there()
+{
+    local status=0
+    launch a alone || return
+    on a migrate -q alone "qemu+tls://${address[b]}:1/" || status=$?
+    [ "$status" = 3 ] && goes_on alone && finish a alone
+}
+
+check destination_that_is_not_there_leaves_the_guest  nobody_there
+
+nothing_left()
+{
+    kill_host a TERM && kill_host b TERM &&
+        [ -z "$(processes | grep -v '\.namespace')" ]
+}
+
+check nothing_is_left  nothing_left
+end_tests
