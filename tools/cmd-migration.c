@@ -169,9 +169,11 @@ static int find_in(struct tool *tool, const struct moving_list *list,
             *ret_info = list->infos[i];
             found++;
         }
-    if (!found)
+    if (!found) {
+        tool->err.side = VST_SIDE_CLIENT; /* it is no guest that is missing */
         return tool_fail(tool, VST_ERR_NOT_FOUND,
-                         "no migration `%s` here; `virstream migrations` lists them", word);
+                         "no such migration here: `%s`; `virstream migrations` lists them", word);
+    }
     if (found > 1)
         return tool_fail(tool, VST_ERR_INVALID,
                          "`%s` may be %zu migrations; `virstream migrations` lists them", word,

@@ -137,4 +137,6 @@ void moving_describe(const struct vst_migration_info *info, char ret_line[MOVING
     if (*info->reason)
         add(ret_line, "%s%s%s", *ret_line ? "; " : "", info->in_doubt ? "in doubt: " : "",
             info->reason);
+    for (char *at = ret_line; (at = strchr(at, '\n'));)
+        *at = ' ';
 }

@@ -23,7 +23,8 @@ int moving_list_get(struct tool *tool, struct moving_list *list);
 struct json_object *moving_json(const struct vst_migration_info *info);
 
 enum { MOVING_LINE = 400 };
-/* How it is: "pass 3: 210.0 MiB left, 118.0 MiB/s, ..." Empty if there is nothing to say. */
+/* How it is: "pass 3: 210.0 MiB left, 118.0 MiB/s, ..." One line; empty if there is nothing to
+ * say. */
 void moving_describe(const struct vst_migration_info *info, char ret_line[MOVING_LINE]);
 
 #endif

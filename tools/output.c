@@ -49,6 +49,8 @@ static const char *hint_for_guest(const struct vst_error *err)
 {
     switch (err->code) {
     case VST_ERR_ACCESS:
+        if (tool->command && tool->command->run == command_migrate)
+            return "[access] and [migrate] in virstreamd.conf of the host that refuses say who may";
         return "is it yours? Perhaps another user may";
     case VST_ERR_NOT_FOUND:
         return err->system || err->side == VST_SIDE_CLIENT

@@ -120,7 +120,7 @@ check this_process_cannot_be_left  refuses 2 "a server would go on" \
 check detached_it_goes_on  leaves_it_going
 check token_is_known_by_its_beginning  is_found_by_its_beginning
 check guest_is_as_good_as_a_token  is_cancelled_by_the_name_of_its_guest
-check unknown_token_is_exit_5  refuses 5 "no migration" virstream migration cancel ffffffff
+check unknown_token_is_exit_5  refuses 5 "no such migration" virstream migration cancel ffffffff
 check command_that_is_killed_lets_it_go_on  survives_its_command
 check interrupt_gives_it_up  interrupts test+tls://slow/int 8
 check doubt_is_exit_13  interrupts test+tls://doubt/ 13
