@@ -49,8 +49,6 @@ static const char *hint_for_guest(const struct vst_error *err)
 {
     switch (err->code) {
     case VST_ERR_ACCESS:
-        if (tool->command && tool->command->run == command_migrate)
-            return "[access] and [migrate] in virstreamd.conf of the host that refuses say who may";
         return "is it yours? Perhaps another user may";
     case VST_ERR_NOT_FOUND:
         return err->system || err->side == VST_SIDE_CLIENT
@@ -82,6 +80,8 @@ static const char *hint_for_command(enum vst_code code, int (*run)(struct tool *
         return "perhaps it does not listen; `virstream destroy` ends it at once";
     if (code == VST_ERR_INCOMPATIBLE && run == command_migrate)
         return "nothing was started; `virstream migrate --check` tells whether all is well";
+    if (code == VST_ERR_ACCESS && run == command_migrate)
+        return "[access] and [migrate] in virstreamd.conf of the host that refuses say who may";
     if (code == VST_ERR_LOST && run == command_migrate)
         return "the hosts go on without us; `virstream migrations` tells how it is";
     return NULL;
