@@ -127,8 +127,9 @@ static bool is_stranger(struct vst_handover *handover, enum vst_handover_event e
 
 static bool is_enough(const struct vst_handover *handover)
 {
-    return handover->attempts >= MOST_ATTEMPTS &&
-           find_edge(handover, VST_HANDOVER_ENOUGH)->to != VST_HANDOVER_STAY;
+    const struct vst_handover_edge *edge = find_edge(handover, VST_HANDOVER_ENOUGH);
+
+    return handover->attempts >= MOST_ATTEMPTS && edge && edge->to != VST_HANDOVER_STAY;
 }
 
 int vst_handover_feed(struct vst_handover *handover, enum vst_handover_event event,
@@ -143,6 +144,8 @@ int vst_handover_feed(struct vst_handover *handover, enum vst_handover_event eve
     else if (event == VST_HANDOVER_TIMER && is_enough(handover))
         event = VST_HANDOVER_ENOUGH;
     edge = find_edge(handover, event);
+    if (!edge)
+        return -1;
     *ret_actions = (struct vst_handover_actions){0};
     follow(handover, edge, event, ret_actions);
     return 0;
