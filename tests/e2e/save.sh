@@ -157,6 +157,15 @@ disk_through_a_pipe()
         virstream destroy -q g2
 }
 
+# QEMU has got everything and says so, but the last byte of the image, which proves it, is late, and
+# then does not come at all: until it is there the guest does nothing.
+not_before_the_end()
+{
+    fresh g1 && virstream save -q g1 "$image" && cp "$work/g1.log" "$work/first.log" &&
+        { head -c -1 "$image"; sleep 2; } | exits 9 virstream restore - && [ -z "$(guests)" ] &&
+        cmp "$work/first.log" "$work/g1.log"
+}
+
 # A gigabyte without a zero page; `v` makes the guest compare every page of it.
 gigabyte()
 {
@@ -194,6 +203,7 @@ check guest_is_restored_beside_itself_with_another_name  beside_itself
 check taken_name_is_exit_6_and_the_guest_runs_on  name_taken
 check whatever_keeps_a_guest_from_being_restored_is_told_at_once  all_blockers_at_once
 check guest_with_a_disk_goes_through_a_pipe  disk_through_a_pipe
+check guest_does_not_run_before_the_last_byte_of_its_image  not_before_the_end
 check q35_guest_is_saved_and_restored  another_machine
 check gigabyte_of_random_memory_is_saved_and_restored  gigabyte
 check nothing_is_left_at_the_end  nothing_left
