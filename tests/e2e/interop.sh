@@ -42,7 +42,8 @@ key = $host/serverkey.pem
 require-client-cert = $3
 [access]
 admin = unix:$(id -u)
-observe = x509:CN=alice
+transfer = x509:CN=alice
+transfer = x509:CN=carol
 admin = sasl:alice
 $(printf '%s\n' "${@:4}")
 END
@@ -52,6 +53,7 @@ END
 start_daemon()
 {
     "$top/run" virstreamd --config "$work/$1.conf" 2>"$work/$1.log" &
+    echo $! >"$work/$1.pid"
     disown
     wait_until 20 grep -q "is ready" "$work/$1.log" && return
     sed 's/^/# /' "$work/$1.log"
@@ -127,6 +129,37 @@ wrong_name_is_found_out()
         ! openssl_client "$port" "$ca/alice" -verify_hostname elsewhere
 }
 
+# A save goes on while its client's certificate is revoked and the server's is replaced; who comes
+# then finds the new ones.
+certificates_change_under_a_stream()
+{
+    local slow before
+    cp -r "$ca/alice" "$work/alice" && before=$(openssl x509 -in "$host/servercert.pem" -noout -serial)
+    "$top/run" virstream -c "test+tls://localhost:$port/?pkipath=$work/alice" save -q --rate 64K \
+        test1 "$work/slow.image" &
+    slow=$!
+    wait_until 10 is_paused test1 && virstream pki issue -q "$ca" --client carol &&
+        virstream pki revoke -q "$ca" alice && virstream pki revoke -q "$ca" localhost &&
+        virstream pki issue -q "$ca" --host localhost || return
+    : >"$work/strict.log"
+    kill -HUP "$(cat "$work/strict.pid")"
+    logged strict "have been loaded again" && refused openssl_client "$work/alice" "was revoked" &&
+        openssl_client "$port" "$ca/carol" && serves_another_than "$before" &&
+        kill -0 "$slow" && wait "$slow" && virstream image check "$work/slow.image"
+}
+
+is_paused()
+{
+    virstream -c "test+unix://$work/strict.socket" info "$1" | grep -qx "state: *paused"
+}
+
+serves_another_than()
+{
+    local now
+    now=$(openssl s_client -connect "127.0.0.1:$port" </dev/null 2>/dev/null | openssl x509 -noout -serial)
+    [ -n "$now" ] && [ "$now" != "$1" ]
+}
+
 # ---- logins ----
 
 # login PARAMETERS: lists domains with a password, in TLS
@@ -165,7 +198,7 @@ hanging_logins_slow_nobody()
     done
     sleep 1
     for _ in 1 2 3 4 5; do
-        login "&mech=SCRAM-SHA-256" && gnutls "$((port + 1))" "$ca/alice" || status=1
+        login "&mech=SCRAM-SHA-256" && gnutls "$((port + 1))" none || status=1
     done
     for pid in "${pids[@]}"; do
         kill -0 "$pid" 2>/dev/null || { echo "a login of PLAIN did not hang"; status=1; }
@@ -253,6 +286,7 @@ if command -v openssl >/dev/null; then
     check openssl_with_an_older_version_is_refused  refused openssl_client "$ca/alice" \
         "does not speak TLS 1.3" -tls1_2
     check wrong_host_name_is_found_out_by_both  wrong_name_is_found_out
+    check certificates_change_under_a_stream_that_goes_on  certificates_change_under_a_stream
 else
     skip openssl_is_let_in "no openssl here"
 fi
