@@ -158,41 +158,76 @@ static int add(struct daemon *daemon, enum vst_listen_kind kind, int *fd, const 
     return status;
 }
 
+/* What systemd calls its socket `at`; the names stand in a row, with colons between them. */
+static const char *name_of_passed(const struct daemon *daemon, int at, int *ret_length)
+{
+    const char *name = daemon->fd_names;
+
+    for (; at > 0; at--) {
+        name += strcspn(name, ":");
+        name += *name == ':';
+    }
+    *ret_length = (int)strcspn(name, ":");
+    return name;
+}
+
+static bool is_named(const struct daemon *daemon, int at, const char *name)
+{
+    int length;
+    const char *given = name_of_passed(daemon, at, &length);
+
+    return strlen(name) == (size_t)length && memcmp(given, name, (size_t)length) == 0;
+}
+
+bool vst_daemon_listens(const struct daemon *daemon, enum vst_listen_kind kind)
+{
+    for (int i = 0; i < daemon->fd_count; i++)
+        if (is_named(daemon, i, kind_names[kind]))
+            return true;
+    return kind == VST_LISTEN_TLS ? daemon->config->tls : daemon->config->tcp;
+}
+
 /* What systemd has passed says by its name what it is for; a UNIX socket needs none. */
-static int kind_of_passed(int fd, const char *name)
+static int kind_of_passed(const struct daemon *daemon, int at)
 {
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof(address);
 
-    getsockname(fd, (struct sockaddr *)&address, &length);
+    getsockname(VST_LISTEN_FDS_FIRST + at, (struct sockaddr *)&address, &length);
     if (address.ss_family == AF_UNIX)
         return VST_LISTEN_UNIX;
     for (int kind = VST_LISTEN_TCP; kind <= VST_LISTEN_TLS; kind++)
-        if (strcmp(name, kind_names[kind]) == 0)
+        if (is_named(daemon, at, kind_names[kind]))
             return kind;
     return -1;
 }
 
+static int check_passed(const struct daemon *daemon, int at, int kind, struct vst_error *ret_err)
+{
+    const char *name;
+    int length;
+
+    if (kind < 0) {
+        name = name_of_passed(daemon, at, &length);
+        return vst_error_set(ret_err, VST_ERR_INVALID,
+                             "systemd has passed a socket named `%.*s`; FileDescriptorName= must "
+                             "be tcp or tls",
+                             length, name);
+    }
+    if (kind == VST_LISTEN_TCP && !daemon->config->mechanisms)
+        return vst_error_set(ret_err, VST_ERR_INVALID,
+                             "a tcp socket needs [sasl] mechanisms: without TLS nothing else "
+                             "tells who a client is");
+    return 0;
+}
+
 static int add_passed(struct daemon *daemon, struct vst_error *ret_err)
 {
-    char *rest = daemon->fd_names, *name;
-    const struct vst_config *config = daemon->config;
-
     for (int i = 0; i < daemon->fd_count; i++) {
-        int fd = VST_LISTEN_FDS_FIRST + i, kind;
+        int fd = VST_LISTEN_FDS_FIRST + i, kind = kind_of_passed(daemon, i);
 
-        name = rest ? strsep(&rest, ":") : NULL;
-        kind = kind_of_passed(fd, name ? name : "");
-        if (kind < 0)
-            return vst_error_set(ret_err, VST_ERR_INVALID,
-                                 "systemd has passed a socket named `%s`; FileDescriptorName= must "
-                                 "be tcp or tls",
-                                 name ? name : "");
-        if (kind == VST_LISTEN_TCP && !config->mechanisms)
-            return vst_error_set(ret_err, VST_ERR_INVALID,
-                                 "a tcp socket needs [sasl] mechanisms: without TLS nothing else "
-                                 "tells who a client is");
-        if (add(daemon, (enum vst_listen_kind)kind, &fd, "a socket of systemd's", ret_err) < 0)
+        if (check_passed(daemon, i, kind, ret_err) < 0 ||
+            add(daemon, (enum vst_listen_kind)kind, &fd, "a socket of systemd's", ret_err) < 0)
             return -1;
     }
     return 0;

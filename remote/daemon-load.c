@@ -152,24 +152,18 @@ static void creds_loaded(void *opaque, struct vst_tls_creds *creds, const struct
 {
     struct load *load = opaque;
 
-    load->tls = NULL;
+    vst_tls_load_free(&load->tls);
     if (err)
         failed(load, err);
     else
         conclude(load, creds);
 }
 
-/* What listens, listens as it did at the start. Of systemd's sockets one may be for TLS. */
-static bool wants_tls(const struct daemon *daemon)
-{
-    return daemon->config->tls || (daemon->fd_count && strstr(daemon->fd_names, "tls"));
-}
-
 static void load_creds(struct load *load, const struct vst_config *config)
 {
     struct vst_error err = {0};
 
-    if (!wants_tls(load->daemon)) {
+    if (!vst_daemon_listens(load->daemon, VST_LISTEN_TLS)) {
         conclude(load, NULL);
         return;
     }
@@ -185,7 +179,8 @@ static void read_done(struct vst_job *job)
     struct vst_error err = {.side = VST_SIDE_HOST};
 
     load->reading = false;
-    if (load->config && load->daemon->config->tcp && !load->config->mechanisms)
+    if (load->config && !load->config->mechanisms &&
+        vst_daemon_listens(load->daemon, VST_LISTEN_TCP))
         note(load, 0, "[sasl] mechanisms cannot go while there is a tcp socket");
     else if (load->config) {
         load_creds(load, load->config);

@@ -86,6 +86,8 @@ void vst_adoptions_free(struct daemon *daemon);
 /* ---- daemon-listen.c ---- */
 
 int vst_daemon_listen(struct daemon *daemon, struct vst_error *ret_err);
+/* TCP or TLS: whether the daemon listens so, or is going to. Reloads change nothing of it. */
+bool vst_daemon_listens(const struct daemon *daemon, enum vst_listen_kind kind);
 void vst_daemon_remove_sockets(struct daemon *daemon);
 /* A listening socket on a path, or on an address: for the metrics, too. */
 int vst_daemon_listen_unix(struct daemon *daemon, const char *path, int *ret_fd,

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The daemon as a service: what it tells systemd in the course of its life.
+ * The daemon as a service: what it tells systemd in the course of its life, and the sockets that it
+ * gets from there.
  */
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pki.h"
+#include "remote/notify.h"
 #include "test.h"
 
 static char dir[] = "/tmp/virstream-service-XXXXXX";
@@ -59,13 +64,29 @@ static int drop(void **state)
     return rmdir(dir);
 }
 
-static pid_t begin(void)
+/* What systemd does for a socket unit: descriptors from 3 on, and their names. */
+static void pass(const int *sockets, int count, const char *names)
+{
+    char number[24];
+
+    for (int i = 0; i < count; i++)
+        dup2(sockets[i], VST_LISTEN_FDS_FIRST + i);
+    snprintf(number, sizeof(number), "%d", (int)getpid());
+    setenv("LISTEN_PID", number, 1);
+    snprintf(number, sizeof(number), "%d", count);
+    setenv("LISTEN_FDS", number, 1);
+    setenv("LISTEN_FDNAMES", names, 1);
+}
+
+static pid_t begin(const int *sockets, int count, const char *names)
 {
     pid_t pid = fork();
 
     if (pid)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (count)
+        pass(sockets, count, names);
     setenv("NOTIFY_SOCKET", in_dir("notify"), 1);
     setenv("WATCHDOG_USEC", "200000", 1);
     unsetenv("WATCHDOG_PID");
@@ -95,7 +116,7 @@ static void systemd_is_told_of_a_whole_life(void **state)
     (void)state;
     if (!getenv("VIRSTREAM_BUILD"))
         return;
-    pid = begin();
+    pid = begin(NULL, 0, NULL);
     await("READY=1");
     await("STATUS=0 clients, 0 calls, 0 streams");
     await("WATCHDOG=1");
@@ -112,10 +133,72 @@ static void systemd_is_told_of_a_whole_life(void **state)
     assert_int_equal(access(in_dir("sock"), F_OK), -1);
 }
 
+static int listen_on(int family, struct sockaddr *address, socklen_t length)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), high;
+
+    assert_int_equal(bind(fd, address, length), 0);
+    assert_int_equal(listen(fd, 5), 0);
+    high = fcntl(fd, F_DUPFD_CLOEXEC, 20); /* away from where the daemon's will be */
+    close(fd);
+    return high;
+}
+
+static void write_tls_configuration(void)
+{
+    FILE *file = fopen(in_dir("conf"), "we");
+
+    assert_non_null(file);
+    fprintf(file, "[daemon]\nserve = test:///?domains=1\n[access]\nadmin = unix:*\n[tls]\n");
+    fprintf(file, "ca = %s\n", pki_path("ca-cert.pem"));
+    fprintf(file, "cert = %s\n", pki_path("host-cert.pem"));
+    fprintf(file, "key = %s\n", pki_path("host-key.pem"));
+    assert_int_equal(fclose(file), 0);
+}
+
+/* The certificates of a TLS socket that is not the first are loaded again, and not forgotten. */
+static void tls_socket_of_systemd_outlives_a_reload(void **state)
+{
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    struct sockaddr_in port = {.sin_family = AF_INET};
+    socklen_t length = sizeof(port);
+    int sockets[2], status, fd;
+    pid_t pid;
+
+    if (!getenv("VIRSTREAM_BUILD"))
+        return;
+    pki_begin(state);
+    write_tls_configuration();
+    snprintf(path.sun_path, sizeof(path.sun_path), "%s", in_dir("sock"));
+    port.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    sockets[0] = listen_on(AF_UNIX, (struct sockaddr *)&path, sizeof(path));
+    sockets[1] = listen_on(AF_INET, (struct sockaddr *)&port, sizeof(port));
+    getsockname(sockets[1], (struct sockaddr *)&port, &length);
+    pid = begin(sockets, 2, "virstreamd.socket:tls");
+    await("READY=1");
+    kill(pid, SIGHUP);
+    await("RELOADING=1");
+    await("READY=1");
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&port, length), 0);
+    await("WATCHDOG=1");
+    await("WATCHDOG=1");
+    kill(pid, SIGTERM);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    close(fd);
+    close(sockets[0]);
+    close(sockets[1]);
+    unlink(in_dir("sock"));
+    pki_end(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(systemd_is_told_of_a_whole_life, make, drop),
+        VST_TEST_WITH(tls_socket_of_systemd_outlives_a_reload, make, drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
