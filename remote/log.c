@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <event2/buffer.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -22,7 +23,10 @@
 
 #include "core/fd.h"
 
-enum { TEXT_MAX = 1024 };
+enum {
+    TEXT_MAX = 1024,
+    VALUE_MAX = 256, /* of a field: some are what a peer has said */
+};
 
 struct vst_log {
     int fd;      /* the caller's; -1 when it is the journal */
@@ -85,6 +89,19 @@ int vst_log_is_journal(int fd, const char *stream)
            st.st_dev == device && st.st_ino == inode;
 }
 
+struct value {
+    char text[VALUE_MAX + 1];
+};
+
+/* The name of a guest that there is not can have megabytes: its line must come out all the same. */
+static struct value bounded(const char *text)
+{
+    struct value value;
+
+    snprintf(value.text, sizeof(value.text), "%s", text);
+    return value;
+}
+
 /* ---- text ---- */
 
 static const char *level_name(enum vst_log_level level)
@@ -143,7 +160,7 @@ static void make_text(struct evbuffer *line, enum vst_log_level level,
     for (; fields && fields->name; fields++)
         if (fields->value) {
             evbuffer_add_printf(line, " %s=", fields->name);
-            add_value(line, fields->value);
+            add_value(line, bounded(fields->value).text);
         }
     evbuffer_add(line, "\n", 1);
 }
@@ -180,18 +197,27 @@ static void make_entry(struct evbuffer *line, enum vst_log_level level,
     add_field(line, "", "SYSLOG_IDENTIFIER", "virstreamd");
     for (; fields && fields->name; fields++)
         if (fields->value)
-            add_field(line, "VIRSTREAM_", fields->name, fields->value);
+            add_field(line, "VIRSTREAM_", fields->name, bounded(fields->value).text);
 }
 
 /* ---- both ---- */
 
-/* A pipe that polls as writable takes PIPE_BUF bytes at once, more than a line has. Its description
+/* A pipe that polls as writable takes PIPE_BUF bytes at once, and no line has more. Its description
  * is shared with others, so that it is not ours to make non-blocking. */
 static int has_room(int fd)
 {
     struct pollfd one = {.fd = fd, .events = POLLOUT};
 
     return poll(&one, 1, 0) == 1 && (one.revents & POLLOUT);
+}
+
+/* Cut to what a pipe takes at once: nearly all of it would have to be escapes. */
+static size_t cut(unsigned char *line, size_t length)
+{
+    if (length <= PIPE_BUF)
+        return length;
+    line[PIPE_BUF - 1] = '\n';
+    return PIPE_BUF;
 }
 
 /* A whole line or nothing; a pipe that is full loses lines rather than time. */
@@ -203,6 +229,8 @@ static int send_line(struct vst_log *log)
 
     if (!bytes)
         return -1;
+    if (log->journal < 0)
+        length = cut(bytes, length);
     if (log->journal >= 0)
         n = sendto(log->journal, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL,
                    (struct sockaddr *)&log->address, sizeof(log->address));

@@ -20,7 +20,7 @@ enum vst_log_level {
 };
 
 /* Names are lower case: `client=12` as text, VIRSTREAM_CLIENT=12 in the journal. A value NULL is
- * left out. The list ends with a name NULL. */
+ * left out, a long one is cut. The list ends with a name NULL. */
 struct vst_log_field {
     const char *name;
     const char *value;

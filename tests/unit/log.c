@@ -5,6 +5,7 @@
 #include "remote/log.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,31 @@ static void text_has_fields_and_no_line_but_its_own(void **state)
     assert_null(strstr(line, "domain"));
     assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
     vst_log_write(NULL, VST_LOG_ERROR, NULL, "nowhere");
+    vst_log_free(&log);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* What a pipe that polls as writable takes without blocking. */
+static void line_is_never_longer_than_a_pipe_takes(void **state)
+{
+    static char megabyte[1 << 20], ugly[1 << 10], line[70000];
+    const struct vst_log_field long_fields[] = {{"domain", megabyte}, {NULL, NULL}};
+    const struct vst_log_field ugly_fields[] = {{"domain", ugly}, {"volume", ugly}, {NULL, NULL}};
+    struct vst_log *log;
+    int ends[2];
+
+    (void)state;
+    memset(megabyte, 'x', sizeof(megabyte) - 1);
+    memset(ugly, '\1', sizeof(ugly) - 1);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    log = vst_log_new(ends[1], NULL, NULL);
+    vst_log_write(log, VST_LOG_NOTICE, long_fields, "no such guest");
+    assert_in_range(take(ends[0], line, sizeof(line)), 256, 512);
+    assert_non_null(strstr(line, "no such guest domain=xxx"));
+    vst_log_write(log, VST_LOG_NOTICE, ugly_fields, "%s", ugly);
+    assert_int_equal(take(ends[0], line, sizeof(line)), PIPE_BUF);
+    assert_ptr_equal(strchr(line, '\n'), line + PIPE_BUF - 1);
     vst_log_free(&log);
     close(ends[0]);
     close(ends[1]);
@@ -186,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST(text_has_fields_and_no_line_but_its_own),
+        VST_TEST(line_is_never_longer_than_a_pipe_takes),
         VST_TEST(log_that_is_full_loses_lines_and_no_time),
         VST_TEST(journal_gets_fields_in_its_own_form),
         VST_TEST(journal_that_is_not_there_is_an_error),
