@@ -63,11 +63,11 @@ static void gone(struct client *client)
     event_del(&client->deadline);
     vst_greeting_free(&client->greeting);
     vst_rules_unref(&client->rules);
-    vst_client_unsubscribe(client);
     vst_calls_leave(client);
     if (client->mux)
         vst_count_client(client);
     vst_mux_free(&client->mux);
+    vst_client_unsubscribe(client);
     vst_source_leave(&client->source);
     vst_server_look(server);
     vst_client_unref(client);

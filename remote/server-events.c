@@ -12,9 +12,9 @@
 enum { WAITING_MAX = 256, AT_ONCE = 32 };
 
 struct subscription {
-    struct client *client; /* NULL: gone; only the pong is waited for */
-    bool asked;            /* a ping is under way */
-    size_t first, count;   /* of the ring */
+    struct client *client;
+    bool asked;          /* a ping is under way */
+    size_t first, count; /* of the ring */
     char *waiting[WAITING_MAX];
 };
 
@@ -32,9 +32,7 @@ static void have_pong(void *opaque, int64_t us)
     struct subscription *subscription = opaque;
 
     subscription->asked = false;
-    if (!subscription->client)
-        free(subscription);
-    else if (us >= 0)
+    if (us >= 0)
         send_some(subscription);
 }
 
@@ -71,9 +69,7 @@ void vst_client_unsubscribe(struct client *client)
         return;
     while (subscription->count)
         drop_oldest(subscription);
-    subscription->client = NULL;
-    if (!subscription->asked)
-        free(subscription);
+    free(subscription);
 }
 
 static void tell(struct client *client, const char *body)

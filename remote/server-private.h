@@ -229,6 +229,7 @@ void vst_run_migrate_stream(struct call *call);
 /* ---- server-events.c ---- */
 
 int vst_client_subscribe(struct client *client, struct vst_error *ret_err);
+/* After its mux has gone, which would tell of a ping. */
 void vst_client_unsubscribe(struct client *client);
 /* To all clients that have subscribed. */
 void vst_backend_event(struct backend *backend, const struct vst_event *event);

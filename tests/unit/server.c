@@ -488,6 +488,9 @@ static void server_may_go_in_the_middle_of_everything(void **state)
     (void)state;
     begin("test:///?domains=1&memory=16M", VST_ROLE_TRANSFER, NULL);
     fd = served_connect(&served);
+    caller_call(&caller, "events", "{}");
+    caller_call(&caller, "control", "{\"name\":\"test1\",\"what\":\"suspend\"}");
+    caller_call(&caller, "control", "{\"name\":\"test1\",\"what\":\"resume\"}");
     caller_begin(&caller, "save", "{\"name\":\"test1\"}", &ends);
     served_run(&served, 20);
     caller_begin(&caller, "info", "{\"name\":\"test1\"}", NULL);
