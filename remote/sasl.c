@@ -66,8 +66,10 @@ static void work(struct vst_job *job)
     bool computes = !vst_login_asks_others(&sasl->login);
 
     sasl->login.result = VST_SASL_FAILED;
-    if (computes && !vst_sasl_enter())
+    if (computes && !vst_sasl_enter()) {
+        vst_error_set(&sasl->login.err, VST_ERR_CANCELLED, "the process is ending");
         return;
+    }
     sasl->step(&sasl->login, sasl->in, sasl->in_length);
     if (computes)
         vst_sasl_leave();
