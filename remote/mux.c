@@ -20,8 +20,10 @@ static void set_timer(struct vst_mux *mux, unsigned ms)
     struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
 
     event_del(&mux->timer);
-    if (ms && event_add(&mux->timer, &tv) < 0)
-        mux_no_memory(mux);
+    if (!ms || event_add(&mux->timer, &tv) == 0)
+        return;
+    mux_no_memory(mux);
+    mux->over = true; /* a farewell, too: nothing would end it */
 }
 
 /* ---- failure ---- */

@@ -390,8 +390,7 @@ static int greet(struct client *client, int *fd, struct vst_error *ret_err)
         vst_channel_free(&transport);
         return -1;
     }
-    event_add(&client->deadline, &patience);
-    return 0;
+    return event_add(&client->deadline, &patience) < 0 ? vst_error_no_memory(ret_err) : 0;
 }
 
 /* Of those who have not said who they are the one that has had most time makes room. */

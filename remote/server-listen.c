@@ -30,8 +30,8 @@ static void failed(struct evconnlistener *socket, void *opaque)
 
     vst_error_system(&why, errno, "%s: accept", listener->name);
     vst_log_write(listener->server->log, VST_LOG_WARNING, NULL, "%s; waiting a moment", why.text);
-    evconnlistener_disable(socket);
-    event_add(&listener->pause, &pause_for);
+    if (event_add(&listener->pause, &pause_for) == 0)
+        evconnlistener_disable(socket);
     if (oldest)
         vst_client_drop(oldest, &why);
 }

@@ -203,7 +203,8 @@ void vst_server_drain(struct vst_server *server, unsigned seconds, void (*told)(
         next = TAILQ_NEXT(client, link);
         vst_client_drain(client);
     }
-    event_add(&server->deadline, &patience);
+    if (event_add(&server->deadline, &patience) < 0) /* without memory nobody is waited for */
+        deadline_passed(-1, EV_TIMEOUT, server);
     vst_server_look(server);
 }
 
