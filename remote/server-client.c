@@ -189,6 +189,7 @@ static void let_in(struct client *client, const struct vst_greeting_result *resu
     enter(client, CLIENT_SERVED);
     event_del(&client->deadline);
     vst_count_greeting(server, NULL);
+    vst_client_set_role(client); /* the rules may have changed since it was admitted */
     snprintf(text, sizeof(text), "let in as %s, for %s, with %.40s", vst_role_name(client->role),
              client->backend->driver, result->mechanism ? result->mechanism : "no login");
     vst_client_log(client, VST_LOG_INFO, NULL, text);
