@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * From files to a policy: the configuration, read and parsed, and the certificates, loaded. On the
- * worker, because disks can be slow, and a daemon has others to serve meanwhile.
+ * From files to a policy: the configuration, read and parsed, the plugins of SASL and the
+ * certificates, loaded. On the worker, because disks can be slow, and a daemon has others to serve
+ * meanwhile.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include "core/fd.h"
 #include "core/worker.h"
 #include "daemon-private.h"
+#include "sasl-library.h"
 
 enum { COMPLAINTS_MAX = 4096 };
 
@@ -21,10 +23,12 @@ struct load {
     struct daemon *daemon;
     struct vst_worker *worker;
     struct vst_tls_load *tls;
-    bool reading; /* a thread has it */
+    bool working; /* a thread has it */
+    bool logins;  /* there will be some */
     char *file;   /* NULL: the configuration is not to be read */
     struct vst_config *config;
     char complaints[COMPLAINTS_MAX]; /* "FILE:LINE: ...", a line each */
+    struct vst_error err;            /* of SASL */
 };
 
 /* ---- the file ---- */
@@ -72,11 +76,17 @@ static void note(void *opaque, unsigned line, const char *text)
              used ? "\n" : "", load->file, line, text);
 }
 
-static void read_work(struct vst_job *job)
+static void work(struct vst_job *job)
 {
     struct load *load = (struct load *)job;
 
-    load->config = vst_daemon_read(load->file, note, load);
+    if (load->file)
+        load->config = vst_daemon_read(load->file, note, load);
+    if (load->config)
+        load->logins = load->config->mechanisms;
+    /* Or the first login would, on the loop. */
+    if (load->logins)
+        vst_sasl_library(VST_SASL_SERVER, &load->err);
 }
 
 /* ---- the result ---- */
@@ -100,7 +110,7 @@ void vst_load_free(struct load **slot)
         return;
     vst_tls_load_free(&load->tls);
     worker = load->worker;
-    if (load->reading)
+    if (load->working)
         vst_job_abandon(&load->job);
     else
         load_dispose(&load->job);
@@ -173,21 +183,22 @@ static void load_creds(struct load *load, const struct vst_config *config)
         failed(load, &err);
 }
 
-static void read_done(struct vst_job *job)
+static void done(struct vst_job *job)
 {
     struct load *load = (struct load *)job;
-    struct vst_error err = {.side = VST_SIDE_HOST};
+    struct vst_error err = load->err;
 
-    load->reading = false;
+    load->working = false;
     if (load->config && !load->config->mechanisms &&
         vst_daemon_listens(load->daemon, VST_LISTEN_TCP))
         note(load, 0, "[sasl] mechanisms cannot go while there is a tcp socket");
-    else if (load->config) {
-        load_creds(load, load->config);
-        return;
-    }
-    vst_error_set(&err, VST_ERR_INVALID, "%s", load->complaints);
-    failed(load, &err);
+    if (*load->complaints)
+        vst_error_set(&err, VST_ERR_INVALID, "%s", load->complaints);
+    vst_error_where(&err, VST_SIDE_HOST, NULL);
+    if (vst_error_is_set(&err))
+        failed(load, &err);
+    else
+        load_creds(load, load->config ? load->config : load->daemon->config);
 }
 
 int vst_load_begin(struct daemon *daemon, bool again, struct vst_error *ret_err)
@@ -197,15 +208,12 @@ int vst_load_begin(struct daemon *daemon, bool again, struct vst_error *ret_err)
     if (!load)
         return vst_error_no_memory(ret_err);
     load->daemon = daemon;
-    load->job = (struct vst_job){.work = read_work, .done = read_done, .dispose = load_dispose};
+    load->job = (struct vst_job){.work = work, .done = done, .dispose = load_dispose};
+    load->logins = daemon->config->mechanisms;
     daemon->load = load;
-    if (!again) {
-        load_creds(load, daemon->config);
-        return 0;
-    }
     load->worker = vst_worker_get(daemon->base, ret_err);
-    if (load->worker && copy(daemon->file, &load->file, ret_err) == 0) {
-        load->reading = true;
+    if (load->worker && copy(again ? daemon->file : NULL, &load->file, ret_err) == 0) {
+        load->working = true;
         vst_worker_submit(load->worker, &load->job);
         return 0;
     }

@@ -56,8 +56,8 @@ struct vst_sasl_cb {
 
 struct vst_sasl;
 
-/* A server's first one loads the plugins of Cyrus SASL, which reads files: make one before the loop
- * runs. */
+/* A server's first one loads the plugins of Cyrus SASL, which reads files, unless that has been
+ * done before (vst_sasl_library()). */
 struct vst_sasl *vst_sasl_new(struct event_base *base, const struct vst_sasl_options *opt,
                               const struct vst_sasl_cb *cb, struct vst_error *ret_err);
 /* At any time, also while a step runs. Sets *sasl to NULL. Accepts NULL. */
