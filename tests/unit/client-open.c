@@ -61,16 +61,17 @@ static void step(const struct vst_conn_step *what, void *opaque)
 
 static struct vst_op *begin(const char *uri, struct seen *seen, struct outcome *outcome)
 {
-    struct vst_conn_options options = {asked, step, seen};
+    struct vst_conn_options options = {.ask_password = asked, .step = step, .opaque = seen};
 
     return vst_conn_open(served.base, uri, &options, outcome_conn(outcome));
 }
 
 static const char *unix_uri(const char *parameters)
 {
-    static char uri[256];
+    static char uri[sizeof(served.path) + 128];
 
-    snprintf(uri, sizeof(uri), "test+unix://%s%s", served.path, parameters);
+    assert_true(snprintf(uri, sizeof(uri), "test+unix://%s%s", served.path, parameters) <
+                (int)sizeof(uri));
     return uri;
 }
 

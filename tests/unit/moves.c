@@ -13,7 +13,7 @@ static void expect(int status, const struct vst_error *err, enum vst_code code, 
 {
     assert_int_equal(status, code == VST_ERR_OK ? 0 : -1);
     if (err->code != code || (text && !strstr(err->text, text)))
-        fail_msg("%s: `%s`, without `%s`", vst_code_name(err->code), err->text, text);
+        fail_msg("%s: `%s`, without `%s`", vst_code_name(err->code), err->text, text ? text : "");
 }
 
 /* ---- out ---- */
