@@ -54,7 +54,7 @@ static const struct vst_json_table progress_table = {
     VST_JSON_TABLE(progress_members, progress_text), .open = true};
 
 static const char *const states[] = {"running", "paused", "starting", "crashed", NULL};
-static const char *const jobs[] = {"none", "save", "restore", NULL};
+static const char *const jobs[] = {"none", "save", "restore", "migrate", NULL};
 
 static const struct vst_json_member info_members[] = {
     {"name", VST_JSON_STRING, .required = true, .check = vst_message_check_name,

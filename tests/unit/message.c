@@ -390,6 +390,26 @@ static void infos_arrive_as_they_were(void **state)
     free(body);
 }
 
+static void every_job_arrives(void **state)
+{
+    (void)state;
+    for (int job = VST_JOB_NONE; job <= VST_JOB_MIGRATE; job++) {
+        struct vst_domain_info info = saving, *infos = NULL;
+        size_t count;
+        char *body;
+        bool more;
+
+        info.job = (enum vst_job_kind)job;
+        body = vst_info_print(&info, NULL);
+        assert_int_equal(
+            vst_infos_parse(VST_PROCEDURE_INFO, body, strlen(body), &infos, &count, &more, NULL),
+            0);
+        assert_int_equal(infos[0].job, job);
+        free(infos);
+        free(body);
+    }
+}
+
 /* Reads a list page by page, as a client does. */
 static size_t read_pages(struct vst_domain_info *all, size_t count)
 {
@@ -610,6 +630,7 @@ int main(void)
         VST_TEST(what_is_no_migration_is_refused_by_name),
         VST_TEST(what_a_newer_client_says_is_ignored),
         VST_TEST(infos_arrive_as_they_were),
+        VST_TEST(every_job_arrives),
         VST_TEST(a_list_comes_in_pages),
         VST_TEST(a_result_that_is_none_is_the_peers_fault),
         VST_TEST(events_arrive_clean),
