@@ -76,15 +76,18 @@ static void enter(struct vst_handover *handover, unsigned state,
 }
 
 /* Why it was given up is the first event that was no part of the straight way, nor of a patient
- * repetition; why it is in doubt, the last. */
+ * repetition, nor a QEMU that was told to end; why it is in doubt, the last. */
 static void note_reason(struct vst_handover *handover, const struct vst_handover_edge *edge,
                         enum vst_handover_event event)
 {
-    bool again = entry_of(handover)->timer == VST_HANDOVER_TIMER_AGAIN && among(event, IDLE);
+    const struct vst_handover_entry *entry = entry_of(handover);
+    bool again = entry->timer == VST_HANDOVER_TIMER_AGAIN && among(event, IDLE);
+    bool meant = entry->qemu == VST_HANDOVER_QEMU_END && event == VST_HANDOVER_QEMU_GONE;
 
     if (edge->tell == VST_HANDOVER_TELL_IN_DOUBT)
         handover->doubt = event;
-    else if (edge->to != VST_HANDOVER_STAY && !again && !among(event, STRAIGHT) && !handover->cause)
+    else if (edge->to != VST_HANDOVER_STAY && !again && !meant && !among(event, STRAIGHT) &&
+             !handover->cause)
         handover->cause = event;
 }
 

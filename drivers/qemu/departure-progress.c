@@ -65,7 +65,6 @@ static void take_figures(struct vst_departure *departure, struct json_object *va
 {
     struct vst_migration_info *info = &departure->progress;
     struct json_object *ram = NULL;
-    uint64_t downtime = number(value, "downtime");
 
     json_object_object_get_ex(value, "ram", &ram);
     info->pass = (unsigned)number(ram, "dirty-sync-count");
@@ -74,7 +73,8 @@ static void take_figures(struct vst_departure *departure, struct json_object *va
     info->left = number(ram, "remaining");
     info->rate = (uint64_t)(real(ram, "mbps") * 1e6 / 8);
     info->dirty_rate = number(ram, "dirty-pages-rate") * PAGE;
-    info->downtime_ms = (unsigned)(downtime ? downtime : number(value, "expected-downtime"));
+    if (!departure->paused_us)
+        info->downtime_ms = (unsigned)number(value, "expected-downtime");
     give_verdict(departure);
 }
 
@@ -130,15 +130,31 @@ static void told(void *opaque, struct json_object *value, const struct vst_error
         look_for_stall(departure);
 }
 
-static void poll(evutil_socket_t fd, short what, void *opaque)
+void vst_departure_look(struct vst_departure *departure)
 {
-    struct vst_departure *departure = opaque;
     struct vst_move *move = &departure->move;
 
-    (void)fd, (void)what;
     if (departure->state == DEPARTURE_MOVING && move->guest)
         vst_qmp_execute(vst_guest_qmp(move->guest), "query-migrate",
                         (struct vst_qmp_reply){told, move}, NULL, NULL);
+}
+
+static void poll(evutil_socket_t fd, short what, void *opaque)
+{
+    (void)fd, (void)what;
+    vst_departure_look(opaque);
+}
+
+void vst_departure_paused(struct vst_departure *departure)
+{
+    departure->paused_us = vst_now_us();
+}
+
+void vst_departure_handed(struct vst_departure *departure)
+{
+    if (departure->paused_us)
+        departure->progress.downtime_ms =
+            (unsigned)((vst_now_us() - departure->paused_us + 999) / 1000);
 }
 
 void vst_departure_watch(struct vst_departure *departure)

@@ -324,11 +324,14 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
         return;
     switch (vst_migration_status(data)) {
     case VST_MIGRATION_PRE_SWITCHOVER:
+        if (move->ran && !departure->opt.offline)
+            vst_departure_paused(departure);
         vst_move_feed(move, VST_HANDOVER_QEMU_PAUSED, NULL);
         break;
     case VST_MIGRATION_COMPLETED:
         if (departure->gate)
             vst_gate_open(departure->gate);
+        vst_departure_look(departure); /* the last figures */
         vst_move_feed(move, VST_HANDOVER_QEMU_COMPLETED, NULL);
         break;
     case VST_MIGRATION_CANCELLED:

@@ -72,7 +72,9 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
     case VST_HANDOVER_TELL_CONFLICT:
         answer_with_reason(departure, VST_ERR_DRIVER);
         break;
-    case VST_HANDOVER_TELL_MIGRATED: /* when QEMU here has ended, too: FINISH */
+    case VST_HANDOVER_TELL_MIGRATED: /* whoever asked is told at FINISH: QEMU here has ended, too */
+        vst_departure_handed(departure);
+        break;
     default:
         break;
     }

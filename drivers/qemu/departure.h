@@ -55,6 +55,7 @@ struct vst_departure {
     struct vst_migration_info progress; /* by QEMU's last word */
     int64_t moved_us;                   /* when it was seen to have moved last */
     uint64_t moved;
+    int64_t paused_us; /* when the guest was paused for the switch; 0: it never was */
 };
 
 extern const struct vst_move_end vst_departure_end;
@@ -79,6 +80,11 @@ void vst_departure_stop_stream(struct vst_departure *departure);
 
 /* departure-progress.c */
 void vst_departure_watch(struct vst_departure *departure);
+/* QEMU is asked once more how it is. */
+void vst_departure_look(struct vst_departure *departure);
+/* Between the two it runs nowhere; the destination resumes it at once. */
+void vst_departure_paused(struct vst_departure *departure);
+void vst_departure_handed(struct vst_departure *departure);
 void vst_departure_get_info(const struct vst_move *move, struct vst_migration_info *ret_info);
 
 /* Changes what may be changed while it runs. */
