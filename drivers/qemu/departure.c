@@ -310,6 +310,10 @@ static int check_call(const struct vst_qemu *qemu, const char *name, const char 
     if (strlen(destination) > VST_JOURNAL_URI_MAX)
         return vst_error_set(ret_err, VST_ERR_INVALID, "the destination's URI is longer than %d",
                              VST_JOURNAL_URI_MAX);
+    if (opt->post_copy || opt->post_copy_after || opt->then == VST_MIGRATE_THEN_POST_COPY)
+        return vst_error_set(ret_err, VST_ERR_UNSUPPORTED,
+                             "post-copy is not supported by this version: for a guest that does "
+                             "not converge, allow more downtime, or auto-converge");
     if (vst_move_of(qemu, name))
         return vst_error_set(ret_err, VST_ERR_BUSY,
                              "a migration of %s is under way (virstream migrations)", name);
