@@ -19,6 +19,21 @@ static const char *const compressions[] = {"none", "zstd", NULL};
 #define MEMBER(text, field) .name = text, .offset = offsetof(struct vst_image_header, field)
 #define STRING(text, field) MEMBER(text, field), .type = VST_JSON_STRING
 
+static const struct vst_json_member copy_members[] = {
+    {.name = "disk",
+     .type = VST_JSON_STRING,
+     .required = true,
+     .offset = offsetof(struct vst_disk_copy, disk)},
+    {.name = "size",
+     .type = VST_JSON_NUMBER,
+     .required = true,
+     .min = 1,
+     .max = INT64_MAX,
+     .offset = offsetof(struct vst_disk_copy, size)},
+};
+
+static const struct vst_json_table copy_table = {VST_JSON_TABLE(copy_members, vst_disk_copy)};
+
 static const struct vst_json_member members[] = {
     {STRING("driver", driver), .required = true},
     {STRING("qemu-version", qemu_version)},
@@ -27,6 +42,8 @@ static const struct vst_json_member members[] = {
     {MEMBER("created-at", created_at), .type = VST_JSON_NUMBER, .required = true, .max = INT64_MAX},
     {STRING("created-by", created_by), .required = true},
     {STRING("compression", compression), .required = true, .choices = compressions},
+    {MEMBER("copies", copies), .type = VST_JSON_STRUCT, .shape = VST_JSON_LIST,
+     .table = &copy_table},
 };
 
 static const struct vst_json_table table = {VST_JSON_TABLE(members, vst_image_header)};

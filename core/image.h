@@ -15,16 +15,23 @@
 #include "definition.h"
 #include "record.h"
 
-/* Strings that are absent are NULL. */
+/* A disk that migrates with its guest, and is made anew where that goes. */
+struct vst_disk_copy {
+    char *disk;    /* by its name in the definition */
+    uint64_t size; /* in bytes, as the guest sees it */
+};
+
+/* Strings and lists that are absent are NULL. */
 struct vst_image_header {
     struct vst_definition *definition;
-    char *driver;        /* "qemu", "test": who wrote it, and can read it */
-    char *qemu_version;  /* "7.2.22" */
-    char *machine;       /* the machine type in full: "pc-i440fx-7.2" */
-    bool running;        /* the guest ran when it was saved */
-    uint64_t created_at; /* in seconds since 1970 */
-    char *created_by;    /* "virstream 0.1.0" */
-    char *compression;   /* "none" or "zstd", of the raw state */
+    char *driver;                  /* "qemu", "test": who wrote it, and can read it */
+    char *qemu_version;            /* "7.2.22" */
+    char *machine;                 /* the machine type in full: "pc-i440fx-7.2" */
+    bool running;                  /* the guest ran when it was saved */
+    uint64_t created_at;           /* in seconds since 1970 */
+    char *created_by;              /* "virstream 0.1.0" */
+    char *compression;             /* "none" or "zstd", of the raw state */
+    struct vst_disk_copy **copies; /* of a migration only: without it disks are shared */
 };
 
 /* The JSON of a header, the caller's to free(). NULL without memory. */

@@ -45,8 +45,8 @@ static void check(struct vst_arrival *arrival)
 {
     struct vst_error err = {0};
 
-    arrival->check = vst_check_start(arrival->move.qemu, NULL, arrival->offer->definition, checked,
-                                     arrival, &err);
+    arrival->check = vst_check_start(arrival->move.qemu, NULL, arrival->offer->definition,
+                                     vst_arrival_expects(arrival), checked, arrival, &err);
     if (!arrival->check)
         checked(arrival, &err);
 }
@@ -60,8 +60,15 @@ static void prepared(void *opaque, struct json_object *value, const struct vst_e
     (void)value;
     if (err)
         failed(arrival, err);
+    else if (arrival->disks)
+        vst_arrival_disks_export(arrival);
     else
-        vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_READY, NULL);
+        vst_arrival_ready(arrival);
+}
+
+void vst_arrival_ready(struct vst_arrival *arrival)
+{
+    vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_READY, NULL);
 }
 
 /* A guest that is to stay paused has its disks at once, since nobody says `cont`. */
@@ -88,6 +95,14 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
         return; /* one that failed ends by itself, and its log says why */
     if (arrival->gate)
         vst_gate_open(arrival->gate);
+    if (arrival->disks)
+        vst_arrival_disks_close(arrival);
+    else
+        vst_arrival_completed(arrival);
+}
+
+void vst_arrival_completed(struct vst_arrival *arrival)
+{
     vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
 }
 
@@ -116,7 +131,7 @@ static struct vst_definition *definition_of(const struct vst_arrival *arrival,
     return def;
 }
 
-static void spawn(struct vst_arrival *arrival)
+void vst_arrival_spawn(struct vst_arrival *arrival)
 {
     struct vst_guest_job job = {.kind = VST_JOB_MIGRATE, .event = qemu_event, .opaque = arrival};
     struct vst_move *move = &arrival->move;
@@ -202,6 +217,7 @@ static void cont(struct vst_arrival *arrival)
 {
     struct vst_error err = {0};
 
+    vst_arrival_disks_drop(arrival, false); /* from now on they may be the guest's only ones */
     if (!arrival->move.ran)
         running(arrival);
     else if (vst_qmp_execute(qmp_of(arrival), "cont",
@@ -238,7 +254,10 @@ void vst_arrival_qemu(struct vst_move *move, enum vst_handover_command command)
         check(arrival);
         break;
     case VST_HANDOVER_QEMU_SPAWN:
-        spawn(arrival);
+        if (arrival->offer->copies)
+            vst_arrival_disks_make(arrival);
+        else
+            vst_arrival_spawn(arrival);
         break;
     case VST_HANDOVER_QEMU_CONT:
         cont(arrival);
@@ -247,6 +266,7 @@ void vst_arrival_qemu(struct vst_move *move, enum vst_handover_command command)
         vst_move_get_guest(move, adopted);
         break;
     case VST_HANDOVER_QEMU_END:
+        vst_arrival_disks_drop(arrival, true);
         vst_move_end_qemu(move);
         break;
     default:

@@ -177,6 +177,7 @@ static void arrival_free(struct vst_move *move)
     if (arrival->asker)
         vst_op_set_cancel(arrival->asker, NULL, NULL);
     give_up_stream(arrival);
+    vst_arrival_disks_drop(arrival, false);
     vst_image_header_free(&arrival->offer);
     free(arrival);
 }
@@ -300,8 +301,8 @@ static void only_check(struct vst_arrival *arrival)
 {
     struct vst_error err = {0};
 
-    arrival->check = vst_check_start(arrival->move.qemu, NULL, arrival->offer->definition, looked,
-                                     arrival, &err);
+    arrival->check = vst_check_start(arrival->move.qemu, NULL, arrival->offer->definition,
+                                     vst_arrival_expects(arrival), looked, arrival, &err);
     if (!arrival->check)
         looked(arrival, &err);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * An arrival: the destination's end of a migration. arrival.c answers the source and takes the
- * stream, arrival-qemu.c has what QEMU is told.
+ * stream, arrival-qemu.c has what QEMU is told, arrival-disks.c the disks that are copied.
  */
 #ifndef VST_DRIVERS_QEMU_ARRIVAL_H
 #define VST_DRIVERS_QEMU_ARRIVAL_H
@@ -11,6 +11,8 @@
 #include "migration.h"
 #include "move.h"
 #include "moving.h"
+
+struct vst_arrival_disks;
 
 struct vst_arrival {
     struct vst_move move;
@@ -23,6 +25,7 @@ struct vst_arrival {
     int spare;
     bool taken;                       /* all of the stream has been delivered, END included */
     bool returned;                    /* and all that goes back */
+    struct vst_arrival_disks *disks;  /* NULL: none is copied */
     enum vst_migration_status status; /* by QEMU's last word */
 };
 
@@ -42,6 +45,30 @@ void vst_arrival_qemu(struct vst_move *move, enum vst_handover_command command);
 /* QEMU gets its end of what the stream will bring. */
 int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
                      struct vst_error *ret_err);
+
+/* The files are there, or there are to be none. */
+void vst_arrival_spawn(struct vst_arrival *arrival);
+/* QEMU waits for all that will come. */
+void vst_arrival_ready(struct vst_arrival *arrival);
+/* It has all of the guest. */
+void vst_arrival_completed(struct vst_arrival *arrival);
+
+/* arrival-disks.c */
+static inline enum vst_disks vst_arrival_expects(const struct vst_arrival *arrival)
+{
+    return arrival->offer->copies ? VST_DISKS_NEW : VST_DISKS_SHARED;
+}
+/* Makes the files of the offer: vst_arrival_spawn() follows, or QEMU_FAILED. */
+void vst_arrival_disks_make(struct vst_arrival *arrival);
+/* QEMU serves them to the source: vst_arrival_ready() follows, or QEMU_FAILED. */
+void vst_arrival_disks_export(struct vst_arrival *arrival);
+/* The NBD of one of them. */
+void vst_arrival_disks_take(struct vst_qemu *qemu, const unsigned char *token, const char *disk,
+                            struct vst_stream *stream, struct vst_op *op);
+/* QEMU serves them no longer: vst_arrival_completed() follows, or QEMU_FAILED. */
+void vst_arrival_disks_close(struct vst_arrival *arrival);
+/* What still moves breaks off; if `remove`, the files that were made here go. */
+void vst_arrival_disks_drop(struct vst_arrival *arrival, bool remove);
 
 static inline struct vst_arrival *vst_arrival_of(const struct vst_move *move)
 {

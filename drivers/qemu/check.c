@@ -11,13 +11,12 @@
 #include <string.h>
 
 #include "core/worker.h"
-#include "files.h"
 #include "probe.h"
 
 struct vst_check {
     struct vst_job job; /* from here to `worker` the thread's, while it looks */
     struct vst_definition *def;
-    bool locks;      /* of disks count */
+    enum vst_disks disks;
     char found[400]; /* the reasons, one after the other */
     unsigned count;
     struct vst_worker *worker;
@@ -76,7 +75,7 @@ static void look(struct vst_job *job)
     if (available && check->def->memory_mib > available)
         block(check, "the guest needs %" PRIu64 " MiB of memory, %" PRIu64 " are available",
               check->def->memory_mib, available);
-    vst_files_check(check->def, check->locks, block_file, check);
+    vst_files_check(check->def, check->disks, block_file, check);
 }
 
 static void dispose(struct vst_job *job)
@@ -143,7 +142,7 @@ static bool is_being_saved(struct vst_root *root, const struct vst_definition *d
 }
 
 struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_definition *saved,
-                                  const struct vst_definition *def,
+                                  const struct vst_definition *def, enum vst_disks disks,
                                   void (*fn)(void *opaque, const struct vst_error *err),
                                   void *opaque, struct vst_error *ret_err)
 {
@@ -154,7 +153,7 @@ struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_defini
         return NULL;
     }
     check->job = (struct vst_job){.work = look, .done = looked, .dispose = dispose};
-    check->locks = saved && !is_being_saved(qemu->root, saved);
+    check->disks = saved && is_being_saved(qemu->root, saved) ? VST_DISKS_SHARED : disks;
     check->qemu = qemu;
     check->fn = fn;
     check->opaque = opaque;

@@ -6,19 +6,20 @@
 #ifndef VST_DRIVERS_QEMU_CHECK_H
 #define VST_DRIVERS_QEMU_CHECK_H
 
+#include "files.h"
 #include "guest.h"
 
 struct vst_check;
 
 /*
- * `saved` is the guest of the image, `def` what is to become of it; NULL for one that migrates,
- * whose disks may be locked by its other end. `fn` comes from the loop, once,
- * and the check is over then; unless vst_check_cancel() came first. `err` is NULL when nothing
- * stands against it. Else INCOMPATIBLE with every reason, or EXISTS when the name being taken is
- * the only one; or what kept us from finding out.
+ * `saved` is the guest of the image, `def` what is to become of it; NULL for one that migrates, of
+ * whose disks `disks` says what is expected. `fn` comes from the loop, once, and the check is over
+ * then; unless vst_check_cancel() came first. `err` is NULL when nothing stands against it. Else
+ * INCOMPATIBLE with every reason, or EXISTS when the name being taken is the only one; or what kept
+ * us from finding out.
  */
 struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_definition *saved,
-                                  const struct vst_definition *def,
+                                  const struct vst_definition *def, enum vst_disks disks,
                                   void (*fn)(void *opaque, const struct vst_error *err),
                                   void *opaque, struct vst_error *ret_err);
 

@@ -14,7 +14,12 @@
 #include "migration.h"
 #include "qmp.h"
 
-enum { POLL_US = 500000, STALL_SECONDS = 60, PAGE = 4096, MIB = 1024 * 1024 };
+enum {
+    POLL_US = 1000000 / VST_DEPARTURE_LOOKS,
+    STALL_SECONDS = 60,
+    PAGE = 4096,
+    MIB = 1024 * 1024
+};
 
 static uint64_t number(struct json_object *from, const char *name)
 {
@@ -37,6 +42,8 @@ static const char *culprit(const struct vst_departure *departure)
 {
     struct vst_progress progress;
 
+    if (departure->state == DEPARTURE_COPYING)
+        return "QEMU here, the link or the destination copies nothing of the disks";
     if (!departure->stream)
         return "there is no stream";
     vst_stream_get_progress(departure->stream, &progress);
@@ -118,6 +125,15 @@ static void look_for_timeout(struct vst_departure *departure)
     vst_move_fail(move, VST_HANDOVER_CANCEL, &err);
 }
 
+static void judge(struct vst_departure *departure)
+{
+    enum departure_state state = departure->state;
+
+    look_for_timeout(departure);
+    if (departure->state == state)
+        look_for_stall(departure);
+}
+
 static void told(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_departure *departure = opaque;
@@ -125,9 +141,17 @@ static void told(void *opaque, struct json_object *value, const struct vst_error
     if (err || departure->state != DEPARTURE_MOVING)
         return;
     take_figures(departure, value);
-    look_for_timeout(departure);
-    if (departure->state == DEPARTURE_MOVING)
-        look_for_stall(departure);
+    judge(departure);
+}
+
+static void told_of_disks(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+
+    if (err || departure->state != DEPARTURE_COPYING)
+        return;
+    vst_departure_disks_look(departure, value);
+    judge(departure);
 }
 
 void vst_departure_look(struct vst_departure *departure)
@@ -137,6 +161,9 @@ void vst_departure_look(struct vst_departure *departure)
     if (departure->state == DEPARTURE_MOVING && move->guest)
         vst_qmp_execute(vst_guest_qmp(move->guest), "query-migrate",
                         (struct vst_qmp_reply){told, move}, NULL, NULL);
+    if (departure->state == DEPARTURE_COPYING && move->guest)
+        vst_qmp_execute(vst_guest_qmp(move->guest), "query-block-jobs",
+                        (struct vst_qmp_reply){told_of_disks, move}, NULL, NULL);
 }
 
 static void poll(evutil_socket_t fd, short what, void *opaque)
@@ -174,6 +201,8 @@ static const char *phase_of(const struct vst_departure *departure)
         return "over";
     if (departure->state < DEPARTURE_DECIDED)
         return "ask";
+    if (departure->state == DEPARTURE_COPYING)
+        return "disks";
     if (departure->state < DEPARTURE_MOVING)
         return "prepare";
     if (!vst_handover_holds_guest(&move->machine))

@@ -94,6 +94,27 @@ static void take_status(struct vst_departure *departure, struct json_object *val
          &err);
 }
 
+static void take_sizes(struct vst_departure *departure, struct json_object *value)
+{
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    if (vst_departure_disks_take(departure, value, &err) < 0)
+        vst_departure_refuse(departure, &err);
+    else
+        vst_departure_offer(departure);
+}
+
+static void ask_sizes(struct vst_departure *departure)
+{
+    struct vst_error err = {0};
+
+    vst_departure_enter(departure, DEPARTURE_SIZES);
+    sent(departure,
+         vst_qmp_execute(qmp_of(departure), "query-named-block-nodes", then_step(departure), &err,
+                         "flat", json_object_new_boolean(true), NULL),
+         &err);
+}
+
 static void take_machine(struct vst_departure *departure, struct json_object *value)
 {
     static const char suffix[] = "-machine";
@@ -112,12 +133,21 @@ static void take_machine(struct vst_departure *departure, struct json_object *va
     }
     memcpy(departure->machine, type, length);
     departure->machine[length] = '\0';
-    vst_departure_offer(departure);
+    if (departure->opt.copy_disks)
+        ask_sizes(departure);
+    else
+        vst_departure_offer(departure);
 }
 
 /* ---- MIGRATE: from capabilities to a stream that moves ---- */
 
-static void set_capabilities(struct vst_departure *departure)
+static void begin(struct vst_departure *departure)
+{
+    if (!vst_departure_disks_begin(departure))
+        vst_departure_move(departure);
+}
+
+void vst_departure_move(struct vst_departure *departure)
 {
     const char *on[6] = {"events", "return-path", "pause-before-switchover"};
     const char *off[4] = {"background-snapshot"};
@@ -279,8 +309,11 @@ static void step(struct vst_departure *departure, struct json_object *value)
     case DEPARTURE_MACHINE:
         take_machine(departure, value);
         break;
+    case DEPARTURE_SIZES:
+        take_sizes(departure, value);
+        break;
     case DEPARTURE_STOPPING:
-        set_capabilities(departure);
+        begin(departure);
         break;
     case DEPARTURE_CAPABILITIES:
         set_parameters(departure);
@@ -294,6 +327,7 @@ static void step(struct vst_departure *departure, struct json_object *value)
     case DEPARTURE_WAITING:
     case DEPARTURE_CHECKING:
     case DEPARTURE_DECIDED:
+    case DEPARTURE_COPYING:
     case DEPARTURE_MOVING:
     case DEPARTURE_UNDOING:
     case DEPARTURE_OVER:
@@ -320,6 +354,7 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
     struct vst_move *move = &departure->move;
     struct vst_error err = {0};
 
+    vst_departure_disks_event(departure, name, data);
     if (strcmp(name, "MIGRATION") != 0 || departure->state != DEPARTURE_MOVING)
         return;
     switch (vst_migration_status(data)) {
@@ -406,7 +441,26 @@ static void resume(struct vst_departure *departure)
 {
     vst_departure_enter(departure, DEPARTURE_UNDOING);
     vst_departure_stop_stream(departure);
+    if (!vst_departure_disks_undo(departure))
+        vst_departure_undo(departure);
+}
+
+void vst_departure_undo(struct vst_departure *departure)
+{
     vst_move_get_guest(&departure->move, mend);
+}
+
+/* ---- CONTINUE ---- */
+
+void vst_departure_switch(struct vst_departure *departure)
+{
+    struct vst_error err = {0};
+
+    sent(departure,
+         vst_qmp_execute(qmp_of(departure), "migrate-continue",
+                         (struct vst_qmp_reply){acknowledged, &departure->move}, &err, "state",
+                         json_object_new_string("pre-switchover"), NULL),
+         &err);
 }
 
 /* ---- END ---- */
@@ -426,21 +480,17 @@ static void keep(struct vst_departure *departure)
 void vst_departure_qemu(struct vst_move *move, enum vst_handover_command what)
 {
     struct vst_departure *departure = vst_departure_of(move);
-    struct vst_error err = {0};
 
     switch (what) {
     case VST_HANDOVER_QEMU_MIGRATE:
         if (departure->opt.offline && move->ran)
             command(departure, DEPARTURE_STOPPING, "stop");
         else
-            set_capabilities(departure);
+            begin(departure);
         break;
     case VST_HANDOVER_QEMU_CONTINUE:
-        sent(departure,
-             vst_qmp_execute(qmp_of(departure), "migrate-continue",
-                             (struct vst_qmp_reply){acknowledged, move}, &err, "state",
-                             json_object_new_string("pre-switchover"), NULL),
-             &err);
+        if (!vst_departure_disks_finish(departure))
+            vst_departure_switch(departure);
         break;
     case VST_HANDOVER_QEMU_RESUME:
         resume(departure);

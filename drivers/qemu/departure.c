@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/image.h"
 #include "journal.h"
 
 void vst_departure_enter(struct vst_departure *departure, enum departure_state state)
@@ -180,6 +179,8 @@ static char *print_offer(struct vst_departure *departure, struct vst_error *ret_
     };
     char *text = NULL;
 
+    if (vst_departure_disks_offer(departure, &header.copies, ret_err) < 0)
+        return NULL;
     header.definition = vst_definition_copy(ours, ret_err);
     if (header.definition && departure->there[0]) {
         free(header.definition->name); /* the same guest under another name: its UUID stays */
@@ -192,6 +193,7 @@ static char *print_offer(struct vst_departure *departure, struct vst_error *ret_
     else
         vst_error_no_memory(ret_err);
     vst_definition_free(&header.definition);
+    free(header.copies);
     return text;
 }
 
@@ -228,6 +230,7 @@ static void departure_free(struct vst_move *move)
         departure->tie->departure = NULL;
     vst_departure_stop_stream(departure);
     vst_stream_free(&departure->stream);
+    vst_departure_disks_drop(departure);
     vst_link_free(&departure->link);
     event_del(&departure->poll);
     free(departure->offer);
@@ -240,6 +243,7 @@ static void over(struct vst_move *move)
 
     vst_departure_enter(departure, DEPARTURE_OVER);
     vst_departure_stop_stream(departure);
+    vst_departure_disks_drop(departure);
     vst_move_let_go(move);
     vst_link_free(&departure->link);
     answer_with_reason(departure, VST_ERR_DRIVER); /* nobody waits any more, as a rule */

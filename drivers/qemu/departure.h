@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A departure: the source's end of a migration. departure.c has its life and its words with the
- * other host, departure-qemu.c what QEMU is told, departure-progress.c what people are.
+ * other host, departure-qemu.c what QEMU is told, departure-progress.c what people are,
+ * departure-disks.c the disks that are copied.
  */
 #ifndef VST_DRIVERS_QEMU_DEPARTURE_H
 #define VST_DRIVERS_QEMU_DEPARTURE_H
 
 #include "core/fsm.h"
+#include "core/image.h"
 #include "link.h"
 #include "move.h"
 #include "moving.h"
@@ -18,9 +20,11 @@ struct json_object;
     X(DEPARTURE_WAITING, "the guest", "its monitor is being connected")                        \
     X(DEPARTURE_ASKING, "reply to query-status", "does it run, and can it be migrated?")       \
     X(DEPARTURE_MACHINE, "reply to qom-get", "the exact machine type, for the offer")          \
+    X(DEPARTURE_SIZES, "reply to query-named-block-nodes", "of the disks that are copied")     \
     X(DEPARTURE_CHECKING, "the destination's answer", "only what stands in the way is wanted") \
     X(DEPARTURE_DECIDED, "the machine", "it says what is next")                                \
     X(DEPARTURE_STOPPING, "reply to stop", "offline: the guest is paused first")               \
+    X(DEPARTURE_COPYING, "QEMU's mirrors", "disks travel, until both sides are the same")      \
     X(DEPARTURE_CAPABILITIES, "reply to migrate-set-capabilities", "pause before the switch")  \
     X(DEPARTURE_PARAMETERS, "reply to migrate-set-parameters", "bandwidth and downtime")       \
     X(DEPARTURE_PASSING, "reply to getfd", "QEMU gets its end of the stream")                  \
@@ -29,7 +33,10 @@ struct json_object;
     X(DEPARTURE_OVER, "nothing", "nothing is left to do")
 VST_FSM(departure, DEPARTURE_STATES)
 
+enum { VST_DEPARTURE_LOOKS = 2 }; /* a second, at how it is doing */
+
 struct vst_departure;
+struct vst_departure_disks;
 
 /* Between a departure and its stream's operation, each of which may end first. */
 struct vst_stream_tie {
@@ -51,6 +58,7 @@ struct vst_departure {
     struct vst_stream_tie *tie; /* to its operation */
     struct vst_channel *gate;   /* in the stream's source */
     int spare;
+    struct vst_departure_disks *disks; /* NULL: none is copied */
     struct event poll;
     struct vst_migration_info progress; /* by QEMU's last word */
     int64_t moved_us;                   /* when it was seen to have moved last */
@@ -77,6 +85,31 @@ void vst_departure_ask(struct vst_departure *departure);
 void vst_departure_qemu(struct vst_move *move, enum vst_handover_command command);
 /* The stream to the destination is over, one way or the other. */
 void vst_departure_stop_stream(struct vst_departure *departure);
+
+/* The disks are in step, or there are none: memory may move. */
+void vst_departure_move(struct vst_departure *departure);
+/* They are complete: the switch may go on. */
+void vst_departure_switch(struct vst_departure *departure);
+/* They are given up: the guest may go on. */
+void vst_departure_undo(struct vst_departure *departure);
+
+/* departure-disks.c */
+/* Which disks there are, from the reply to query-named-block-nodes. */
+int vst_departure_disks_take(struct vst_departure *departure, struct json_object *nodes,
+                             struct vst_error *ret_err);
+/* For the offer; what it points to stays. NULL: nothing is copied. To be freed. */
+int vst_departure_disks_offer(struct vst_departure *departure, struct vst_disk_copy ***ret_copies,
+                              struct vst_error *ret_err);
+/* Each returns false when there is nothing to be done; else the above says when it is. */
+bool vst_departure_disks_begin(struct vst_departure *departure);
+bool vst_departure_disks_finish(struct vst_departure *departure);
+bool vst_departure_disks_undo(struct vst_departure *departure);
+void vst_departure_disks_event(struct vst_departure *departure, const char *name,
+                               struct json_object *data);
+/* From the reply to query-block-jobs, for people. */
+void vst_departure_disks_look(struct vst_departure *departure, struct json_object *jobs);
+/* Nothing is called any more. */
+void vst_departure_disks_drop(struct vst_departure *departure);
 
 /* departure-progress.c */
 void vst_departure_watch(struct vst_departure *departure);

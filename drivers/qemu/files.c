@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "new-disk.h"
+
 static int check_kind(int fd, const char *member, const char *path, struct vst_error *ret_err)
 {
     struct stat st;
@@ -102,20 +104,22 @@ static bool is_locked(int fd, bool readonly)
     return locked;
 }
 
-static int check_disk(const struct vst_disk *disk, bool locks, struct vst_error *ret_err)
+static int check_disk(const struct vst_disk *disk, enum vst_disks disks, struct vst_error *ret_err)
 {
     int fd, result = 0;
 
+    if (disks == VST_DISKS_NEW && !disk->readonly)
+        return vst_new_disk_check(disk, ret_err);
     if (open_disk(disk, &fd, ret_err) < 0)
         return -1;
-    if (locks && is_locked(fd, disk->readonly))
+    if (disks == VST_DISKS_FREE && is_locked(fd, disk->readonly))
         result = vst_error_set(ret_err, VST_ERR_BUSY, "%s: %s: another QEMU has locked it",
                                disk->name, disk->file);
     close(fd);
     return result;
 }
 
-void vst_files_check(const struct vst_definition *def, bool locks,
+void vst_files_check(const struct vst_definition *def, enum vst_disks disks,
                      void (*tell)(void *opaque, const struct vst_error *err), void *opaque)
 {
     const struct {
@@ -139,7 +143,7 @@ void vst_files_check(const struct vst_definition *def, bool locks,
     for (struct vst_disk **disk = def->disks; disk && *disk; disk++) {
         struct vst_error err = {0};
 
-        if (check_disk(*disk, locks, &err) < 0)
+        if (check_disk(*disk, disks, &err) < 0)
             tell(opaque, &err);
     }
 }

@@ -20,9 +20,16 @@ struct vst_files {
  */
 struct vst_files *vst_files_open(const struct vst_definition *def, struct vst_error *ret_err);
 
-/* Tells of each that could not be opened or, if `locks`, that another QEMU has locked; also of
- * those that QEMU opens itself. For a job of the worker, too. */
-void vst_files_check(const struct vst_definition *def, bool locks,
+/* What is expected of the disks that the guest writes to. */
+enum vst_disks {
+    VST_DISKS_FREE,   /* nobody else has locked them */
+    VST_DISKS_SHARED, /* the other end of a migration may have */
+    VST_DISKS_NEW,    /* they are still to be made */
+};
+
+/* Tells of each that is not so, or could not be opened; also of those that QEMU opens itself. For a
+ * job of the worker, too. */
+void vst_files_check(const struct vst_definition *def, enum vst_disks disks,
                      void (*tell)(void *opaque, const struct vst_error *err), void *opaque);
 
 /* Takes *fd. */

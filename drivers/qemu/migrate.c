@@ -446,16 +446,19 @@ void vst_qemu_migrate_message(struct vst_conn *conn, const struct vst_migrate_me
 void vst_qemu_migrate_stream(struct vst_conn *conn, const char *token, const char *part,
                              struct vst_stream *stream, struct vst_op *op)
 {
+    static const char disk[] = "disk ";
     unsigned char id[VST_HANDOVER_ID];
     struct vst_qemu *qemu = conn->impl;
     struct vst_error err = {0};
 
-    if (part)
+    if (part && strncmp(part, disk, sizeof(disk) - 1) != 0)
         vst_error_set(&err, VST_ERR_UNSUPPORTED, "no such part of a guest can be moved: %s", part);
     else if (!qemu->journal || vst_id_parse(token, id) < 0)
         vst_error_set(&err, VST_ERR_NOT_FOUND, "no migration %s is expected here", token);
     if (vst_error_is_set(&err))
         vst_op_fail(op, &err);
+    else if (part)
+        vst_arrival_disks_take(qemu, id, part + sizeof(disk) - 1, stream, op);
     else
         vst_arrival_take(qemu, id, stream, op);
 }

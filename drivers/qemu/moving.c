@@ -77,3 +77,25 @@ int vst_moving_open(struct event_base *base, int *fd, int zstd_level, bool expan
     vst_close(&moving.spare);
     return -1;
 }
+
+int vst_moving_open_raw(struct event_base *base, int *fd, struct vst_moving *ret_moving,
+                        struct vst_error *ret_err)
+{
+    struct vst_moving moving = {.spare = fcntl(*fd, F_DUPFD_CLOEXEC, 0)};
+    int second = fcntl(*fd, F_DUPFD_CLOEXEC, 0);
+
+    if (moving.spare < 0 || second < 0)
+        vst_error_system(ret_err, errno, "a second descriptor of the socket");
+    else
+        moving.sink = vst_channel_fd(base, &second, ret_err);
+    if (moving.sink)
+        moving.source = vst_channel_fd(base, fd, ret_err);
+    vst_close(&second);
+    if (moving.source) {
+        *ret_moving = moving;
+        return 0;
+    }
+    vst_channel_free(&moving.sink);
+    vst_close(&moving.spare);
+    return -1;
+}

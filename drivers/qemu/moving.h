@@ -23,4 +23,8 @@ struct vst_moving {
 int vst_moving_open(struct event_base *base, int *fd, int zstd_level, bool expand,
                     struct vst_moving *ret_moving, struct vst_error *ret_err);
 
+/* The same without records, for a protocol that is its own: there is no gate. */
+int vst_moving_open_raw(struct event_base *base, int *fd, struct vst_moving *ret_moving,
+                        struct vst_error *ret_err);
+
 #endif

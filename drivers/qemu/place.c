@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 static const char *const known_files[] = {
-    "definition.json", "identity", "monitor", "console", "log", "job", "job.new", "lock",
+    "definition.json", "identity", "monitor", "console", "nbd", "log", "job", "job.new", "lock",
 };
 
 /* ---- the lock ---- */

@@ -400,8 +400,8 @@ static void have_header(void *opaque, const struct vst_image_header *header)
     restore->run = header->running && !restore->opt.paused;
     snprintf(restore->label, sizeof(restore->label), "%s", restore->def->name);
     enter(restore, RESTORE_CHECKING, 0);
-    restore->check = vst_check_start(restore->conn->impl, header->definition, restore->def, checked,
-                                     restore, &err);
+    restore->check = vst_check_start(restore->conn->impl, header->definition, restore->def,
+                                     VST_DISKS_FREE, checked, restore, &err);
     if (!restore->check)
         fail(restore, &err);
 }

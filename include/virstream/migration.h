@@ -64,13 +64,13 @@ struct vst_migration_info {
     char name[64];  /* of the domain, on this side */
     enum vst_migration_role role;
     char peer[512]; /* the URI, or the identity, of the other host */
-    char phase[32]; /* "prepare", "memory", "switch", "hand-over", "clean-up", ... */
+    char phase[32]; /* "prepare", "disks", "memory", "switch", "hand-over", "clean-up", ... */
     bool in_doubt;  /* paused until its owner is known */
     bool over;
     char reason[256]; /* why in doubt, given up or failed; else empty */
     int64_t since;    /* in seconds since 1970 */
     unsigned pass;    /* over the guest's memory, from 1 */
-    uint64_t total;   /* bytes of memory */
+    uint64_t total;   /* bytes of memory; in the phase "disks", of the disks that are copied */
     uint64_t sent;
     uint64_t left;        /* still to be sent in this pass */
     uint64_t rate;        /* bytes a second */

@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The disks that go with a guest: QEMU mirrors each to the NBD server of the QEMU there, through a
+ * stream of the same connection. Memory begins to move when every mirror is in step; from then on
+ * each write of the guest goes to both. While the guest is paused for the switch the mirrors end,
+ * and the switch goes on when the destination has let go of the last one.
+ */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/fd.h"
+#include "core/fsm.h"
+#include "departure.h"
+#include "migration.h"
+
+#define COPY_STATES(X)                                                               \
+    X(COPY_WAITING, "its turn", "mirrors are begun one after the other")             \
+    X(COPY_PASSING, "reply to getfd", "QEMU gets its end of the stream")             \
+    X(COPY_ADDING, "reply to blockdev-add", "NBD is negotiated")                     \
+    X(COPY_STARTING, "reply to blockdev-mirror", "the job begins")                   \
+    X(COPY_MIRRORING, "BLOCK_JOB_READY", "the disk is copied, and what is written")  \
+    X(COPY_READY, "the switch", "both disks are the same, and stay so")              \
+    X(COPY_ENDING, "BLOCK_JOB_COMPLETED", "the guest is paused, nothing is written") \
+    X(COPY_CLOSING, "the end of the stream", "QEMU has let go of the copy")          \
+    X(COPY_OVER, "nothing", "copied, or given up")
+VST_FSM(copy, COPY_STATES)
+
+/* Between a copy and its stream's operation, each of which may end first. */
+struct copy_tie {
+    struct departing_disk *disk;
+};
+
+struct departing_disk {
+    struct vst_departure *departure;
+    enum copy_state state;
+    struct vst_disk_copy copy;
+    char node[24]; /* of QEMU's for the copy, and its job; another one in each migration */
+    struct vst_stream *stream;
+    struct copy_tie *tie;
+    int spare;
+    uint64_t length; /* by QEMU's last word: bytes to be copied, and those that were */
+    uint64_t done;
+};
+
+struct vst_departure_disks {
+    bool undoing; /* they are given up */
+    size_t count;
+    struct departing_disk list[];
+};
+
+static void begin_next(struct vst_departure *departure);
+
+static struct vst_qmp *qmp_of(const struct vst_departure *departure)
+{
+    return vst_guest_qmp(departure->move.guest);
+}
+
+static void enter(struct departing_disk *disk, enum copy_state state)
+{
+    vst_fsm_trace(copy, disk->copy.disk, disk->state, state);
+    disk->state = state;
+}
+
+static void fail(struct departing_disk *disk, enum vst_handover_event event,
+                 const struct vst_error *err)
+{
+    struct vst_error why = *err;
+
+    if (disk->departure->disks->undoing || err->code == VST_ERR_LOST)
+        return; /* it is known already; or the end of QEMU comes, and says more */
+    vst_error_prefix(&why, "disk %s", disk->copy.disk);
+    vst_move_fail(&disk->departure->move, event, &why);
+}
+
+static bool all_are(const struct vst_departure_disks *disks, enum copy_state state)
+{
+    for (size_t i = 0; i < disks->count; i++)
+        if (disks->list[i].state != state)
+            return false;
+    return true;
+}
+
+/* ---- which, and how large ---- */
+
+static uint64_t size_of_node(struct json_object *nodes, const char *name)
+{
+    size_t count =
+        json_object_is_type(nodes, json_type_array) ? json_object_array_length(nodes) : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *node = json_object_array_get_idx(nodes, i), *image, *size;
+        const char *is = vst_json_string(node, "node-name");
+
+        if (is && strcmp(is, name) == 0 && json_object_object_get_ex(node, "image", &image) &&
+            json_object_object_get_ex(image, "virtual-size", &size))
+            return json_object_get_uint64(size);
+    }
+    return 0;
+}
+
+static int list_disks(struct vst_departure *departure, struct json_object *nodes,
+                      struct vst_error *ret_err)
+{
+    const struct vst_definition *def = vst_guest_definition(departure->move.guest);
+    struct vst_departure_disks *disks = departure->disks;
+
+    for (struct vst_disk **disk = def->disks; disk && *disk; disk++) {
+        struct departing_disk *made = &disks->list[disks->count];
+
+        if ((*disk)->readonly)
+            continue;
+        *made = (struct departing_disk){.departure = departure, .spare = -1};
+        made->copy.size = size_of_node(nodes, (*disk)->name);
+        if (!made->copy.size)
+            return vst_error_set(ret_err, VST_ERR_PROTOCOL, "qemu %s does not tell the size of %s",
+                                 def->name, (*disk)->name);
+        made->copy.disk = strdup((*disk)->name);
+        if (!made->copy.disk)
+            return vst_error_no_memory(ret_err);
+        snprintf(made->node, sizeof(made->node), "copy-%.8s-%zu", departure->move.token,
+                 disks->count++);
+    }
+    return 0;
+}
+
+int vst_departure_disks_take(struct vst_departure *departure, struct json_object *nodes,
+                             struct vst_error *ret_err)
+{
+    const struct vst_definition *def = vst_guest_definition(departure->move.guest);
+    size_t most = 0;
+
+    while (def->disks && def->disks[most])
+        most++;
+    departure->disks =
+        calloc(1, sizeof(*departure->disks) + most * sizeof(departure->disks->list[0]));
+    if (!departure->disks)
+        return vst_error_no_memory(ret_err);
+    return list_disks(departure, nodes, ret_err);
+}
+
+int vst_departure_disks_offer(struct vst_departure *departure, struct vst_disk_copy ***ret_copies,
+                              struct vst_error *ret_err)
+{
+    struct vst_departure_disks *disks = departure->disks;
+    struct vst_disk_copy **copies;
+
+    if (!disks || !disks->count) {
+        *ret_copies = NULL;
+        return 0;
+    }
+    copies = calloc(disks->count + 1, sizeof(*copies));
+    if (!copies)
+        return vst_error_no_memory(ret_err);
+    for (size_t i = 0; i < disks->count; i++)
+        copies[i] = &disks->list[i].copy;
+    *ret_copies = copies;
+    return 0;
+}
+
+/* ---- the stream of one ---- */
+
+static void let_go_if_all_over(struct vst_departure *departure)
+{
+    struct vst_departure_disks *disks = departure->disks;
+
+    if (!all_are(disks, COPY_OVER))
+        return;
+    if (disks->undoing)
+        vst_departure_undo(departure);
+    else
+        vst_departure_switch(departure);
+}
+
+/* The destination has all that was sent; or it broke off. */
+static void stream_over(const struct vst_error *err, void *opaque)
+{
+    struct copy_tie *tie = opaque;
+    struct departing_disk *disk = tie->disk;
+    struct vst_error early = {0};
+
+    if (!disk)
+        return;
+    disk->tie = NULL;
+    vst_close(&disk->spare);
+    vst_stream_free(&disk->stream);
+    if (disk->departure->disks->undoing)
+        return;
+    if (!err && disk->state == COPY_CLOSING) {
+        enter(disk, COPY_OVER);
+        let_go_if_all_over(disk->departure);
+        return;
+    }
+    vst_error_set(&early, VST_ERR_PROTOCOL, "the copy was closed before it was complete");
+    fail(disk, VST_HANDOVER_LINK_DOWN, err && err->code != VST_ERR_LOST ? err : &early);
+}
+
+/* The operation may outlive the departure. */
+static struct vst_op *move_stream(struct departing_disk *disk, struct vst_conn *conn)
+{
+    struct copy_tie *tie = malloc(sizeof(*tie));
+    struct vst_done done = {stream_over, tie, free};
+    char part[64];
+
+    if (!tie)
+        return NULL;
+    tie->disk = disk;
+    disk->tie = tie;
+    snprintf(part, sizeof(part), "disk %s", disk->copy.disk);
+    return vst_conn_migrate_stream(conn, disk->departure->move.token, part, disk->stream, &done);
+}
+
+static int open_stream(struct departing_disk *disk, int *ours, struct vst_error *ret_err)
+{
+    struct vst_departure *departure = disk->departure;
+    struct vst_conn *conn = vst_link_conn(departure->link);
+    struct event_base *base = departure->move.qemu->conn->base;
+    struct vst_moving moving;
+
+    if (!conn)
+        return vst_error_set(ret_err, VST_ERR_CONNECT, "the connection to %s is lost",
+                             departure->move.peer);
+    disk->stream = vst_stream_new(base, NULL);
+    if (!disk->stream)
+        return vst_error_no_memory(ret_err);
+    if (vst_moving_open_raw(base, ours, &moving, ret_err) < 0)
+        return -1;
+    disk->spare = moving.spare;
+    vst_stream_set_ends(disk->stream, moving.source, moving.sink);
+    if (move_stream(disk, conn))
+        return 0;
+    disk->tie = NULL;
+    return vst_error_no_memory(ret_err);
+}
+
+/* QEMU's end fails at once, and with it its job. */
+static void break_stream(struct departing_disk *disk)
+{
+    if (disk->spare >= 0)
+        vst_migration_break(disk->spare);
+    vst_close(&disk->spare);
+    if (disk->tie)
+        disk->tie->disk = NULL;
+    disk->tie = NULL;
+    vst_stream_free(&disk->stream);
+}
+
+/* ---- one mirror, step by step ---- */
+
+static void sent(struct departing_disk *disk, int status, const struct vst_error *err)
+{
+    if (status < 0)
+        fail(disk, VST_HANDOVER_QEMU_FAILED, err);
+}
+
+static void replied(void *opaque, struct json_object *value, const struct vst_error *err);
+
+static struct vst_qmp_reply then_step(struct departing_disk *disk)
+{
+    return (struct vst_qmp_reply){replied, &disk->departure->move};
+}
+
+static void pass_socket(struct departing_disk *disk)
+{
+    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("disk"));
+    struct vst_error err = {0};
+    int ours = -1, qemus = -1;
+
+    enter(disk, COPY_PASSING);
+    if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
+        open_stream(disk, &ours, &err) < 0) {
+        json_object_put(arguments);
+        vst_close(&ours);
+        vst_close(&qemus);
+        vst_error_no_memory(&err);
+        fail(disk, VST_HANDOVER_LINK_DOWN, &err);
+        return;
+    }
+    sent(disk,
+         vst_qmp_send(qmp_of(disk->departure), "getfd", arguments, &qemus, VST_QMP_SECONDS,
+                      then_step(disk), &err),
+         &err);
+}
+
+/* {"type": "fd", "str": "disk"} */
+static struct json_object *server_of(void)
+{
+    struct json_object *server = vst_json_object("type", json_object_new_string("fd"));
+    struct json_object *name = server ? json_object_new_string("disk") : NULL;
+
+    if (name && json_object_object_add(server, "str", name) == 0)
+        return server;
+    json_object_put(name);
+    json_object_put(server);
+    return NULL;
+}
+
+static void add_node(struct departing_disk *disk)
+{
+    struct vst_error err = {0};
+
+    enter(disk, COPY_ADDING);
+    sent(disk,
+         vst_qmp_execute(qmp_of(disk->departure), "blockdev-add", then_step(disk), &err, "driver",
+                         json_object_new_string("nbd"), "node-name",
+                         json_object_new_string(disk->node), "server", server_of(), "export",
+                         json_object_new_string(disk->copy.disk), "discard",
+                         json_object_new_string("unmap"), NULL),
+         &err);
+}
+
+static void start_mirror(struct departing_disk *disk)
+{
+    uint64_t speed = disk->departure->opt.bandwidth;
+    struct vst_error err = {0};
+
+    enter(disk, COPY_STARTING);
+    sent(disk,
+         vst_qmp_execute(qmp_of(disk->departure), "blockdev-mirror", then_step(disk), &err,
+                         "job-id", json_object_new_string(disk->node), "device",
+                         json_object_new_string(disk->copy.disk), "target",
+                         json_object_new_string(disk->node), "sync", json_object_new_string("full"),
+                         "copy-mode", json_object_new_string("write-blocking"), "speed",
+                         json_object_new_int64(speed < INT64_MAX ? (int64_t)speed : 0), NULL),
+         &err);
+}
+
+static void step(struct departing_disk *disk)
+{
+    switch (disk->state) {
+    case COPY_PASSING:
+        add_node(disk);
+        break;
+    case COPY_ADDING:
+        start_mirror(disk);
+        break;
+    case COPY_STARTING:
+        enter(disk, COPY_MIRRORING);
+        begin_next(disk->departure);
+        break;
+    case COPY_WAITING:
+    case COPY_MIRRORING:
+    case COPY_READY: /* which may come before the reply to blockdev-mirror */
+        begin_next(disk->departure);
+        break;
+    case COPY_ENDING:
+    case COPY_CLOSING:
+    case COPY_OVER:
+        break; /* waits for something else than a reply */
+    }
+}
+
+/* Of the last one that was begun: one at a time is. */
+static void replied(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_departure_disks *disks = departure->disks;
+    struct departing_disk *disk = disks->list;
+
+    (void)value;
+    while (disk + 1 < disks->list + disks->count && (disk + 1)->state != COPY_WAITING)
+        disk++;
+    if (err)
+        fail(disk, VST_HANDOVER_QEMU_FAILED, err);
+    else if (!disks->undoing)
+        step(disk);
+}
+
+static void begin_next(struct vst_departure *departure)
+{
+    struct vst_departure_disks *disks = departure->disks;
+
+    for (size_t i = 0; i < disks->count; i++) {
+        if (disks->list[i].state == COPY_WAITING) {
+            pass_socket(&disks->list[i]);
+            return;
+        }
+    }
+    if (all_are(disks, COPY_READY))
+        vst_departure_move(departure);
+}
+
+bool vst_departure_disks_begin(struct vst_departure *departure)
+{
+    if (!departure->disks || !departure->disks->count)
+        return false;
+    vst_departure_enter(departure, DEPARTURE_COPYING);
+    begin_next(departure);
+    return true;
+}
+
+/* ---- what QEMU tells of its jobs ---- */
+
+static void delete_node(const struct departing_disk *disk)
+{
+    vst_qmp_execute(qmp_of(disk->departure), "blockdev-del", (struct vst_qmp_reply){0}, NULL,
+                    "node-name", json_object_new_string(disk->node), NULL);
+}
+
+static void ready(struct departing_disk *disk)
+{
+    bool begun = disk->state == COPY_STARTING;
+
+    if (!begun && disk->state != COPY_MIRRORING)
+        return;
+    enter(disk, COPY_READY);
+    if (!begun)
+        begin_next(disk->departure);
+}
+
+static void ended(struct departing_disk *disk, const char *reason)
+{
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+    bool meant = disk->state == COPY_ENDING && !reason;
+
+    delete_node(disk);
+    if (disk->departure->disks->undoing || !meant) {
+        enter(disk, COPY_OVER);
+        break_stream(disk);
+    }
+    if (disk->departure->disks->undoing) {
+        let_go_if_all_over(disk->departure);
+    } else if (meant) {
+        enter(disk, COPY_CLOSING);
+    } else {
+        vst_error_set(&err, VST_ERR_DRIVER, "the copy failed: %s",
+                      reason ? reason : "QEMU has cancelled it");
+        fail(disk, VST_HANDOVER_QEMU_FAILED, &err);
+    }
+}
+
+void vst_departure_disks_event(struct vst_departure *departure, const char *name,
+                               struct json_object *data)
+{
+    struct vst_departure_disks *disks = departure->disks;
+    const char *device = data ? vst_json_string(data, "device") : NULL;
+
+    for (size_t i = 0; disks && device && i < disks->count; i++) {
+        struct departing_disk *disk = &disks->list[i];
+
+        if (strcmp(device, disk->node) != 0)
+            continue;
+        if (strcmp(name, "BLOCK_JOB_READY") == 0)
+            ready(disk);
+        else if (strcmp(name, "BLOCK_JOB_COMPLETED") == 0)
+            ended(disk, vst_json_string(data, "error"));
+        else if (strcmp(name, "BLOCK_JOB_CANCELLED") == 0)
+            ended(disk, "it was cancelled");
+        return;
+    }
+}
+
+/* ---- the switch, and the end ---- */
+
+static int cancel_job(struct departing_disk *disk, bool force, struct vst_error *ret_err)
+{
+    return vst_qmp_execute(qmp_of(disk->departure), "block-job-cancel", (struct vst_qmp_reply){0},
+                           ret_err, "device", json_object_new_string(disk->node), "force",
+                           json_object_new_boolean(force), NULL);
+}
+
+bool vst_departure_disks_finish(struct vst_departure *departure)
+{
+    struct vst_departure_disks *disks = departure->disks;
+    struct vst_error err = {0};
+
+    if (!disks || !disks->count)
+        return false;
+    for (size_t i = 0; i < disks->count; i++) {
+        struct departing_disk *disk = &disks->list[i];
+
+        enter(disk, COPY_ENDING);
+        if (cancel_job(disk, false, &err) == 0) /* in step, it is completed by this */
+            continue;
+        fail(disk, VST_HANDOVER_QEMU_FAILED, &err);
+        break;
+    }
+    return true;
+}
+
+/* One that was never begun is over at once, one that has a job when QEMU says so. */
+static void give_up(struct departing_disk *disk)
+{
+    bool has_job = disk->state >= COPY_STARTING && disk->state <= COPY_ENDING;
+    bool has_node = disk->state >= COPY_ADDING && disk->state <= COPY_CLOSING;
+
+    break_stream(disk);
+    if (disk->state == COPY_OVER)
+        return;
+    if (has_job && disk->departure->move.guest && cancel_job(disk, true, NULL) == 0)
+        return;
+    if (has_node && disk->departure->move.guest)
+        delete_node(disk);
+    enter(disk, COPY_OVER);
+}
+
+bool vst_departure_disks_undo(struct vst_departure *departure)
+{
+    struct vst_departure_disks *disks = departure->disks;
+
+    if (!disks || disks->undoing)
+        return false;
+    disks->undoing = true;
+    for (size_t i = 0; i < disks->count; i++)
+        give_up(&disks->list[i]);
+    return departure->move.guest && !all_are(disks, COPY_OVER);
+}
+
+void vst_departure_disks_drop(struct vst_departure *departure)
+{
+    struct vst_departure_disks *disks = departure->disks;
+
+    departure->disks = NULL;
+    for (size_t i = 0; disks && i < disks->count; i++) {
+        break_stream(&disks->list[i]);
+        free(disks->list[i].copy.disk);
+    }
+    free(disks);
+}
+
+/* ---- how far it is ---- */
+
+static void take_job(struct vst_departure_disks *disks, struct json_object *job)
+{
+    const char *device = vst_json_string(job, "device");
+    struct json_object *value;
+
+    for (size_t i = 0; device && i < disks->count; i++) {
+        if (strcmp(device, disks->list[i].node) != 0)
+            continue;
+        if (json_object_object_get_ex(job, "len", &value))
+            disks->list[i].length = json_object_get_uint64(value);
+        if (json_object_object_get_ex(job, "offset", &value))
+            disks->list[i].done = json_object_get_uint64(value);
+    }
+}
+
+void vst_departure_disks_look(struct vst_departure *departure, struct json_object *jobs)
+{
+    size_t count = json_object_is_type(jobs, json_type_array) ? json_object_array_length(jobs) : 0;
+    struct vst_migration_info *info = &departure->progress;
+    struct vst_departure_disks *disks = departure->disks;
+    uint64_t before = info->sent;
+    size_t are_ready = 0;
+
+    for (size_t i = 0; i < count; i++)
+        take_job(disks, json_object_array_get_idx(jobs, i));
+    info->total = info->sent = 0;
+    for (size_t i = 0; i < disks->count; i++) {
+        const struct departing_disk *disk = &disks->list[i];
+
+        info->total += disk->length > disk->copy.size ? disk->length : disk->copy.size;
+        info->sent += disk->done;
+        are_ready += disk->state == COPY_READY;
+    }
+    info->left = info->total - (info->sent < info->total ? info->sent : info->total);
+    info->rate = info->sent > before ? (info->sent - before) * VST_DEPARTURE_LOOKS : 0;
+    snprintf(info->verdict, sizeof(info->verdict), "%zu of %zu disks are in step; memory follows",
+             are_ready, disks->count);
+}

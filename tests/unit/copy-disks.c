@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Migrations that take their disks along, between two roots of one process, with real guests. Both
+ * hosts have one file system here, so the folder of the disks is moved away as soon as the guest
+ * has opened them: to the destination they are not there. What was copied is compared with it.
+ */
+#include <endian.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "drivers/qemu/new-disk.h"
+#include "host.h"
+
+enum { CLUSTER = 65536, CLUSTERS = 64, SIZE = CLUSTER * CLUSTERS, FIRST_FREE = 4 };
+
+static struct vst_host host;
+static char there[128]; /* URI */
+static struct vst_conn *far;
+
+static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    if (err)
+        fail_msg("there: %s", err->text);
+    far = conn;
+}
+
+static int begin(void **state)
+{
+    struct vst_conn_cb cb = {.fn = have_conn};
+
+    (void)state;
+    vst_test_seconds(60);
+    vst_host_make(&host);
+    snprintf(there, sizeof(there), "qemu:///?root=%s/there", host.dir);
+    assert_int_equal(vst_op_wait(vst_conn_open(host.base, there, NULL, &cb), NULL), 0);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    vst_conn_close(&far);
+    vst_host_run(&host, 10);
+    vst_host_clear(&host);
+    return 0;
+}
+
+/* ---- disks ---- */
+
+static void path_of(char path[160], const char *folder, const char *name)
+{
+    snprintf(path, 160, "%s/%s/%s", host.dir, folder, name);
+}
+
+static void make_folder(const char *name)
+{
+    char path[160];
+
+    path_of(path, name, "");
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static void put(int fd, const void *data, size_t length, off_t offset)
+{
+    assert_int_equal(pwrite(fd, data, length, offset), length);
+}
+
+static void put_random(int fd, off_t offset)
+{
+    static unsigned char data[CLUSTER];
+
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (unsigned char)random();
+    put(fd, data, sizeof(data), offset);
+}
+
+static int make_disk(const char *name, const char *format)
+{
+    char path[160];
+    struct vst_disk disk = {(char *)name, path, (char *)format, NULL, false};
+    struct vst_error err = {0};
+    int fd;
+
+    path_of(path, "disks", name);
+    if (vst_new_disk_make(&disk, SIZE, &err) < 0)
+        fail_msg("%s", err.text);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Every second cluster has data: with holes it is told whether they stay. */
+static void make_raw(const char *name)
+{
+    int fd = make_disk(name, "raw");
+
+    for (int i = 0; i < CLUSTERS; i += 2)
+        put_random(fd, (off_t)i * CLUSTER);
+    close(fd);
+}
+
+static void make_qcow2(const char *name)
+{
+    const uint64_t used = 1ull << 63; /* once, by us alone */
+    int fd = make_disk(name, "qcow2");
+    uint64_t entry = htobe64(used | (uint64_t)FIRST_FREE * CLUSTER);
+    uint16_t one = htobe16(1);
+
+    put(fd, &entry, sizeof(entry), 3 * CLUSTER);
+    put(fd, &one, sizeof(one), 2 * CLUSTER + 2 * FIRST_FREE);
+    for (int i = 0, next = FIRST_FREE + 1; i < CLUSTERS; i += 2, next++) {
+        entry = htobe64(used | (uint64_t)next * CLUSTER);
+        put(fd, &entry, sizeof(entry), (off_t)FIRST_FREE * CLUSTER + (off_t)sizeof(entry) * i);
+        put(fd, &one, sizeof(one), 2 * CLUSTER + 2 * next);
+        put_random(fd, (off_t)next * CLUSTER);
+    }
+    close(fd);
+}
+
+/* What the guest sees of a qcow2 file: zeros where there is no cluster, or one said to be zero. */
+static void read_qcow2(int fd, unsigned char *into)
+{
+    uint64_t tables, table, entry;
+
+    memset(into, 0, SIZE);
+    assert_int_equal(pread(fd, &tables, sizeof(tables), 40), sizeof(tables));
+    assert_int_equal(pread(fd, &table, sizeof(table), (off_t)be64toh(tables)), sizeof(table));
+    table = be64toh(table) & 0x00fffffffffffe00;
+    for (int i = 0; table && i < CLUSTERS; i++) {
+        assert_int_equal(pread(fd, &entry, sizeof(entry), (off_t)(table + 8u * (unsigned)i)),
+                         sizeof(entry));
+        entry = be64toh(entry);
+        if (!(entry & 1) && (entry & 0x00fffffffffffe00))
+            assert_int_equal(
+                pread(fd, into + (size_t)i * CLUSTER, CLUSTER, (off_t)(entry & 0x00fffffffffffe00)),
+                CLUSTER);
+    }
+}
+
+static void read_disk(const char *folder, const char *name, bool qcow2, unsigned char *into)
+{
+    struct stat st;
+    char path[160];
+    int fd;
+
+    path_of(path, folder, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    if (qcow2) {
+        read_qcow2(fd, into);
+    } else {
+        assert_int_equal(fstat(fd, &st), 0);
+        assert_int_equal(st.st_size, SIZE);
+        assert_int_equal(pread(fd, into, SIZE, 0), SIZE);
+    }
+    close(fd);
+}
+
+static void expect_same(const char *name, bool qcow2)
+{
+    static unsigned char ours[SIZE], copy[SIZE];
+
+    read_disk("moved", name, qcow2, ours);
+    read_disk("disks", name, qcow2, copy);
+    if (memcmp(ours, copy, SIZE) != 0)
+        fail_msg("%s is not the same", name);
+}
+
+static void move_away(void)
+{
+    char from[160], to[160];
+
+    path_of(from, "disks", "");
+    path_of(to, "moved", "");
+    assert_int_equal(rename(from, to), 0);
+    make_folder("disks");
+}
+
+/* ---- guests ---- */
+
+/* It counts, and has a raw and a qcow2 disk, which are away by now. */
+static void start(void)
+{
+    char *counting = vst_host_counting(&host, "g", "P");
+    struct vst_error err = {0};
+    char *definition;
+
+    counting[strlen(counting) - 1] = '\0';
+    assert_true(asprintf(&definition,
+                         "%s, \"disks\": [{\"name\": \"a\", \"file\": \"%s/disks/a\", "
+                         "\"format\": \"raw\"}, {\"name\": \"b\", \"file\": \"%s/disks/b\", "
+                         "\"format\": \"qcow2\"}]}",
+                         counting, host.dir, host.dir) > 0);
+    make_folder("disks");
+    make_raw("a");
+    make_qcow2("b");
+    if (vst_host_start(&host, definition, &err) < 0)
+        fail_msg("start: %s", err.text);
+    move_away();
+    free(definition);
+    free(counting);
+    vst_host_expect_counting(&host, "g", 3);
+}
+
+static struct vst_domain *found;
+
+static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+{
+    (void)err, (void)opaque;
+    found = domain;
+}
+
+static struct vst_domain *look_up(struct vst_conn *conn)
+{
+    struct vst_domain_cb cb = {.fn = have_domain};
+
+    found = NULL;
+    vst_op_wait(vst_conn_lookup(conn, "g", &cb), NULL);
+    return found;
+}
+
+static void end_at(struct vst_conn *conn)
+{
+    struct vst_domain *domain = look_up(conn);
+
+    assert_non_null(domain);
+    assert_int_equal(vst_op_wait(vst_domain_destroy(domain, NULL), NULL), 0);
+    vst_domain_free(&domain);
+}
+
+static void pause_there(void)
+{
+    struct vst_domain *domain = look_up(far);
+
+    assert_non_null(domain);
+    assert_int_equal(vst_op_wait(vst_domain_suspend(domain, NULL), NULL), 0);
+    vst_domain_free(&domain);
+}
+
+static int migrate(const struct vst_migrate_options *opt, bool check, struct vst_error *ret_err)
+{
+    struct vst_domain *domain = look_up(host.conn);
+    int status;
+
+    assert_non_null(domain);
+    status = vst_op_wait(
+        (check ? vst_domain_check_migration : vst_domain_migrate)(domain, there, opt, NULL),
+        ret_err);
+    vst_domain_free(&domain);
+    vst_host_run(&host, 200); /* the way there is closed, and with it its hold of the guest */
+    return status;
+}
+
+static const struct vst_migrate_options copying = {.copy_disks = true};
+
+/* ---- tests ---- */
+
+static void disks_go_with_a_running_guest(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    start();
+    if (migrate(&copying, false, &err) < 0)
+        fail_msg("migrate: %s", err.text);
+    vst_host_expect_counting(&host, "g", 3);
+    pause_there();
+    expect_same("a", false);
+    expect_same("b", true);
+    end_at(far);
+    vst_host_expect_gapless(&host, "g");
+}
+
+static void disks_go_with_a_paused_guest(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    start();
+    assert_int_equal(vst_host_suspend(&host, "g", NULL), 0);
+    if (migrate(&copying, false, &err) < 0)
+        fail_msg("migrate: %s", err.text);
+    expect_same("a", false);
+    expect_same("b", true);
+    end_at(far);
+}
+
+static void missing_disks_are_no_blocker_when_they_are_copied(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    start();
+    if (migrate(&copying, true, &err) < 0)
+        fail_msg("check: %s", err.text);
+    assert_int_equal(vst_host_entries(&host, "disks"), 0);
+    assert_int_equal(migrate(NULL, true, &err), -1);
+    assert_int_equal(err.code, VST_ERR_INCOMPATIBLE);
+    end_at(host.conn);
+}
+
+static void file_that_is_there_is_not_written_over(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    start();
+    close(make_disk("b", "raw"));
+    assert_int_equal(migrate(&copying, false, &err), -1);
+    assert_int_equal(err.code, VST_ERR_INCOMPATIBLE);
+    assert_non_null(strstr(err.text, "is there already"));
+    assert_int_equal(vst_host_entries(&host, "disks"), 1);
+    vst_host_expect_counting(&host, "g", 3);
+    end_at(host.conn);
+    vst_host_expect_gapless(&host, "g");
+}
+
+/* ---- it is given up at each step ---- */
+
+static const char *wanted_machine, *wanted_state;
+static bool reached;
+
+static void note_edge(void *opaque, const char *machine, const char *to)
+{
+    (void)opaque;
+    reached |= strcmp(machine, wanted_machine) == 0 && strcmp(to, wanted_state) == 0;
+}
+
+static bool done;
+static struct vst_error outcome;
+
+static void over(const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    outcome = err ? *err : (struct vst_error){0};
+    done = true;
+}
+
+static bool all_over;
+
+static void have_migrations(const struct vst_migration_info *infos, size_t count,
+                            const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    all_over = !err;
+    for (size_t i = 0; i < count; i++)
+        all_over &= infos[i].over;
+}
+
+/* At both ends: the source may have the guest back, and still have to tell the destination. */
+static void await_rest(struct vst_conn *conn)
+{
+    struct vst_migrations_cb cb = {.fn = have_migrations};
+
+    for (all_over = false; !all_over;) {
+        vst_host_run(&host, 20);
+        vst_op_wait(vst_conn_list_migrations(conn, &cb), NULL);
+    }
+}
+
+static void cancel_at(const char *machine, const char *state_name)
+{
+    struct vst_done cb = {.fn = over};
+    struct vst_domain *domain = look_up(host.conn);
+    struct vst_op *op;
+
+    assert_non_null(domain);
+    wanted_machine = machine;
+    wanted_state = state_name;
+    done = reached = false;
+    host.edge = note_edge;
+    op = vst_domain_migrate(domain, there, &copying, &cb);
+    while (!reached && !done)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    host.edge = NULL;
+    if (done)
+        fail_msg("%s is never entered: %s", state_name, outcome.text);
+    vst_op_cancel(op);
+    while (!done)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    vst_domain_free(&domain);
+    await_rest(host.conn);
+    vst_host_run(&host, 50); /* files go on a thread */
+}
+
+static void given_up_copy_leaves_the_guest_and_no_file(void **state)
+{
+    static const char *const steps[][2] = {
+        {"copy", "COPY_PASSING"},
+        {"copy", "COPY_ADDING"},
+        {"copy", "COPY_STARTING"},
+        {"copy", "COPY_MIRRORING"},
+        {"copy", "COPY_READY"},
+        {"departure", "DEPARTURE_MOVING"},
+        {"copy", "COPY_ENDING"},
+        {"copy", "COPY_CLOSING"},
+        {"destination", "DESTINATION_SPAWNING"},
+    };
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_test_seconds(120);
+    start();
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        cancel_at(steps[i][0], steps[i][1]);
+        vst_host_expect_counting(&host, "g", 3);
+        if (vst_host_entries(&host, "disks"))
+            fail_msg("%s: a file is left", steps[i][1]);
+    }
+    if (migrate(&copying, false, &err) < 0)
+        fail_msg("migrate at last: %s", err.text);
+    pause_there();
+    expect_same("a", false);
+    expect_same("b", true);
+    end_at(far);
+    vst_host_expect_gapless(&host, "g");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(disks_go_with_a_running_guest, begin, end),
+        cmocka_unit_test_setup_teardown(disks_go_with_a_paused_guest, begin, end),
+        cmocka_unit_test_setup_teardown(missing_disks_are_no_blocker_when_they_are_copied, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(file_that_is_there_is_not_written_over, begin, end),
+        cmocka_unit_test_setup_teardown(given_up_copy_leaves_the_guest_and_no_file, begin, end),
+    };
+
+    if (!vst_host_has_qemu())
+        return 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
