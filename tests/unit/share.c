@@ -14,16 +14,16 @@
 #include "app.h"
 #include "core/stream-private.h"
 #include "hand.h"
-#include "remote/greeting.h"
 #include "remote/window.h"
 
 enum {
     STREAMS = 64,
     KIB = 1024,
     MIB = 1024 * KIB,
+    SEND_LOW = 64 * KIB,  /* a stream that may send more than that has so much waiting */
     SEND_MAX = 320 * KIB, /* "waiting to be sent, per stream" */
     WRITE_MAX = 512 * KIB,
-    FIRST_WINDOWS = STREAMS * VST_WINDOW_INITIAL,
+    SOME_MORE_MS = 300, /* for what would go beyond a bound */
 };
 
 static struct served served;
@@ -131,15 +131,20 @@ static uint64_t most_held_by_client(void)
     return most_held;
 }
 
-/* Of the whole process: what the kernel gave, not what was asked for. */
+/* Of the whole process: what the kernel gave, not what was asked for. Nothing where freed memory is
+ * kept to find errors. */
 static size_t memory(void)
 {
+#if defined(__SANITIZE_ADDRESS__)
+    return 0;
+#else
     FILE *file = fopen("/proc/self/statm", "re");
     long pages = 0;
 
     assert_int_equal(fscanf(file, "%*d %ld", &pages), 1);
     fclose(file);
     return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+#endif
 }
 
 /* ---- pings in between ---- */
@@ -239,14 +244,14 @@ static void client_that_never_reads_costs_no_more_than_the_bound(void **state)
                  id);
         hand_text(&hand, VST_FRAME_CALL, id, call);
     }
-    do {
-        held = served_stats(&served).held;
-        served_run(&served, 200);
-    } while (served_stats(&served).held != held || served_stats(&served).streams < STREAMS);
+    while (served_stats(&served).held < STREAMS * SEND_LOW)
+        served_run(&served, 10);
+    served_run(&served, SOME_MORE_MS);
+    held = served_stats(&served).held;
     used = memory() - before;
     print_message("# a client that never reads %d streams: %.1f MiB held, %.1f MiB in all\n",
                   STREAMS, (double)held / MIB, (double)used / MIB);
-    assert_true(held > STREAMS * KIB && held <= STREAMS * SEND_MAX + WRITE_MAX);
+    assert_true(held <= STREAMS * SEND_MAX + WRITE_MAX);
     assert_true(!memory() || used <= STREAMS * (SEND_MAX + VST_STREAM_LIMIT + 256 * KIB));
     hand_leave(&hand);
 }
@@ -320,7 +325,7 @@ static void server_that_never_reads_costs_no_more_than_the_bound(void **state)
 {
     struct vst_stream *streams[STREAMS];
     struct outcome outcomes[STREAMS] = {{0}};
-    uint64_t given = 0, before;
+    uint64_t given = 0;
     size_t used = memory();
 
     (void)state;
@@ -332,10 +337,9 @@ static void server_that_never_reads_costs_no_more_than_the_bound(void **state)
         vst_stream_set_source_reader(streams[i], &reader);
         vst_volume_upload(app.conn, "p/volume", streams[i], NULL, outcome_done(&outcomes[i]));
     }
-    do {
-        before = given;
-        served_run(&served, 200);
-    } while (given != before || !given);
+    while (given < STREAMS * VST_STREAM_LIMIT)
+        served_run(&served, 10);
+    served_run(&served, SOME_MORE_MS);
     used = memory() - used;
     print_message("# a server that never reads %d streams: %.1f MiB given, %.1f MiB in all\n",
                   STREAMS, (double)given / MIB, (double)used / MIB);
