@@ -79,7 +79,7 @@ static void put_random(int fd, off_t offset)
     put(fd, data, sizeof(data), offset);
 }
 
-static int make_disk(const char *name, const char *format)
+static int make_disk(const char *name, const char *format, uint64_t size)
 {
     char path[160];
     struct vst_disk disk = {(char *)name, path, (char *)format, NULL, false};
@@ -87,7 +87,7 @@ static int make_disk(const char *name, const char *format)
     int fd;
 
     path_of(path, "disks", name);
-    if (vst_new_disk_make(&disk, SIZE, &err) < 0)
+    if (vst_new_disk_make(&disk, size, &err) < 0)
         fail_msg("%s", err.text);
     fd = open(path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
@@ -97,7 +97,7 @@ static int make_disk(const char *name, const char *format)
 /* Every second cluster has data: with holes it is told whether they stay. */
 static void make_raw(const char *name)
 {
-    int fd = make_disk(name, "raw");
+    int fd = make_disk(name, "raw", SIZE);
 
     for (int i = 0; i < CLUSTERS; i += 2)
         put_random(fd, (off_t)i * CLUSTER);
@@ -107,7 +107,7 @@ static void make_raw(const char *name)
 static void make_qcow2(const char *name)
 {
     const uint64_t used = 1ull << 63; /* once, by us alone */
-    int fd = make_disk(name, "qcow2");
+    int fd = make_disk(name, "qcow2", SIZE);
     uint64_t entry = htobe64(used | (uint64_t)FIRST_FREE * CLUSTER);
     uint16_t one = htobe16(1);
 
@@ -290,6 +290,102 @@ static void disks_go_with_a_paused_guest(void **state)
     end_at(far);
 }
 
+/* A boot sector that writes 1 into the next sector, 2 into the one after it, and so on. */
+static const unsigned char writer[] = {
+    0x31, 0xc0,                                           /*     xor  %ax, %ax          */
+    0x8e, 0xd8, 0x8e, 0xd0,                               /*     mov  %ax, %ds; %ss     */
+    0xbc, 0x00, 0x7c,                                     /*     mov  $0x7c00, %sp      */
+    0x66, 0xc7, 0x06, 0x00, 0x80, 0x01, 0x00, 0x00, 0x00, /*     movl $1, 0x8000        */
+    0x66, 0xa1, 0x00, 0x80,                               /* 1:  mov  0x8000, %eax      */
+    0x66, 0xa3, 0x38, 0x7c,                               /*     mov  %eax, 3f + 8      */
+    0xbe, 0x30, 0x7c,                                     /*     mov  $3f, %si          */
+    0xb8, 0x00, 0x43, 0xb2, 0x80,                         /*     extended write, disk 1 */
+    0xcd, 0x13,                                           /*     int  $0x13             */
+    0x72, 0x07,                                           /*     jc   2f                */
+    0x66, 0xff, 0x06, 0x00, 0x80,                         /*     incl 0x8000            */
+    0xeb, 0xe5,                                           /*     jmp  1b                */
+    0xf4, 0xeb, 0xfd,                                     /* 2:  hlt; jmp 2b            */
+    0x10, 0x00, 0x01, 0x00, 0x00, 0x80, 0x00, 0x00,       /* 3:  one sector from 0x8000 */
+};
+
+enum { WRITTEN_SIZE = 256 * 1024 * 1024, SECTOR = 512 };
+
+/* How far it has come, without a gap; of which nothing is left behind it. */
+static uint32_t count_written(const char *folder)
+{
+    uint32_t value, count = 0;
+    char path[160];
+    int fd;
+
+    path_of(path, folder, "w");
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    while (pread(fd, &value, sizeof(value), (off_t)(count + 1) * SECTOR) == sizeof(value) &&
+           value == count + 1)
+        count++;
+    for (uint32_t after = count + 1; after < count + 1000; after++)
+        if (pread(fd, &value, sizeof(value), (off_t)after * SECTOR) == sizeof(value) && value)
+            fail_msg("sector %u is missing, %u is there", count + 1, after);
+    close(fd);
+    return count;
+}
+
+static void await_written(const char *folder, uint32_t more)
+{
+    uint32_t wanted = count_written(folder) + more;
+
+    for (int tries = 0; count_written(folder) < wanted; tries++) {
+        if (tries == 500)
+            fail_msg("the guest writes no more than %u", count_written(folder));
+        vst_host_run(&host, 20);
+    }
+}
+
+static void start_writer(void)
+{
+    const unsigned char bootable[] = {0x55, 0xaa};
+    struct vst_error err = {0};
+    char *definition;
+    int fd;
+
+    make_folder("disks");
+    fd = make_disk("w", "raw", WRITTEN_SIZE);
+    put(fd, writer, sizeof(writer), 0);
+    put(fd, bootable, sizeof(bootable), SECTOR - sizeof(bootable));
+    put_random(fd, WRITTEN_SIZE - CLUSTER);
+    close(fd);
+    assert_true(asprintf(&definition,
+                         "{\"name\": \"g\", \"machine\": \"pc\", \"accel\": \"tcg\", "
+                         "\"memory-mib\": 8, \"vcpus\": 1, \"disks\": [{\"name\": \"w\", "
+                         "\"file\": \"%s/disks/w\", \"format\": \"raw\", \"bus\": \"ide\"}]}",
+                         host.dir) > 0);
+    if (vst_host_start(&host, definition, &err) < 0)
+        fail_msg("start: %s", err.text);
+    free(definition);
+    move_away();
+    await_written("moved", 10);
+}
+
+static void nothing_that_is_written_meanwhile_is_missing(void **state)
+{
+    struct vst_error err = {0};
+    uint32_t before, at_switch;
+
+    (void)state;
+    start_writer();
+    before = count_written("moved");
+    if (migrate(&copying, false, &err) < 0)
+        fail_msg("migrate: %s", err.text);
+    at_switch = count_written("moved");
+    await_written("disks", 100);
+    pause_there();
+    print_message("%u sectors before, %u at the switch, %u at last\n", before, at_switch,
+                  count_written("disks"));
+    assert_true(at_switch > before);
+    assert_true(count_written("disks") > at_switch);
+    end_at(far);
+}
+
 static void missing_disks_are_no_blocker_when_they_are_copied(void **state)
 {
     struct vst_error err = {0};
@@ -310,7 +406,7 @@ static void file_that_is_there_is_not_written_over(void **state)
 
     (void)state;
     start();
-    close(make_disk("b", "raw"));
+    close(make_disk("b", "raw", SIZE));
     assert_int_equal(migrate(&copying, false, &err), -1);
     assert_int_equal(err.code, VST_ERR_INCOMPATIBLE);
     assert_non_null(strstr(err.text, "is there already"));
@@ -426,6 +522,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(disks_go_with_a_running_guest, begin, end),
         cmocka_unit_test_setup_teardown(disks_go_with_a_paused_guest, begin, end),
+        cmocka_unit_test_setup_teardown(nothing_that_is_written_meanwhile_is_missing, begin, end),
         cmocka_unit_test_setup_teardown(missing_disks_are_no_blocker_when_they_are_copied, begin,
                                         end),
         cmocka_unit_test_setup_teardown(file_that_is_there_is_not_written_over, begin, end),
