@@ -327,7 +327,7 @@ static void find(struct vst_connect *connect)
 
 static void tell_files(const struct vst_connect *connect)
 {
-    const struct vst_tls_files *files = vst_tls_creds_get_files(connect->creds);
+    const struct vst_tls_files *files = vst_tls_creds_files(connect->creds);
 
     tell(connect, "tls-files", "%s, %s", files->ca,
          files->cert ? files->cert : "and no certificate of our own");

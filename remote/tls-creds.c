@@ -276,11 +276,6 @@ struct vst_tls_creds *vst_tls_creds_load(enum vst_tls_role role, const struct vs
     return NULL;
 }
 
-const struct vst_tls_files *vst_tls_creds_get_files(const struct vst_tls_creds *creds)
-{
-    return &creds->files;
-}
-
 struct vst_tls_creds *vst_tls_creds_ref(struct vst_tls_creds *creds)
 {
     if (creds)

@@ -48,8 +48,6 @@ struct vst_tls_creds;
 /* Reads and checks the files: blocks, so it is for the worker, or for before the loop runs. */
 struct vst_tls_creds *vst_tls_creds_load(enum vst_tls_role role, const struct vst_tls_files *files,
                                          struct vst_error *ret_err);
-/* Where they came from. */
-const struct vst_tls_files *vst_tls_creds_get_files(const struct vst_tls_creds *creds);
 /* Accepts NULL. */
 struct vst_tls_creds *vst_tls_creds_ref(struct vst_tls_creds *creds);
 void vst_tls_creds_unref(struct vst_tls_creds **creds);
