@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "config.h"
+#include "core/clock.h"
 #include "daemon-private.h"
 #include "virstream/virstream.h"
 
@@ -261,7 +261,6 @@ static void open_next(struct daemon *daemon)
 static void reload(struct daemon *daemon)
 {
     struct vst_error err = {0};
-    struct timespec now;
 
     if (daemon->state != DAEMON_SERVING)
         return;
@@ -269,9 +268,7 @@ static void reload(struct daemon *daemon)
         daemon->load_again = true;
         return;
     }
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    vst_notify_send(&daemon->notify, "RELOADING=1\nMONOTONIC_USEC=%lld",
-                    (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    vst_notify_send(&daemon->notify, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)vst_now_us());
     if (vst_load_begin(daemon, true, &err) < 0)
         reloaded(daemon, NULL, &err);
 }

@@ -4,8 +4,8 @@
  * the order of the questions.
  */
 #include <stdlib.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "mux-private.h"
 
 enum {
@@ -13,14 +13,6 @@ enum {
     ROUND_LEAST = 64 * 1024, /* what must have been read to be worth a round */
     REST_US = 20000,         /* between two rounds */
 };
-
-int64_t mux_now_us(void)
-{
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (int64_t)at.tv_sec * 1000000 + at.tv_nsec / 1000;
-}
 
 static int ask(struct vst_mux *mux, void (*pong)(void *opaque, int64_t us), void *opaque,
                bool ends_round)
@@ -36,7 +28,7 @@ static int ask(struct vst_mux *mux, void (*pong)(void *opaque, int64_t us), void
         return -1;
     }
     mux->next_token++;
-    ping->sent_us = mux_now_us();
+    ping->sent_us = vst_now_us();
     ping->pong = pong;
     ping->opaque = opaque;
     ping->ends_round = ends_round;
@@ -67,14 +59,14 @@ static void end_round(struct vst_mux *mux)
     for (unsigned i = 0; i < mux->count; i++)
         vst_window_round(&mux->calls[i]->window);
     mux->in_round = false;
-    mux->rest_until_us = mux_now_us() + REST_US;
+    mux->rest_until_us = vst_now_us() + REST_US;
 }
 
 void mux_consumed(struct vst_mux *mux, size_t n)
 {
     mux->since_round += n;
     if (mux->in_round || mux->since_round < ROUND_LEAST || mux->state != MUX_OPEN ||
-        mux_now_us() < mux->rest_until_us)
+        vst_now_us() < mux->rest_until_us)
         return;
     mux->since_round = 0;
     mux->in_round = ask(mux, NULL, NULL, true) == 0;
@@ -97,7 +89,7 @@ int mux_pong_came(struct vst_mux *mux, uint64_t token)
         return mux_broken(mux, "PONG to no PING");
     mux->first_token++;
     STAILQ_REMOVE_HEAD(&mux->pings, next);
-    us = mux_now_us() - ping->sent_us;
+    us = vst_now_us() - ping->sent_us;
     smooth(mux, us);
     if (ping->ends_round)
         end_round(mux);

@@ -245,7 +245,6 @@ void mux_sink_drop(struct mux_call *call); /* what has not been sent */
 void mux_leave_line(struct mux_call *call);
 
 /* mux-ping.c */
-int64_t mux_now_us(void);
 uint64_t mux_spare(const struct vst_mux *mux);
 void mux_consumed(struct vst_mux *mux, size_t n);
 int mux_pong_came(struct vst_mux *mux, uint64_t token);

@@ -10,8 +10,8 @@
 #include <event2/event_struct.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/fsm.h"
 #include "core/worker.h"
 #include "sasl-library.h"
@@ -26,7 +26,7 @@
     X(SASL_FAILED, "nothing", "refused, or broken")
 VST_FSM(sasl, SASL_STATES)
 
-enum { REFUSAL_MS = 250 }; /* from the beginning of a login to its refusal by a server */
+enum { REFUSAL_US = 250 * 1000 }; /* from the beginning of a login to its refusal by a server */
 
 struct vst_sasl {
     struct vst_job job; /* first */
@@ -35,7 +35,7 @@ struct vst_sasl {
     enum sasl_state state;
     struct vst_worker *worker;
     struct event late;
-    struct timespec began;
+    int64_t began_us;
     struct vst_login login; /* the thread's while WORKING, like what follows */
     void (*step)(struct vst_login *, const void *data, size_t length);
     unsigned char *in; /* NULL: none */
@@ -109,13 +109,9 @@ static void on_late(evutil_socket_t fd, short what, void *opaque)
 
 static struct timeval until_refusal(const struct vst_sasl *sasl)
 {
-    struct timespec now;
-    long left;
+    int64_t left = sasl->began_us + REFUSAL_US - vst_now_us();
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    left = REFUSAL_MS * 1000L - (long)(now.tv_sec - sasl->began.tv_sec) * 1000000L -
-           (now.tv_nsec - sasl->began.tv_nsec) / 1000;
-    return (struct timeval){.tv_usec = left > 0 ? left : 0};
+    return (struct timeval){.tv_usec = left > 0 ? (suseconds_t)left : 0};
 }
 
 /* Told from the loop in any case; by a server not before its time. */
@@ -180,7 +176,7 @@ void vst_sasl_start(struct vst_sasl *sasl, const char *offered)
 
 void vst_sasl_accept(struct vst_sasl *sasl, const char *mechanism, const void *data, size_t length)
 {
-    clock_gettime(CLOCK_MONOTONIC, &sasl->began);
+    sasl->began_us = vst_now_us();
     if (vst_login_check(&sasl->login, mechanism, &sasl->login.err) < 0 || get_worker(sasl) < 0)
         fail(sasl);
     else

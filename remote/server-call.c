@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/op.h"
 #include "core/stream.h"
 #include "server-private.h"

@@ -240,6 +240,5 @@ void vst_count_greeting(struct vst_server *server, const struct vst_error *err);
 void vst_count_ended(const struct call *call, const struct vst_error *err, int64_t us);
 /* Before its mux goes. */
 void vst_count_client(struct client *client);
-int64_t vst_now_us(void);
 
 #endif

@@ -6,15 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/clock.h"
 #include "server-private.h"
-
-int64_t vst_now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 static enum vst_greeting_end greeting_end(const struct vst_error *err)
 {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/connection.h"
 #include "core/driver.h"
 #include "server-private.h"

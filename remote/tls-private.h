@@ -75,7 +75,7 @@ struct vst_tls {
     bool broken;            /* reading fails when `plain` is empty; the error is there */
     uint64_t rekey;         /* bytes between two */
     uint64_t sent;          /* bytes since the last */
-    uint64_t rekeyed;       /* when, in nanoseconds */
+    int64_t rekeyed;        /* when, in nanoseconds */
     char *host;
     struct vst_tls_other other;
     char cipher[40];

@@ -7,9 +7,9 @@
  * A failure while reading comes after the bytes that were verified before it.
  */
 #include <errno.h>
-#include <time.h>
 
 #include "core/buffer.h"
+#include "core/clock.h"
 #include "tls-private.h"
 
 static const char *const tls_state_names[] = {TLS_STATES(VST_FSM_NAME)};
@@ -32,14 +32,6 @@ void vst_tls_enter(struct vst_tls *tls, enum tls_state state)
 {
     vst_fsm_trace(tls, role_name(tls), tls->state, state);
     tls->state = state;
-}
-
-static uint64_t now(void)
-{
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec;
 }
 
 void vst_tls_drop_out(struct vst_tls *tls)
@@ -247,7 +239,7 @@ void vst_tls_decrypt(struct vst_tls *tls, size_t max)
  */
 static bool rekey_is_due(struct vst_tls *tls)
 {
-    return tls->sent >= tls->rekey && now() - tls->rekeyed >= REKEY_NS;
+    return tls->sent >= tls->rekey && vst_now_ns() - tls->rekeyed >= REKEY_NS;
 }
 
 static int rekey(struct vst_tls *tls)
@@ -257,7 +249,7 @@ static int rekey(struct vst_tls *tls)
     vst_trace(VST_TRACE_WIRE, "tls %s: new keys after %llu bytes", role_name(tls),
               (unsigned long long)tls->sent);
     tls->sent = 0;
-    tls->rekeyed = now();
+    tls->rekeyed = vst_now_ns();
     return status;
 }
 
