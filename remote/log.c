@@ -25,7 +25,7 @@
 
 enum {
     TEXT_MAX = 1024,
-    VALUE_MAX = 256, /* of a field: some are what a peer has said */
+    VALUE_MAX = 384, /* of a field: any name fits, and not all that a peer says */
 };
 
 struct vst_log {
