@@ -16,8 +16,15 @@ struct vst_link {
     struct vst_conn *conn;                     /* NULL: none, or it is being opened */
     struct vst_op *opening;                    /* NULL: it is not */
     const struct vst_migrate_message *message; /* to be said when the connection is there */
+    unsigned asked;                            /* messages that were said */
     unsigned refs;                             /* the owner's, and each operation's */
     bool dead;                                 /* the owner has gone */
+};
+
+/* A message that waits for its answer. */
+struct question {
+    struct vst_link *link;
+    unsigned number;
 };
 
 static void unref(void *opaque)
@@ -52,12 +59,23 @@ static void no_memory(struct vst_link *link)
 
 /* ---- talking ---- */
 
+static void forget(void *opaque)
+{
+    struct question *question = opaque;
+
+    unref(question->link);
+    free(question);
+}
+
+/* The other host has an answer for the last message only: that those before it were not answered
+ * means nothing. */
 static void answered(const struct vst_migrate_message *answer, const struct vst_error *err,
                      void *opaque)
 {
-    struct vst_link *link = opaque;
+    const struct question *question = opaque;
+    struct vst_link *link = question->link;
 
-    if (link->dead)
+    if (link->dead || (err && question->number != link->asked))
         return;
     if (!err) {
         link->cb.answered(link->cb.opaque, answer);
@@ -71,9 +89,15 @@ static void answered(const struct vst_migrate_message *answer, const struct vst_
 static void say(struct vst_link *link)
 {
     const struct vst_migrate_message *message = link->message;
-    struct vst_answer_cb cb = {answered, link, unref};
+    struct question *question = malloc(sizeof(*question));
+    struct vst_answer_cb cb = {answered, question, forget};
 
     link->message = NULL;
+    if (!question) {
+        no_memory(link);
+        return;
+    }
+    *question = (struct question){link, ++link->asked};
     link->refs++;
     if (!vst_conn_migrate_message(link->conn, message, &cb))
         no_memory(link);
