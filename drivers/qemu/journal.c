@@ -296,7 +296,8 @@ static int take_lock(struct vst_journal_file *file, struct vst_error *ret_err)
     if (errno != EAGAIN && errno != EACCES)
         return fail(ret_err, "lock");
     return vst_error_set(ret_err, VST_ERR_BUSY,
-                         "another process has the journal; is a daemon running?");
+                         "another process looks after the migrations of this host: a virstreamd, "
+                         "which is to be asked then, or another command that migrates");
 }
 
 /* The first record, and with it the identity of this host. */

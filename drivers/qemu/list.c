@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/fsm.h"
+#include "move.h"
 
 #define LIST_STATES(X)                                                               \
     X(LIST_ASKING, "answers, most of which come at once", "one guest after another") \
@@ -86,6 +87,16 @@ static void describe(const struct vst_glance *glance, const struct vst_error *er
              err->text);
 }
 
+/* Why one that is paused is not to be resumed, and who may know more. */
+static void tell_doubt(const struct vst_qemu *qemu, struct vst_domain_info *info)
+{
+    const struct vst_move *move = vst_move_of(qemu, info->name);
+
+    if (move && vst_move_is_in_doubt(move))
+        snprintf(info->reason, sizeof(info->reason), "in doubt, it may run at %.100s: %.120s", move->peer,
+                 vst_move_reason(move));
+}
+
 /* It cannot be asked; 1: but it can be seen; 0: it is not there any more. */
 static int see(struct list *list, const struct vst_error *err)
 {
@@ -101,6 +112,8 @@ static int see(struct list *list, const struct vst_error *err)
 
 static void take(struct list *list, struct vst_guest *guest, const struct vst_error *err)
 {
+    size_t known = list->count;
+
     if (guest) {
         vst_guest_get_info(guest, &list->infos[list->count++]);
         if (list->release)
@@ -108,6 +121,8 @@ static void take(struct list *list, struct vst_guest *guest, const struct vst_er
     } else if (see(list, err) == 0 && list->one) {
         over(list, err);
     }
+    if (list->count > known)
+        tell_doubt(list->qemu, &list->infos[known]);
     list->next++;
 }
 

@@ -223,8 +223,16 @@ struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name)
 
 /* ---- for people ---- */
 
+bool vst_move_is_in_doubt(const struct vst_move *move)
+{
+    return move->machine.doubt != VST_HANDOVER_NONE && vst_handover_holds_guest(&move->machine);
+}
+
+/* In doubt it is the other host's last word that counts, if there is one. */
 const char *vst_move_reason(const struct vst_move *move)
 {
+    if (vst_move_is_in_doubt(move) && move->machine.doubt != VST_HANDOVER_LINK_DOWN)
+        return vst_handover_event_text(move->machine.doubt);
     return vst_error_is_set(&move->why) ? move->why.text : vst_handover_reason(&move->machine);
 }
 
@@ -233,7 +241,7 @@ void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *r
     *ret_info = (struct vst_migration_info){
         .role = move->end->role,
         .over = move->over,
-        .in_doubt = move->machine.doubt != VST_HANDOVER_NONE && !move->over,
+        .in_doubt = vst_move_is_in_doubt(move),
         .since = (int64_t)move->since,
     };
     snprintf(ret_info->token, sizeof(ret_info->token), "%s", move->token);

@@ -82,6 +82,8 @@ void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
                    const struct vst_error *err);
 
 void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *ret_info);
+/* The other host decides, or has, and does not say. */
+bool vst_move_is_in_doubt(const struct vst_move *move);
 /* The reason, for people: what went wrong, or else the machine's. */
 const char *vst_move_reason(const struct vst_move *move);
 
