@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * kill -9 at every step of a migration: of the source's QEMU, of the destination's, and of the
+ * process that has both ends, after which two new connections go on by their journals. The steps
+ * are the edges that the two hand-over machines take, by the library's trace: the n-th edge is
+ * where the n-th run is struck, until a run has no n-th edge. The guest counts into one log from
+ * both sides, so a gap, a repeat or two that run show in it. Every edge with VST_TEST_LONG, else
+ * some of them.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "host.h"
+
+enum { SETTLE_TURNS = 200, SETTLE_MS = 50, STEP = 5 };
+
+struct strike {
+    struct vst_host *host;
+    unsigned at, seen;
+    bool struck;
+    char where[64];
+    size_t ours;   /* the source's QEMU, by its number among those that were started */
+    size_t before; /* how many there were when the migration began */
+    void (*hit)(struct strike *strike);
+};
+
+static struct vst_host host;
+static char there[128]; /* URI */
+static struct vst_conn *far;
+
+static void see(void *opaque, const char *machine, const char *to)
+{
+    struct strike *strike = opaque;
+
+    if ((strcmp(machine, "source") != 0 && strcmp(machine, "destination") != 0) || strike->struck ||
+        strike->seen++ != strike->at)
+        return;
+    strike->struck = true;
+    snprintf(strike->where, sizeof(strike->where), "%s", to);
+    strike->hit(strike);
+}
+
+static void kill_source_qemu(struct strike *strike)
+{
+    kill(strike->host->started->processes[strike->ours].pid, SIGKILL);
+}
+
+/* Before it is there, what asks QEMU for its version; or nothing. */
+static void kill_destination_qemu(struct strike *strike)
+{
+    const struct vst_host_started *started = strike->host->started;
+
+    if (started->count > strike->before)
+        kill(started->processes[started->count - 1].pid, SIGKILL);
+}
+
+static void kill_us(struct strike *strike)
+{
+    (void)strike;
+    raise(SIGKILL);
+}
+
+/* ---- the two hosts ---- */
+
+static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    if (err)
+        fail_msg("there: %s", err->text);
+    far = conn;
+}
+
+static void connect_there(void)
+{
+    struct vst_conn_cb cb = {.fn = have_conn};
+
+    assert_int_equal(vst_op_wait(vst_conn_open(host.base, there, NULL, &cb), NULL), 0);
+}
+
+static void disconnect_there(void)
+{
+    vst_conn_close(&far);
+    vst_host_run(&host, 10);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    vst_test_seconds(getenv("VST_TEST_LONG") ? 600 : 100);
+    vst_host_make(&host);
+    snprintf(there, sizeof(there), "qemu:///?root=%s/there", host.dir);
+    connect_there();
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    disconnect_there();
+    vst_host_clear(&host);
+    return 0;
+}
+
+static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+{
+    (void)err;
+    *(struct vst_domain **)opaque = domain;
+}
+
+static struct vst_domain *look_up(struct vst_conn *conn)
+{
+    struct vst_domain *domain = NULL;
+    struct vst_domain_cb cb = {.fn = have_domain, .opaque = &domain};
+
+    vst_op_wait(vst_conn_lookup(conn, "g", &cb), NULL);
+    return domain;
+}
+
+static void have_info(const struct vst_domain_info *infos, size_t count,
+                      const struct vst_error *err, void *opaque)
+{
+    if (!err && count == 1)
+        *(bool *)opaque = infos[0].state == VST_DOMAIN_RUNNING;
+}
+
+static bool runs(struct vst_conn *conn)
+{
+    struct vst_domain *domain = look_up(conn);
+    bool running = false;
+    struct vst_info_cb cb = {.fn = have_info, .opaque = &running};
+
+    if (domain)
+        vst_op_wait(vst_domain_get_info(domain, &cb), NULL);
+    vst_domain_free(&domain);
+    return running;
+}
+
+static void destroy(struct vst_conn *conn)
+{
+    struct vst_domain *domain = look_up(conn);
+
+    if (domain)
+        vst_op_wait(vst_domain_destroy(domain, NULL), NULL);
+    vst_domain_free(&domain);
+}
+
+static void start(void)
+{
+    char *definition = vst_host_counting(&host, "g", "P");
+    struct vst_error err = {0};
+    char log[128];
+
+    snprintf(log, sizeof(log), "%s/g.log", host.dir);
+    unlink(log);
+    if (vst_host_start(&host, definition, &err) < 0)
+        fail_msg("start: %s", err.text);
+    free(definition);
+    vst_host_expect_counting(&host, "g", 2);
+}
+
+/* ---- until all is over ---- */
+
+struct outlook {
+    unsigned open; /* migrations that are not over */
+    char token[37];
+    char reason[256];
+};
+
+static void have_migrations(const struct vst_migration_info *infos, size_t count,
+                            const struct vst_error *err, void *opaque)
+{
+    struct outlook *outlook = opaque;
+
+    if (err && err->code != VST_ERR_BUSY)
+        fail_msg("migrations: %s", err->text);
+    outlook->open += err != NULL; /* the way to it has not been closed yet */
+    for (size_t i = 0; i < count; i++) {
+        if (infos[i].over)
+            continue;
+        outlook->open++;
+        snprintf(outlook->token, sizeof(outlook->token), "%s", infos[i].token);
+        snprintf(outlook->reason, sizeof(outlook->reason), "%s: %s", infos[i].phase,
+                 infos[i].reason);
+    }
+}
+
+static struct outlook look_at(struct vst_conn *conn)
+{
+    struct outlook outlook = {0};
+    struct vst_migrations_cb cb = {.fn = have_migrations, .opaque = &outlook};
+
+    vst_op_wait(vst_conn_list_migrations(conn, &cb), NULL);
+    return outlook;
+}
+
+/* A QEMU that was lost when it had been told to run is the one doubt that people end. */
+static bool is_lost(const struct outlook *outlook)
+{
+    return strstr(outlook->reason, "told to run") != NULL;
+}
+
+static bool settle_one(struct vst_conn *conn, const char *where)
+{
+    struct outlook outlook = look_at(conn);
+    bool resolved = false;
+
+    for (int i = 0; outlook.open && i < SETTLE_TURNS; i++) {
+        if (is_lost(&outlook) && !resolved) {
+            vst_op_wait(vst_conn_order_migration(conn, outlook.token, VST_MIGRATION_RUNS_ON_SOURCE,
+                                                 NULL, NULL),
+                        NULL);
+            resolved = true;
+        }
+        vst_host_run(&host, SETTLE_MS);
+        outlook = look_at(conn);
+    }
+    if (outlook.open)
+        fail_msg("%s: no end: %s", where, outlook.reason);
+    return resolved;
+}
+
+/* The source first: it has a connection of its own there, and with it that journal, until it is
+ * through. True if people had to be asked. */
+static bool settle(const char *where)
+{
+    bool resolved = settle_one(host.conn, where);
+
+    resolved |= settle_one(far, where);
+    disconnect_there();
+    connect_there();
+    return resolved;
+}
+
+/* ---- one run ---- */
+
+static void over(const struct vst_error *err, void *opaque)
+{
+    (void)err;
+    *(bool *)opaque = true;
+}
+
+/* Whether it was struck on its way. */
+static bool migrate(struct strike *strike)
+{
+    struct vst_domain *domain = look_up(strike->host->conn);
+    struct vst_done done = {.fn = over, .opaque = &(bool){false}};
+    bool *ended = done.opaque;
+
+    assert_non_null(domain);
+    strike->before = strike->host->started->count;
+    strike->ours = strike->before - 1;
+    strike->host->edge = see;
+    strike->host->opaque = strike;
+    vst_domain_migrate(domain, there, NULL, &done);
+    while (!*ended)
+        event_base_loop(strike->host->base, EVLOOP_ONCE);
+    vst_host_run(strike->host, 20);
+    strike->host->edge = NULL;
+    vst_domain_free(&domain);
+    return strike->struck;
+}
+
+static void clear_up(void)
+{
+    destroy(host.conn);
+    destroy(far);
+}
+
+static bool is_among(const char *word, const char *const *words)
+{
+    while (*words && strcmp(*words, word) != 0)
+        words++;
+    return *words;
+}
+
+static unsigned stride(void)
+{
+    return getenv("VST_TEST_LONG") ? 1 : STEP;
+}
+
+/* ---- one QEMU is killed ---- */
+
+/* From here on the destination's copy is the guest. */
+static const char *const handed_over[] = {
+    "SOURCE_HANDING",      "SOURCE_COMMITTING",      "SOURCE_CLOSING",
+    "SOURCE_QUITTING",     "DESTINATION_COMMITTING", "DESTINATION_RESUMING",
+    "DESTINATION_STARTED", "DESTINATION_RUNNING",    NULL,
+};
+
+static void source_qemu_killed_and_the_copy_runs_when_it_is_whole(void **state)
+{
+    unsigned at = 0;
+    bool struck;
+
+    (void)state;
+    do {
+        struct strike strike = {.host = &host, .at = at, .hit = kill_source_qemu};
+
+        start();
+        struck = migrate(&strike);
+        settle(strike.where);
+        assert_false(struck && runs(host.conn));
+        if (is_among(strike.where, handed_over) && !runs(far))
+            fail_msg("%s: no guest runs", strike.where);
+        print_message("# %s: %s\n", struck ? strike.where : "not killed",
+                      runs(far) ? "runs there" : "is gone");
+        if (runs(far))
+            vst_host_expect_counting(&host, "g", 2);
+        vst_host_expect_gapless(&host, "g");
+        clear_up();
+        at += stride();
+    } while (struck);
+}
+
+/* From here on it has run there, or nobody knows. */
+static const char *const has_run[] = {
+    "DESTINATION_RESUMING",
+    "DESTINATION_STARTED",
+    "DESTINATION_RUNNING",
+    "DESTINATION_ENDING",
+    "DESTINATION_DONE",
+    "SOURCE_CLOSING",
+    "SOURCE_QUITTING",
+    "SOURCE_FINISHING",
+    "SOURCE_ENDING",
+    "SOURCE_DONE",
+    NULL,
+};
+
+static void destination_qemu_killed_and_the_source_goes_on(void **state)
+{
+    unsigned at = 0;
+    bool struck, asked;
+
+    (void)state;
+    do {
+        struct strike strike = {.host = &host, .at = at, .hit = kill_destination_qemu};
+
+        start();
+        struck = migrate(&strike);
+        asked = settle(strike.where);
+        assert_false(struck && runs(far) && runs(host.conn));
+        if (struck && !is_among(strike.where, has_run) && !runs(host.conn) && !runs(far))
+            fail_msg("%s: no guest runs", strike.where);
+        print_message("# %s: %s\n", struck ? strike.where : "not killed",
+                      asked             ? "people were asked"
+                      : runs(host.conn) ? "runs here"
+                      : runs(far)       ? "runs there"
+                                        : "is gone");
+        vst_host_expect_gapless(&host, "g");
+        clear_up();
+        at += stride();
+    } while (struck);
+}
+
+/* ---- the process of both ends is killed ---- */
+
+static bool in_child(struct strike *strike)
+{
+    int status;
+    pid_t pid;
+
+    disconnect_there();
+    vst_host_disconnect(&host);
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        vst_host_connect(&host);
+        migrate(strike);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    vst_host_connect(&host);
+    connect_there();
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+/* The journals say how it goes on. */
+static void both_ends_killed_and_one_guest_runs(void **state)
+{
+    unsigned at = 0, here = 0, gone = 0;
+    bool killed;
+
+    (void)state;
+    do {
+        struct strike strike = {.host = &host, .at = at, .hit = kill_us};
+        char where[32];
+
+        start();
+        killed = in_child(&strike);
+        snprintf(where, sizeof(where), "edge %u", at);
+        settle(where);
+        if (runs(host.conn) == runs(far))
+            fail_msg("%s: runs here: %d, runs there: %d", where, runs(host.conn), runs(far));
+        here += runs(host.conn);
+        gone += runs(far);
+        vst_host_expect_counting(&host, "g", 2);
+        vst_host_expect_gapless(&host, "g");
+        clear_up();
+        at += stride();
+    } while (killed);
+    print_message("# %u edges: ran here %u times, there %u times\n", at - stride(), here, gone);
+    assert_true(here && gone);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST_WITH(source_qemu_killed_and_the_copy_runs_when_it_is_whole, begin, end),
+        VST_TEST_WITH(destination_qemu_killed_and_the_source_goes_on, begin, end),
+        VST_TEST_WITH(both_ends_killed_and_one_guest_runs, begin, end),
+    };
+
+    if (!vst_host_has_qemu())
+        return 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
