@@ -6,6 +6,7 @@
  */
 #include <endian.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,7 +311,7 @@ static const unsigned char writer[] = {
 
 enum { WRITTEN_SIZE = 256 * 1024 * 1024, SECTOR = 512 };
 
-/* How far it has come, without a gap; of which nothing is left behind it. */
+/* How far it has come without a gap. */
 static uint32_t count_written(const char *folder)
 {
     uint32_t value, count = 0;
@@ -323,11 +324,24 @@ static uint32_t count_written(const char *folder)
     while (pread(fd, &value, sizeof(value), (off_t)(count + 1) * SECTOR) == sizeof(value) &&
            value == count + 1)
         count++;
+    close(fd);
+    return count;
+}
+
+/* It is paused: nothing is there behind what it has come to. */
+static void expect_no_gap(const char *folder)
+{
+    uint32_t value, count = count_written(folder);
+    char path[160];
+    int fd;
+
+    path_of(path, folder, "w");
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
     for (uint32_t after = count + 1; after < count + 1000; after++)
         if (pread(fd, &value, sizeof(value), (off_t)after * SECTOR) == sizeof(value) && value)
             fail_msg("sector %u is missing, %u is there", count + 1, after);
     close(fd);
-    return count;
 }
 
 static void await_written(const char *folder, uint32_t more)
@@ -379,6 +393,8 @@ static void nothing_that_is_written_meanwhile_is_missing(void **state)
     at_switch = count_written("moved");
     await_written("disks", 100);
     pause_there();
+    expect_no_gap("moved");
+    expect_no_gap("disks");
     print_message("%u sectors before, %u at the switch, %u at last\n", before, at_switch,
                   count_written("disks"));
     assert_true(at_switch > before);
@@ -459,7 +475,14 @@ static void await_rest(struct vst_conn *conn)
     }
 }
 
-static void cancel_at(const char *machine, const char *state_name)
+/* The last that was started. */
+static void kill_destination(struct vst_op *op)
+{
+    (void)op;
+    kill(host.started->processes[host.started->count - 1].pid, SIGKILL);
+}
+
+static void break_at(const char *machine, const char *state_name, void (*act)(struct vst_op *op))
 {
     struct vst_done cb = {.fn = over};
     struct vst_domain *domain = look_up(host.conn);
@@ -476,12 +499,19 @@ static void cancel_at(const char *machine, const char *state_name)
     host.edge = NULL;
     if (done)
         fail_msg("%s is never entered: %s", state_name, outcome.text);
-    vst_op_cancel(op);
+    act(op);
     while (!done)
         event_base_loop(host.base, EVLOOP_ONCE);
     vst_domain_free(&domain);
     await_rest(host.conn);
     vst_host_run(&host, 50); /* files go on a thread */
+}
+
+static void expect_guest_and_no_file(const char *step)
+{
+    vst_host_expect_counting(&host, "g", 3);
+    if (vst_host_entries(&host, "disks"))
+        fail_msg("%s: a file is left", step);
 }
 
 static void given_up_copy_leaves_the_guest_and_no_file(void **state)
@@ -503,10 +533,8 @@ static void given_up_copy_leaves_the_guest_and_no_file(void **state)
     vst_test_seconds(120);
     start();
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        cancel_at(steps[i][0], steps[i][1]);
-        vst_host_expect_counting(&host, "g", 3);
-        if (vst_host_entries(&host, "disks"))
-            fail_msg("%s: a file is left", steps[i][1]);
+        break_at(steps[i][0], steps[i][1], vst_op_cancel);
+        expect_guest_and_no_file(steps[i][1]);
     }
     if (migrate(&copying, false, &err) < 0)
         fail_msg("migrate at last: %s", err.text);
@@ -514,6 +542,24 @@ static void given_up_copy_leaves_the_guest_and_no_file(void **state)
     expect_same("a", false);
     expect_same("b", true);
     end_at(far);
+    vst_host_expect_gapless(&host, "g");
+}
+
+static void destination_that_dies_leaves_the_guest_and_no_file(void **state)
+{
+    static const char *const steps[] = {"COPY_ADDING", "COPY_MIRRORING", "COPY_READY",
+                                        "COPY_ENDING", "COPY_CLOSING"};
+
+    (void)state;
+    vst_test_seconds(120);
+    start();
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        break_at("copy", steps[i], kill_destination);
+        print_message("%s: %s\n", steps[i], outcome.text);
+        assert_true(vst_error_is_set(&outcome));
+        expect_guest_and_no_file(steps[i]);
+    }
+    end_at(host.conn);
     vst_host_expect_gapless(&host, "g");
 }
 
@@ -527,6 +573,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(file_that_is_there_is_not_written_over, begin, end),
         cmocka_unit_test_setup_teardown(given_up_copy_leaves_the_guest_and_no_file, begin, end),
+        cmocka_unit_test_setup_teardown(destination_that_dies_leaves_the_guest_and_no_file, begin,
+                                        end),
     };
 
     if (!vst_host_has_qemu())
