@@ -24,6 +24,12 @@ static int check_uri(const struct vst_uri *uri, bool args, struct vst_error *ret
         return vst_error_set(ret_err, VST_ERR_INVALID,
                              "%s is no other host; one looks like %s+tls://HOST/", uri->text,
                              uri->driver);
+    if (!args && strcmp(uri->transport, "unix") == 0)
+        return vst_error_set(
+            ret_err, VST_ERR_ACCESS,
+            "%s: names a socket of this host, which only the role admin may do: to "
+            "whoever listens there it would come as the host itself",
+            uri->text);
     for (size_t i = 0; !args && i < sizeof(files) / sizeof(*files); i++)
         if (vst_uri_get(uri, files[i]))
             return vst_error_set(ret_err, VST_ERR_ACCESS,

@@ -13,7 +13,8 @@
 /*
  * Whether a client may send guests of this host there: only where another host is, and unless it
  * has `args`, the right to raw arguments, without parameters that name files, because it is this
- * host that would read them. INVALID or ACCESS.
+ * host that would read them, and not to a UNIX socket, which knows this host by its uid. INVALID or
+ * ACCESS.
  */
 int vst_moves_check_destination(const char *destination, bool args, struct vst_error *ret_err);
 
