@@ -120,12 +120,21 @@ static int begin_ticking(struct daemon *daemon)
 
 /* ---- ready ---- */
 
+/* SIGHUP came while that could not be done. */
+static void load_if_asked(struct daemon *daemon)
+{
+    if (daemon->load_again)
+        raise(SIGHUP);
+    daemon->load_again = false;
+}
+
 static void ready(struct daemon *daemon)
 {
     enter(daemon, DAEMON_SERVING);
     vst_log_write(daemon->log, VST_LOG_NOTICE, NULL, "%s is ready", PACKAGE_STRING);
     vst_notify_send(&daemon->notify, "READY=1");
     say_status(daemon);
+    load_if_asked(daemon);
 }
 
 /* Takes the creds. As what it serves, the daemon goes to other hosts. */
@@ -157,10 +166,7 @@ static void reloaded(struct daemon *daemon, struct vst_policy *policy, const str
                       "not loaded again, everything is as before: %s", failure.text);
     }
     vst_notify_send(&daemon->notify, "READY=1");
-    if (daemon->load_again) {
-        daemon->load_again = false;
-        raise(SIGHUP);
-    }
+    load_if_asked(daemon);
 }
 
 static int open_server(struct daemon *daemon, struct vst_policy *policy, struct vst_error *ret_err)
@@ -262,9 +268,9 @@ static void reload(struct daemon *daemon)
 {
     struct vst_error err = {0};
 
-    if (daemon->state != DAEMON_SERVING)
+    if (daemon->state > DAEMON_SERVING)
         return;
-    if (daemon->load) {
+    if (daemon->state == DAEMON_STARTING || daemon->load) {
         daemon->load_again = true;
         return;
     }
