@@ -6,8 +6,8 @@
  * far ends. It knows frames, credit and fairness; it does not know procedures, roles or drivers.
  *
  *  - Each direction of a stream has credit of its own: a slow stream stops only itself. What waits
- *    in memory for a slow reader is at most the window it was granted; windows grow with the
- *    measured bandwidth-delay product within `memory` for the whole connection, and shrink again.
+ *    in memory for a slow reader is at most the window it was granted; windows grow when they are
+ *    what holds both ends up (window.h), within `memory` for the whole connection, and shrink again.
  *  - Credit goes back when a quarter of the window has been read, or all that is there: so a sender
  *    that keeps a single frame under way never waits for ever.
  *  - Control messages go first, then streams in turn, one quantum each. Pings are outside credit.
