@@ -7,7 +7,8 @@
  *
  *  - Each direction of a stream has credit of its own: a slow stream stops only itself. What waits
  *    in memory for a slow reader is at most the window it was granted; windows grow when they are
- *    what holds both ends up (window.h), within `memory` for the whole connection, and shrink again.
+ *    what holds both ends up (window.h), within `memory` for the whole connection, and shrink
+ * again.
  *  - Credit goes back when a quarter of the window has been read, or all that is there: so a sender
  *    that keeps a single frame under way never waits for ever.
  *  - Control messages go first, then streams in turn, one quantum each. Pings are outside credit.
