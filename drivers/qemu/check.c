@@ -19,6 +19,7 @@ struct vst_check {
     enum vst_disks disks;
     char found[400]; /* the reasons, one after the other */
     unsigned count;
+    bool restores; /* and so takes the name last: see restore.c */
     struct vst_worker *worker;
     struct vst_qemu *qemu;
     const struct vst_probe *probe; /* NULL: it has not answered yet */
@@ -86,7 +87,11 @@ static void dispose(struct vst_job *job)
     free(check);
 }
 
-/* ---- on the loop ---- */
+/* ---- on the loop ----
+ *
+ * An image may come straight from where it is being made: by the time the new guest runs, that one
+ * has let go of its name and of its disks.
+ */
 
 /* The check is gone before anybody is told. */
 static void tell(struct vst_check *check, const struct vst_error *err)
@@ -102,7 +107,9 @@ static void tell(struct vst_check *check, const struct vst_error *err)
 static void looked(struct vst_job *job)
 {
     struct vst_check *check = (struct vst_check *)job;
-    bool taken = vst_root_has(check->qemu->root, check->def->name);
+    struct vst_root *root = check->qemu->root;
+    bool leaving = check->restores && vst_root_is_leaving(root, check->def);
+    bool taken = !leaving && vst_root_has(root, check->def->name);
     struct vst_error err = {0};
 
     if (taken)
@@ -127,20 +134,6 @@ static void probed(void *opaque, const struct vst_probe *probe, const struct vst
         vst_worker_submit(check->worker, &check->job);
 }
 
-/* An image that comes straight from where it is being made: by the time the new guest runs, that
- * one has let go of its disks. */
-static bool is_being_saved(struct vst_root *root, const struct vst_definition *def)
-{
-    struct vst_glance glance;
-    bool saved;
-
-    if (vst_place_glance(root, def->name, &glance, NULL) < 0)
-        return false;
-    saved = strcmp(glance.job.kind, "save") == 0 && strcmp(glance.def->uuid, def->uuid) == 0;
-    vst_definition_free(&glance.def);
-    return saved;
-}
-
 struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_definition *saved,
                                   const struct vst_definition *def, enum vst_disks disks,
                                   void (*fn)(void *opaque, const struct vst_error *err),
@@ -153,7 +146,8 @@ struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_defini
         return NULL;
     }
     check->job = (struct vst_job){.work = look, .done = looked, .dispose = dispose};
-    check->disks = saved && is_being_saved(qemu->root, saved) ? VST_DISKS_SHARED : disks;
+    check->restores = saved;
+    check->disks = saved && vst_root_is_leaving(qemu->root, saved) ? VST_DISKS_SHARED : disks;
     check->qemu = qemu;
     check->fn = fn;
     check->opaque = opaque;

@@ -50,6 +50,11 @@ void vst_guest_leave(struct vst_guest *guest)
     vst_place_get_job(guest->place, &guest->left, NULL);
 }
 
+int vst_guest_take_name(struct vst_guest *guest, struct vst_error *ret_err)
+{
+    return vst_place_take_name(guest->place, ret_err);
+}
+
 void vst_guest_keep(struct vst_guest *guest)
 {
     guest->fate = FATE_STAY;

@@ -140,6 +140,9 @@ void vst_guest_kill(struct vst_guest *guest);
 int vst_guest_spawn(struct vst_qemu *qemu, struct vst_definition **def, bool incoming,
                     const struct vst_guest_job *job, struct vst_guest_wait *wait,
                     struct vst_guest **ret_guest, struct vst_error *ret_err);
+/* A guest that is restored has no name before this: other connections do not see it, nor does
+ * vst_guest_find(). EXISTS or BUSY as long as another has it, and then it may be tried again. */
+int vst_guest_take_name(struct vst_guest *guest, struct vst_error *ret_err);
 /* It is whole, and ready. The job is still to be ended. */
 void vst_guest_keep(struct vst_guest *guest);
 

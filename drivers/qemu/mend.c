@@ -30,6 +30,11 @@ static bool is_live(const struct vst_guest *guest)
     return strcmp(guest->left.kind, "live") == 0;
 }
 
+static bool is_restored(const struct vst_guest *guest)
+{
+    return strcmp(guest->left.kind, "restore") == 0;
+}
+
 /* What a manager before us left undone, and what became of it. A job that has hold of the guest
  * tells its own story. */
 static const char *reason_of(const struct vst_guest *guest)
@@ -39,6 +44,9 @@ static const char *reason_of(const struct vst_guest *guest)
                "memory; if it stands still, destroy it";
     if (!guest->left.kind[0] || guest->job.kind != VST_JOB_NONE)
         return "";
+    if (is_restored(guest))
+        return guest->running ? "a restore of it was cut off when it was whole; it was resumed"
+                              : "a restore of it was cut off when it was whole; it is paused";
     if (is_live(guest))
         return guest->running ? "a live save of it was cut off; it went on meanwhile"
                               : "a live save of it was cut off; it has been paused since";
@@ -70,7 +78,7 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
 
 static void unwind(struct vst_guest *guest)
 {
-    static const char *const off[] = {"background-snapshot", NULL};
+    static const char *const off[] = {"background-snapshot", "late-block-activate", NULL};
     struct vst_error err = {0};
 
     vst_qmp_execute(guest->qmp, "migrate-set-capabilities", (struct vst_qmp_reply){0}, NULL,

@@ -234,7 +234,7 @@ int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
 
 bool vst_place_job_makes(const struct vst_place_job *job)
 {
-    return strcmp(job->kind, "start") == 0 || strcmp(job->kind, "restore") == 0;
+    return strcmp(job->kind, "start") == 0;
 }
 
 bool vst_place_job_moves(const struct vst_place_job *job)
@@ -312,4 +312,17 @@ int vst_place_glance(struct vst_root *root, const char *name, struct vst_glance 
     }
     close(fd);
     return glance.def ? 0 : -1;
+}
+
+bool vst_root_is_leaving(struct vst_root *root, const struct vst_definition *def)
+{
+    struct vst_glance glance;
+    bool leaving;
+
+    if (vst_place_glance(root, def->name, &glance, NULL) < 0)
+        return false;
+    leaving = (strcmp(glance.job.kind, "save") == 0 || strcmp(glance.job.kind, "end") == 0) &&
+              glance.holder != 0 && strcmp(glance.def->uuid, def->uuid) == 0;
+    vst_definition_free(&glance.def);
+    return leaving;
 }

@@ -192,17 +192,22 @@ static int check_still_there(const struct vst_place *place, struct vst_error *re
     return vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s", place->name);
 }
 
+bool vst_place_is_named(const struct vst_place *place)
+{
+    return strcmp(place->entry, place->name) == 0;
+}
+
 /* What was to be a guest and has lost whoever was making it; or what ended while nobody looked. */
 static int remove_nobodys(struct vst_place **place, struct vst_error *ret_err)
 {
     struct vst_process_id id;
-    struct vst_place_job job;
+    struct vst_place_job job = {0};
     bool exists;
 
-    if (vst_place_get_job(*place, &job, NULL) < 0)
+    if (vst_place_get_job(*place, &job, NULL) < 0 && vst_place_is_named(*place))
         return 0;
     exists = vst_place_read_id(*place, &id, NULL) == 0 && vst_process_id_exists(&id);
-    if (vst_place_job_makes(&job)) {
+    if (!vst_place_is_named(*place) || vst_place_job_makes(&job)) {
         if (exists)
             vst_process_id_kill(&id);
         vst_error_set(ret_err, VST_ERR_NOT_FOUND,
@@ -218,14 +223,14 @@ static int remove_nobodys(struct vst_place **place, struct vst_error *ret_err)
     return -1;
 }
 
-int vst_place_open(struct vst_root *root, const char *name, struct vst_place **ret_place,
-                   struct vst_error *ret_err)
+static int open_entry(struct vst_root *root, const char *name, const char *entry,
+                      struct vst_place **ret_place, struct vst_error *ret_err)
 {
     struct vst_place *place;
 
     if (vst_name_check(name, ret_err) < 0)
         return -1;
-    place = new_place(root, name, name, ret_err);
+    place = new_place(root, name, entry, ret_err);
     if (!place)
         return -1;
     if (take_lock(place, 0, ret_err) < 0 || check_still_there(place, ret_err) < 0 ||
@@ -237,16 +242,32 @@ int vst_place_open(struct vst_root *root, const char *name, struct vst_place **r
     return 0;
 }
 
+int vst_place_open(struct vst_root *root, const char *name, struct vst_place **ret_place,
+                   struct vst_error *ret_err)
+{
+    return open_entry(root, name, name, ret_place, ret_err);
+}
+
+/* None is found to be a guest: remove_nobodys() has what nobody holds. */
+void vst_place_sweep(struct vst_root *root, const char *entry)
+{
+    struct vst_place *place = NULL;
+
+    open_entry(root, entry + strlen(VST_ENTRY_MAKING), entry, &place, NULL);
+    vst_place_close(&place);
+}
+
 /* ---- making ---- */
 
-/* What is left of a guest that has ended makes way. */
-static int make_way(struct vst_root *root, const char *name, struct vst_error *ret_err)
+/* What is left of a guest that has ended makes way, and what was never finished. */
+static int make_way(struct vst_root *root, const char *name, const char *entry,
+                    struct vst_error *ret_err)
 {
     struct vst_error err = {0};
     struct vst_process_id id;
     struct vst_place *place;
 
-    if (vst_place_open(root, name, &place, &err) < 0)
+    if (open_entry(root, name, entry, &place, &err) < 0)
         return err.code == VST_ERR_NOT_FOUND ? 0 : vst_error_copy(ret_err, &err);
     if (vst_place_read_id(place, &id, NULL) == 0 && vst_process_id_exists(&id)) {
         vst_place_close(&place);
@@ -289,27 +310,35 @@ static int write_definition(const struct vst_place *place, const struct vst_defi
     return result;
 }
 
-static int name_it(struct vst_place *place, struct vst_error *ret_err)
+static int become(struct vst_place *place, const char *entry, struct vst_error *ret_err)
 {
     int fd = place->root->fd;
 
-    if (renameat2(fd, place->entry, fd, place->name, RENAME_NOREPLACE) < 0) {
+    if (make_way(place->root, place->name, entry, ret_err) < 0)
+        return -1;
+    if (renameat2(fd, place->entry, fd, entry, RENAME_NOREPLACE) < 0) {
         if (errno == EEXIST)
             return vst_error_set(ret_err, VST_ERR_EXISTS, "there is a domain %s already",
                                  place->name);
         return vst_error_system(ret_err, errno, "domain %s", place->name);
     }
-    memcpy(place->entry, place->name, sizeof(place->entry));
+    snprintf(place->entry, sizeof(place->entry), "%s", entry);
     return 0;
 }
 
-int vst_place_create(struct vst_root *root, const struct vst_definition *def,
-                     struct vst_place **ret_place, struct vst_error *ret_err)
+int vst_place_take_name(struct vst_place *place, struct vst_error *ret_err)
 {
-    char entry[VST_ENTRY_MAX];
+    return become(place, place->name, ret_err);
+}
+
+int vst_place_make(struct vst_root *root, const struct vst_definition *def,
+                   struct vst_place **ret_place, struct vst_error *ret_err)
+{
+    char entry[VST_ENTRY_MAX], making[VST_ENTRY_MAX];
     struct vst_place *place;
 
-    if (make_way(root, def->name, ret_err) < 0 || make_entry(root, entry, ret_err) < 0)
+    snprintf(making, sizeof(making), VST_ENTRY_MAKING "%s", def->name);
+    if (make_entry(root, entry, ret_err) < 0)
         return -1;
     place = new_place(root, def->name, entry, ret_err);
     if (!place) {
@@ -318,7 +347,23 @@ int vst_place_create(struct vst_root *root, const struct vst_definition *def,
     }
     if (take_lock(place, O_CREAT | O_EXCL, ret_err) < 0 ||
         write_definition(place, def, ret_err) < 0 ||
-        vst_place_set_job(place, "start", false, ret_err) < 0 || name_it(place, ret_err) < 0) {
+        vst_place_set_job(place, "start", false, ret_err) < 0 ||
+        become(place, making, ret_err) < 0) {
+        vst_place_remove(&place);
+        return -1;
+    }
+    *ret_place = place;
+    return 0;
+}
+
+int vst_place_create(struct vst_root *root, const struct vst_definition *def,
+                     struct vst_place **ret_place, struct vst_error *ret_err)
+{
+    struct vst_place *place;
+
+    if (vst_place_make(root, def, &place, ret_err) < 0)
+        return -1;
+    if (vst_place_take_name(place, ret_err) < 0) {
         vst_place_remove(&place);
         return -1;
     }

@@ -7,9 +7,10 @@
 
 #include "root.h"
 
-#define VST_ENTRY_MAX (VST_NAME_MAX + 1)
-
 /* Entries that begin with a dot are no domains: places that are being made or removed. */
+#define VST_ENTRY_MAKING ".making-"
+#define VST_ENTRY_MAX (VST_NAME_MAX + sizeof(VST_ENTRY_MAKING))
+
 struct vst_root {
     char *path; /* for messages */
     int fd;
@@ -17,11 +18,15 @@ struct vst_root {
 
 struct vst_place {
     struct vst_root *root;
-    char name[VST_ENTRY_MAX];
-    char entry[VST_ENTRY_MAX]; /* in the root; not the name while it is being made */
+    char name[VST_NAME_MAX + 1];
+    char entry[VST_ENTRY_MAX]; /* in the root; not the name before it has taken that */
     int fd;
     int lock_fd;
 };
+
+/* For an entry that begins with VST_ENTRY_MAKING: removes it, and ends its QEMU, if nobody has hold
+ * of it. */
+void vst_place_sweep(struct vst_root *root, const char *entry);
 
 /* Removes what is known to be ours from an entry, and the entry if it is empty then. */
 void vst_place_scrap(const struct vst_root *root, const char *entry, int fd);

@@ -5,6 +5,9 @@
  * guest stays paused until QEMU has loaded everything and the END record is verified. QEMU itself
  * takes most damage, and a cut tail, for a success: both have to be true.
  *
+ * Only then does it take its name. The image may be that of a guest which is being saved at the
+ * same time: as that one has the name until nothing is left of it, the two never run together.
+ *
  * Any failure ends QEMU and removes the directory.
  */
 #include "guest.h"
@@ -27,12 +30,13 @@
     X(RESTORE_CAPABILITIES, "reply to migrate-set-capabilities", "the progress shall be told") \
     X(RESTORE_PASSING, "reply to getfd", "QEMU gets its end of the socket pair")               \
     X(RESTORE_LOADING, "completed, and END verified", "the state goes into QEMU")              \
+    X(RESTORE_NAMING, "the name", "the guest that the image is made of is about to end")       \
     X(RESTORE_RESUMING, "reply to cont", "everything is there and verified")                   \
     X(RESTORE_UNDOING, "the end of QEMU", "failed: nothing is to be left")                     \
     X(RESTORE_OVER, "nothing", "the operation has been completed")
 VST_FSM(restore, RESTORE_STATES)
 
-enum { UNDO_SECONDS = 2 };
+enum { UNDO_SECONDS = 2, LOOK_US = 20000 };
 
 struct restore {
     struct vst_conn *conn;
@@ -53,8 +57,13 @@ struct restore {
     enum vst_migration_status status; /* by QEMU's last word */
     struct vst_error why;
     struct event patience;
+    struct event look; /* in NAMING */
     char label[VST_NAME_MAX + 1];
 };
+
+static const char *const events[] = {"events", NULL};
+static const char *const late_disks[] = {"late-block-activate", NULL};
+static const char *const events_and_late_disks[] = {"events", "late-block-activate", NULL};
 
 static void enter(struct restore *restore, enum restore_state state, int patience_seconds)
 {
@@ -63,6 +72,7 @@ static void enter(struct restore *restore, enum restore_state state, int patienc
     vst_fsm_trace(restore, restore->label, restore->state, state);
     restore->state = state;
     event_del(&restore->patience);
+    event_del(&restore->look);
     if (patience_seconds)
         event_add(&restore->patience, &tv);
 }
@@ -152,7 +162,11 @@ static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
         over(restore); /* killed, and still there: in the kernel's hands (a dead disk) */
         return;
     }
-    if (restore->status == VST_MIGRATION_FAILED)
+    if (restore->state == RESTORE_NAMING)
+        vst_error_set(&err, VST_ERR_EXISTS,
+                      "the domain %s that is being saved has not ended in %d seconds",
+                      restore->label, stall_seconds(restore));
+    else if (restore->status == VST_MIGRATION_FAILED)
         vst_error_set(&err, VST_ERR_DRIVER, "qemu %s could not load the image, and did not say why",
                       restore->label);
     else
@@ -195,16 +209,17 @@ static void sent(struct restore *restore, int status, const struct vst_error *er
         fail(restore, err);
 }
 
+/* The disks of a guest that is to run stay the other's until `cont`. */
 static void set_capabilities(struct restore *restore)
 {
-    static const char *const on[] = {"events", NULL};
     struct vst_error err = {0};
 
     enter(restore, RESTORE_CAPABILITIES, 0);
     sent(restore,
-         vst_qmp_execute(vst_guest_qmp(restore->guest), "migrate-set-capabilities",
-                         then_step(restore), &err, "capabilities",
-                         vst_migration_capabilities(on, NULL), NULL),
+         vst_qmp_execute(
+             vst_guest_qmp(restore->guest), "migrate-set-capabilities", then_step(restore), &err,
+             "capabilities",
+             vst_migration_capabilities(restore->run ? events_and_late_disks : events, NULL), NULL),
          &err);
 }
 
@@ -261,20 +276,61 @@ static void load(struct restore *restore)
          &err);
 }
 
-/* `cont` before QEMU has completed would start the guest by itself; both are true here. */
+/* A later live save could not be made with the capability on; `cont` takes the disks anyway. */
+static void resume(struct restore *restore)
+{
+    struct vst_qmp *qmp = vst_guest_qmp(restore->guest);
+    struct vst_error err = {0};
+
+    enter(restore, RESTORE_RESUMING, 0);
+    if (!restore->run) {
+        done(restore);
+        return;
+    }
+    vst_qmp_execute(qmp, "migrate-set-capabilities", (struct vst_qmp_reply){0}, NULL,
+                    "capabilities", vst_migration_capabilities(NULL, late_disks), NULL);
+    sent(restore, vst_qmp_execute(qmp, "cont", then_step(restore), &err, NULL), &err);
+}
+
+/* In this order: a guest that ends in between has left its name. */
+static void take_name(struct restore *restore)
+{
+    static const struct timeval pause = {0, LOOK_US};
+    struct vst_qemu *qemu = restore->conn->impl;
+    bool leaving = vst_root_is_leaving(qemu->root, vst_guest_definition(restore->guest));
+    struct vst_error err = {0};
+
+    if (vst_guest_take_name(restore->guest, &err) == 0) {
+        resume(restore);
+    } else if (leaving) {
+        event_add(&restore->look, &pause);
+    } else {
+        vst_error_prefix(&err, "the name %s has not become free", restore->label);
+        fail(restore, &err);
+    }
+}
+
+static void look_again(evutil_socket_t fd, short what, void *opaque)
+{
+    (void)fd, (void)what;
+    take_name(opaque);
+}
+
+/*
+ * `cont` before QEMU has completed would start the guest by itself; both are true here. From when
+ * it has its name the guest is whole, and whoever comes after us knows what is left to do.
+ */
 static void conclude(struct restore *restore)
 {
     struct vst_error err = {0};
 
     if (restore->status != VST_MIGRATION_COMPLETED || !restore->verified)
         return;
-    enter(restore, RESTORE_RESUMING, 0);
-    if (!restore->run)
-        done(restore);
+    enter(restore, RESTORE_NAMING, stall_seconds(restore));
+    if (vst_place_set_job(vst_guest_place(restore->guest), "restore", restore->run, &err) < 0)
+        fail(restore, &err);
     else
-        sent(restore,
-             vst_qmp_execute(vst_guest_qmp(restore->guest), "cont", then_step(restore), &err, NULL),
-             &err);
+        take_name(restore);
 }
 
 static void step(struct restore *restore)
@@ -293,6 +349,7 @@ static void step(struct restore *restore)
     case RESTORE_CHECKING:
     case RESTORE_SPAWNING:
     case RESTORE_LOADING:
+    case RESTORE_NAMING:
     case RESTORE_UNDOING:
     case RESTORE_OVER:
         break; /* waits for something else than a reply */
@@ -446,6 +503,7 @@ static struct restore *restore_new(struct vst_conn *conn, struct vst_stream *str
     vst_op_own(op, restore, restore_free);
     snprintf(restore->label, sizeof(restore->label), "%s", opt->name ? opt->name : "?");
     event_assign(&restore->patience, conn->base, -1, 0, out_of_patience, restore);
+    event_assign(&restore->look, conn->base, -1, 0, look_again, restore);
     return restore;
 }
 

@@ -92,15 +92,27 @@ static void scrap_if_old(const struct vst_root *root, const char *entry)
     close(fd);
 }
 
+static bool begins(const char *entry, const char *with)
+{
+    return strncmp(entry, with, strlen(with)) == 0;
+}
+
 /* What a process left that was killed while it made or removed a place. */
-static void scrap_old(const struct vst_root *root)
+static void scrap(struct vst_root *root, const char *entry)
+{
+    if (begins(entry, VST_ENTRY_MAKING))
+        vst_place_sweep(root, entry);
+    else if (begins(entry, ".new-") || begins(entry, ".gone-"))
+        scrap_if_old(root, entry);
+}
+
+static void scrap_all(struct vst_root *root)
 {
     DIR *dir = read_root(root);
     struct dirent *entry;
 
     while (dir && (entry = readdir(dir)))
-        if (strncmp(entry->d_name, ".new-", 5) == 0 || strncmp(entry->d_name, ".gone-", 6) == 0)
-            scrap_if_old(root, entry->d_name);
+        scrap(root, entry->d_name);
     if (dir)
         closedir(dir);
 }
@@ -126,7 +138,7 @@ int vst_root_open(const char *dir, struct vst_root **ret_root, struct vst_error 
         vst_root_free(&root);
         return -1;
     }
-    scrap_old(root);
+    scrap_all(root);
     *ret_root = root;
     return 0;
 }
@@ -175,6 +187,7 @@ char **vst_root_list(struct vst_root *root, struct vst_error *ret_err)
     if (!dir)
         vst_error_system(ret_err, errno, "%s", root->path);
     while (dir && names && (entry = readdir(dir))) {
+        scrap(root, entry->d_name);
         if (vst_name_check(entry->d_name, NULL) < 0 || entry->d_type != DT_DIR)
             continue;
         if (add_name(&names, count++, entry->d_name) < 0) {

@@ -32,6 +32,10 @@ void vst_root_free(struct vst_root **root);
  */
 bool vst_root_has(struct vst_root *root, const char *name);
 
+/* Whether a guest has the name and the UUID of `def`, and somebody is about to end it: it is being
+ * saved to be gone, or has been. */
+bool vst_root_is_leaving(struct vst_root *root, const struct vst_definition *def);
+
 /* The names of all places, sorted; to be freed, each and the list, which ends in NULL. */
 char **vst_root_list(struct vst_root *root, struct vst_error *ret_err);
 
@@ -44,6 +48,17 @@ char **vst_root_list(struct vst_root *root, struct vst_error *ret_err);
  */
 int vst_place_create(struct vst_root *root, const struct vst_definition *def,
                      struct vst_place **ret_place, struct vst_error *ret_err);
+/*
+ * The same in two steps: what is made has no name at first, so that nobody finds it, but is the
+ * only one that is being made for the name. When whoever makes it dies before it has the name, it
+ * is removed by whoever comes next, its QEMU ended; from then on it is a guest, unless its job is
+ * "start". The second may be tried again.
+ */
+int vst_place_make(struct vst_root *root, const struct vst_definition *def,
+                   struct vst_place **ret_place, struct vst_error *ret_err);
+int vst_place_take_name(struct vst_place *place, struct vst_error *ret_err);
+/* Not before that. */
+bool vst_place_is_named(const struct vst_place *place);
 /*
  * An existing one, locked. NOT_FOUND, BUSY. What whoever made it did not live to finish, and what
  * has shut down while nobody looked, is no guest: it is removed here, its QEMU ended, and is
@@ -76,8 +91,9 @@ int vst_place_connect(struct vst_place *place, const char *name, struct vst_erro
 
 /* The job file: what runs, and whether the guest ran before it. */
 struct vst_place_job {
-    /* "save", "live" (a save), "restore", "start", "end" (shut down); "out", "in" (a migration has
-     * it), "away" (it has migrated, and this copy never runs again) */
+    /* "save", "keep" and "live" (saves that the guest outlives), "restore", "start", "end" (shut
+     * down); "out", "in" (a migration has it), "away" (it has migrated, and this copy never runs
+     * again) */
     char kind[16];
     bool running;
 };
@@ -86,7 +102,7 @@ int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
 int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
                       struct vst_error *ret_err);
 void vst_place_clear_job(struct vst_place *place);
-/* A start or a restore: what is in the place is not a guest yet. */
+/* A start: what is in the place is not a guest yet. */
 bool vst_place_job_makes(const struct vst_place_job *job);
 /* A migration: what becomes of the guest is said by the journal, and by nothing else. */
 bool vst_place_job_moves(const struct vst_place_job *job);

@@ -408,6 +408,13 @@ static void disagree(struct save *save, const char *what)
     fail(save, &err);
 }
 
+static const char *job_name(const struct save *save)
+{
+    if (is_live(save))
+        return "live";
+    return keeps(save) ? "keep" : "save";
+}
+
 /* From here on a manager that comes after us knows what to put right. */
 static void take_status(struct save *save, struct json_object *value)
 {
@@ -424,9 +431,8 @@ static void take_status(struct save *save, struct json_object *value)
                       "before it has run: resume it, if only for a moment",
                       save->label);
     save->was_running = strcmp(status, "running") == 0;
-    if (vst_error_is_set(&err) ||
-        vst_place_set_job(vst_guest_place(save->guest), is_live(save) ? "live" : "save",
-                          save->was_running, &err) < 0) {
+    if (vst_error_is_set(&err) || vst_place_set_job(vst_guest_place(save->guest), job_name(save),
+                                                    save->was_running, &err) < 0) {
         fail(save, &err);
         return;
     }

@@ -161,6 +161,17 @@ static const char *job_name(enum vst_job_kind kind)
     return kind == VST_JOB_NONE ? "start" : vst_job_kind_name(kind);
 }
 
+/* A restore takes the name last: the guest that the image is made of may still have it. */
+static int make_place(struct vst_guest *guest, struct vst_error *ret_err)
+{
+    bool restored = guest->job.kind == VST_JOB_RESTORE;
+
+    if ((restored ? vst_place_make : vst_place_create)(guest->qemu->root, guest->def, &guest->place,
+                                                       ret_err) < 0)
+        return -1;
+    return vst_place_set_job(guest->place, job_name(guest->job.kind), false, ret_err);
+}
+
 int vst_guest_spawn(struct vst_qemu *qemu, struct vst_definition **def, bool incoming,
                     const struct vst_guest_job *job, struct vst_guest_wait *wait,
                     struct vst_guest **ret_guest, struct vst_error *ret_err)
@@ -173,9 +184,7 @@ int vst_guest_spawn(struct vst_qemu *qemu, struct vst_definition **def, bool inc
     guest->incoming = incoming;
     guest->fate = FATE_REMOVE;
     guest->job = *job;
-    if (vst_place_create(qemu->root, *def, &guest->place, ret_err) < 0 ||
-        vst_place_set_job(guest->place, job_name(job->kind), false, ret_err) < 0 ||
-        open_files(guest, ret_err) < 0) {
+    if (make_place(guest, ret_err) < 0 || open_files(guest, ret_err) < 0) {
         guest->def = NULL; /* still the caller's */
         vst_place_remove(&guest->place);
         vst_guest_destroy(guest);

@@ -505,7 +505,8 @@ static int restore_and_be_killed(struct vst_host *host, struct strike *strike)
     return status;
 }
 
-/* What is left is nobody's: the next command, whatever it is, sees no such domain. */
+/* What is left is nobody's: the next command, whatever it is, sees no such domain, or one that is
+ * whole. */
 static void restorer_killed_and_nothing_is_left(void **state)
 {
     struct vst_host *host = *state;

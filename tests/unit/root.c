@@ -395,7 +395,7 @@ static struct vst_process_id make_half(struct here *here)
     struct vst_place *place = create(here);
     struct vst_process_id id = start_in(place);
 
-    assert_int_equal(vst_place_set_job(place, "restore", false, NULL), 0);
+    assert_int_equal(vst_place_set_job(place, "start", false, NULL), 0);
     vst_place_close(&place);
     assert_true(vst_process_id_exists(&id));
     assert_true(glance(here).exists);
@@ -529,6 +529,135 @@ static void half_places_are_scrapped_when_they_are_old(void **state)
     assert_true(is_there(here, ".other"));
     snprintf(command, sizeof(command), "rm -r %s/.new-young %s/.other", here->path, here->path);
     assert_int_equal(system(command), 0);
+}
+
+/* ---- a name that is taken later ---- */
+
+static struct vst_place *make(struct here *here)
+{
+    struct vst_place *place = NULL;
+
+    assert_int_equal(vst_place_make(here->root, here->def, &place, NULL), 0);
+    assert_int_equal(vst_place_set_job(place, "restore", true, NULL), 0);
+    return place;
+}
+
+static void expect_listed(struct here *here, const char *name)
+{
+    char **names = vst_root_list(here->root, NULL);
+
+    if (name)
+        assert_string_equal(names[0], name);
+    else
+        assert_null(names[0]);
+    free(names[0]);
+    free(names);
+}
+
+static void what_has_no_name_yet_is_seen_by_nobody(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = make(here), *other = NULL;
+    struct vst_error err = {0};
+
+    assert_false(vst_place_is_named(place));
+    assert_false(vst_root_has(here->root, "g1"));
+    expect_open(here, "g1", VST_ERR_NOT_FOUND, "no domain g1");
+    expect_listed(here, NULL);
+    assert_int_equal(vst_place_create(here->root, here->def, &other, &err), -1);
+    assert_int_equal(err.code, VST_ERR_BUSY);
+    assert_int_equal(vst_place_take_name(place, NULL), 0);
+    assert_true(vst_place_is_named(place));
+    expect_listed(here, "g1");
+    vst_place_remove(&place);
+}
+
+static void what_has_its_name_outlives_its_maker(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = make(here);
+    struct vst_process_id id = start_in(place);
+    struct vst_place_job job;
+
+    assert_int_equal(vst_place_take_name(place, NULL), 0);
+    vst_place_close(&place);
+    assert_true(vst_root_has(here->root, "g1"));
+    place = reopen(here);
+    assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
+    assert_string_equal(job.kind, "restore");
+    assert_true(job.running);
+    end_it(&id);
+    vst_place_remove(&place);
+}
+
+static void what_lost_its_maker_before_it_had_a_name_is_removed(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = make(here);
+    struct vst_process_id id = start_in(place);
+    struct vst_root *root;
+
+    vst_place_close(&place);
+    assert_true(is_there(here, ".making-g1"));
+    expect_listed(here, NULL);
+    expect_killed(&id);
+    assert_false(is_there(here, ".making-g1"));
+
+    place = make(here);
+    vst_place_close(&place);
+    assert_int_equal(vst_root_open(here->path, &root, NULL), 0);
+    vst_root_free(&root);
+    assert_false(is_there(here, ".making-g1"));
+
+    place = make(here);
+    id = start_in(place);
+    vst_place_close(&place);
+    place = create(here);
+    expect_killed(&id);
+    vst_place_remove(&place);
+}
+
+static void a_name_is_taken_when_it_is_free(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *old = create(here), *place = make(here);
+    struct vst_process_id id = start_in(old);
+
+    assert_int_equal(vst_place_take_name(place, NULL), -1);
+    vst_place_close(&old);
+    assert_int_equal(vst_place_take_name(place, NULL), -1);
+    old = reopen(here);
+    vst_place_remove(&old);
+    assert_int_equal(vst_place_take_name(place, NULL), 0);
+    end_it(&id);
+    vst_place_remove(&place);
+}
+
+static bool is_leaving(struct here *here, struct vst_place *place, const char *job)
+{
+    assert_int_equal(vst_place_set_job(place, job, true, NULL), 0);
+    return vst_root_is_leaving(here->root, here->def);
+}
+
+static void a_guest_is_leaving_when_somebody_is_about_to_end_it(void **state)
+{
+    struct here *here = *state;
+    struct vst_definition *other = define("g1");
+    struct vst_place *place = create(here);
+
+    assert_false(vst_root_is_leaving(here->root, here->def));
+    assert_true(is_leaving(here, place, "save"));
+    assert_false(vst_root_is_leaving(here->root, other)); /* which has another UUID */
+    assert_false(is_leaving(here, place, "keep"));
+    assert_false(is_leaving(here, place, "live"));
+    assert_true(is_leaving(here, place, "end"));
+    vst_place_set_job(place, "save", true, NULL);
+    vst_place_close(&place);
+    assert_false(vst_root_is_leaving(here->root, here->def));
+    place = reopen(here);
+    vst_place_remove(&place);
+    assert_false(vst_root_is_leaving(here->root, here->def));
+    vst_definition_free(&other);
 }
 
 /* ---- files and sockets ---- */
@@ -691,6 +820,11 @@ int main(void)
         TEST(what_is_left_of_a_guest_is_replaced),
         TEST(only_known_files_are_removed),
         TEST(half_places_are_scrapped_when_they_are_old),
+        TEST(what_has_no_name_yet_is_seen_by_nobody),
+        TEST(what_has_its_name_outlives_its_maker),
+        TEST(what_lost_its_maker_before_it_had_a_name_is_removed),
+        TEST(a_name_is_taken_when_it_is_free),
+        TEST(a_guest_is_leaving_when_somebody_is_about_to_end_it),
         TEST(a_job_comes_and_goes),
         TEST(damaged_files_are_errors),
         TEST(sockets_work_under_a_long_root),
