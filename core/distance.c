@@ -11,8 +11,9 @@ enum { LONGEST = 64 };
 size_t vst_distance(const char *a, const char *b, size_t most)
 {
     size_t row[LONGEST + 1], a_length = strlen(a), b_length = strlen(b);
+    size_t apart = a_length > b_length ? a_length - b_length : b_length - a_length;
 
-    if (a_length > LONGEST || b_length > LONGEST)
+    if (a_length > LONGEST || b_length > LONGEST || apart > most)
         return most + 1;
     for (size_t j = 0; j <= b_length; j++)
         row[j] = j;
