@@ -4,9 +4,12 @@
 # Live migration between two daemons when something dies, stops or is cut off at a random moment:
 # in the end exactly one guest runs, and its count has no gap. Only where the QEMU that had the
 # guest was killed may it be gone. A table of the outcomes is printed at the end; VST_TEST_SEED
-# repeats the moments.
+# repeats the moments. Under TCG a guest was seen to find a page, or a character that it had printed,
+# out of step after a migration, once in some fifty, with whatever fault and without: a check that
+# fails for its count alone says so, and is no proof of two that ran.
 . "$(dirname "$0")/hosts.sh"
 
+is_long || skip_all "faults at random moments take minutes: VST_TEST_LONG=1 runs them"
 need_guests
 RANDOM=${VST_TEST_SEED-$$}
 runs=1
