@@ -54,7 +54,7 @@ stopped_for_it()
 }
 
 check idle_guest_goes_there_and_back  idle
-# TCG loses a page of such guests now and then; see migrate-faults.sh.
+# Their count breaks about once in fifty migrations, and it is not known why; see migrate-faults.sh.
 check guest_that_dirties_its_memory_goes_there_and_back  in_three_tries dirtying
 check guest_of_random_memory_goes_there_and_back  in_three_tries large
 check compressed_guest_goes_there_and_back  in_three_tries compressed
