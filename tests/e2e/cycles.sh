@@ -31,7 +31,7 @@ by_one_process()
 only_the_image_is_left()
 {
     [ "$(ls -A -I .said "$work" | paste -sd' ')" = "g1.json g1.log image root" ] &&
-        [ -z "$(ls -A "$root")" ]
+        [ -z "$(places)" ]
 }
 
 check "guest_counts_on_through_${cycles}_cycles"  by_command

@@ -84,6 +84,12 @@ guests()
     virstream list -q | paste -sd' '
 }
 
+# What is in the root: guests, whole or not. What must survive the host is not looked at.
+places()
+{
+    ls -A -I .state "$root" | paste -sd' '
+}
+
 # continued LOG...: the count has no gap, no repeat, and the guest found no fault in its memory
 continued()
 {

@@ -27,7 +27,7 @@ through_a_pipe()
 # One guest, and one QEMU.
 alone()
 {
-    [ "$(ls -A "$root")" = g1 ] && [ "$(processes | grep -c qemu-system)" = 1 ]
+    [ "$(places)" = g1 ] && [ "$(processes | grep -c qemu-system)" = 1 ]
 }
 
 lives_on()
@@ -143,7 +143,7 @@ saver_killed_at_the_end()
 restorer_killed_at_the_end()
 {
     start_wait && kill -KILL "$restorer" && ! wait "$restorer" && [ "$(guests)" = g1 ] &&
-        wait_until 10 alone && end_save && exec 7<&- && [ -z "$(ls -A "$root")" ]
+        wait_until 10 alone && end_save && exec 7<&- && [ -z "$(places)" ]
 }
 
 waits_no_longer_than_it_may()
@@ -160,7 +160,7 @@ refused()
     saver=$!
     exec 7<"$work/slow"
     wait_until 10 test -e "$root/g1/job" && exits 6 virstream restore -q "$work/image" &&
-        [ "$(ls -A "$root")" = g1 ] && end_save && exec 7<&- && lives_on
+        [ "$(places)" = g1 ] && end_save && exec 7<&- && lives_on
 }
 
 another_guest_refuses()
@@ -170,7 +170,7 @@ another_guest_refuses()
     saver=$!
     exec 7<"$work/slow"
     wait_until 10 is_being_saved && exits 6 virstream restore -q "$work/image" &&
-        [ "$(ls -A "$root")" = g1 ] && end_save && exec 7<&- && [ -z "$(ls -A "$root")" ]
+        [ "$(places)" = g1 ] && end_save && exec 7<&- && [ -z "$(places)" ]
 }
 
 # Both are its work, and those who come next have another.
@@ -198,6 +198,6 @@ if [ -n "${VST_THROUGH-}" ]; then
 else
     skip guest_lives_on_when_the_daemon_is_killed "there is none"
 fi
-check nothing_is_left  test -z "$(ls -A "$root")"
+check nothing_is_left  test -z "$(places)"
 check no_process_left  no_process_left
 end_tests

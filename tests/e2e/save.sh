@@ -186,7 +186,7 @@ another_machine()
 
 nothing_left()
 {
-    [ -z "$(ls -A "$root")" ] && no_process_left
+    [ -z "$(places)" ] && no_process_left
 }
 
 check saved_guest_is_gone_and_counts_on_when_restored  saved_and_restored
