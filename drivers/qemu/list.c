@@ -2,7 +2,7 @@
 /*
  * List, look up, info: what can be told of guests. A guest that this connection does not have is
  * adopted for the question and let go again; one that another process has is told as far as can be
- * seen from outside.
+ * seen from outside. Each QEMU is asked whether it still answers, however long we have had it.
  */
 #include "guest.h"
 
@@ -14,8 +14,9 @@
 #include "move.h"
 
 #define LIST_STATES(X)                                                               \
-    X(LIST_ASKING, "answers, most of which come at once", "one guest after another") \
+    X(LIST_ASKING, "answers, some of which come at once", "one guest after another") \
     X(LIST_WAITING, "the guest, or the end of patience", "its monitor is connected") \
+    X(LIST_HEARING, "a reply, or the end of patience", "does its QEMU answer?")      \
     X(LIST_OVER, "nothing", "the operation has been completed")
 VST_FSM(list, LIST_STATES)
 
@@ -24,6 +25,8 @@ enum { ANSWER_SECONDS = 3 }; /* for each guest */
 struct list {
     struct vst_qemu *qemu;
     struct vst_guest_wait wait;
+    struct vst_guest *guest; /* in HEARING */
+    struct vst_guest_watch watch;
     struct vst_op *op;
     struct event patience;
     char **names; /* ends in NULL */
@@ -53,13 +56,22 @@ static void enter(struct list *list, enum list_state state)
     list->state = state;
 }
 
+static void wait_no_more(struct list *list)
+{
+    event_del(&list->patience);
+    vst_guest_unwait(&list->wait);
+    vst_guest_unwatch(&list->watch);
+    if (list->guest)
+        vst_guest_forget(list->guest, list);
+    list->guest = NULL;
+}
+
 static void over(struct list *list, const struct vst_error *err)
 {
     if (list->state == LIST_OVER)
         return;
     enter(list, LIST_OVER);
-    event_del(&list->patience);
-    vst_guest_unwait(&list->wait);
+    wait_no_more(list);
     if (err)
         vst_op_fail(list->op, err);
     else
@@ -93,8 +105,21 @@ static void tell_doubt(const struct vst_qemu *qemu, struct vst_domain_info *info
     const struct vst_move *move = vst_move_of(qemu, info->name);
 
     if (move && vst_move_is_in_doubt(move))
-        snprintf(info->reason, sizeof(info->reason), "in doubt, it may run at %.100s: %.120s", move->peer,
-                 vst_move_reason(move));
+        snprintf(info->reason, sizeof(info->reason), "in doubt, it may run at %.100s: %.120s",
+                 move->peer, vst_move_reason(move));
+}
+
+/* `err`: it is there, but deaf. */
+static void tell(struct list *list, struct vst_guest *guest, const struct vst_error *err)
+{
+    struct vst_domain_info *info = &list->infos[list->count++];
+
+    vst_guest_get_info(guest, info);
+    if (err)
+        snprintf(info->reason, sizeof(info->reason), "%.*s", (int)sizeof(info->reason) - 1,
+                 err->text);
+    if (list->release)
+        vst_guest_release(guest);
 }
 
 /* It cannot be asked; 1: but it can be seen; 0: it is not there any more. */
@@ -115,9 +140,7 @@ static void take(struct list *list, struct vst_guest *guest, const struct vst_er
     size_t known = list->count;
 
     if (guest) {
-        vst_guest_get_info(guest, &list->infos[list->count++]);
-        if (list->release)
-            vst_guest_release(guest);
+        tell(list, guest, err);
     } else if (see(list, err) == 0 && list->one) {
         over(list, err);
     }
@@ -131,14 +154,56 @@ static void ask(struct list *list);
 static void answered(void *opaque, struct vst_guest *guest, const struct vst_error *err)
 {
     struct list *list = opaque;
-    bool waited = list->state == LIST_WAITING;
+    bool waited = list->state != LIST_ASKING;
 
-    event_del(&list->patience);
+    wait_no_more(list);
     if (waited)
         enter(list, LIST_ASKING);
     take(list, guest, err);
     if (waited)
         ask(list);
+}
+
+/* A refusal is an answer, too. */
+static void heard(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct list *list = opaque;
+
+    (void)value;
+    if (!err || err->code != VST_ERR_LOST) /* then gone() comes, and knows more */
+        answered(list, list->guest, NULL);
+}
+
+static void gone(void *opaque, const struct vst_error *err)
+{
+    answered(opaque, NULL, err);
+}
+
+/* What has hold of a guest talks to its QEMU itself, which may well be deaf until then: it writes
+ * the last part of an image with its lock held. */
+static bool is_at_work(const struct vst_guest *guest)
+{
+    struct vst_domain_info info;
+
+    vst_guest_get_info(guest, &info);
+    return info.job != VST_JOB_NONE;
+}
+
+static void there(void *opaque, struct vst_guest *guest, const struct vst_error *wait_err)
+{
+    struct list *list = opaque;
+    struct vst_error err = {0};
+
+    if (!guest || is_at_work(guest)) {
+        answered(list, guest, wait_err);
+    } else if (vst_qmp_execute(vst_guest_qmp(guest), "query-status",
+                               (struct vst_qmp_reply){heard, list}, &err, NULL) < 0) {
+        answered(list, guest, &err);
+    } else {
+        list->guest = guest;
+        vst_guest_watch(guest, &list->watch);
+        enter(list, LIST_HEARING);
+    }
 }
 
 /* Stopped, swapped out, or hung: what can be seen from outside is told of it. */
@@ -155,12 +220,12 @@ static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
     else
         vst_error_set(&err, VST_ERR_TIMEOUT, "QEMU does not answer");
     vst_guest_unwait(&list->wait);
-    if (guest && list->release)
+    if (guest && !list->guest && list->release)
         vst_guest_release(guest);
-    answered(list, NULL, &err);
+    answered(list, list->guest, &err);
 }
 
-/* A loop, as most answers come at once: however many there are, the stack stays as it is. */
+/* A loop, as some answers come at once: however many there are, the stack stays as it is. */
 static void ask(struct list *list)
 {
     static const struct timeval patience = {ANSWER_SECONDS, 0};
@@ -169,12 +234,13 @@ static void ask(struct list *list)
         const char *name = list->names[list->next];
 
         list->release = !vst_guest_find(list->qemu, name);
-        list->wait = (struct vst_guest_wait){.fn = answered, .opaque = list};
+        list->wait = (struct vst_guest_wait){.fn = there, .opaque = list};
+        list->watch = (struct vst_guest_watch){.gone = gone, .opaque = list};
         vst_guest_get(list->qemu, name, &list->wait);
-        if (list->wait.waiting) {
+        if (list->wait.waiting)
             enter(list, LIST_WAITING);
+        if (list->state == LIST_WAITING || list->state == LIST_HEARING)
             event_add(&list->patience, &patience);
-        }
     }
     if (list->state == LIST_ASKING)
         over(list, NULL);

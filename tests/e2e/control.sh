@@ -167,11 +167,7 @@ check deaf_qemu_is_destroyed  deaf_is_destroyed
 check unreachable_qemu_is_destroyed  unreachable_is_destroyed
 check refused_start_has_qemus_words_and_leaves_nothing  last_words
 check unknown_user_is_wrong_usage  unknown_user
-if [ -z "${VST_THROUGH-}" ]; then
-    check deaf_guest_is_told_soon  deaf_is_told
-else
-    skip deaf_guest_is_told_soon "who is connected already, as a daemon is, does not ask again"
-fi
+check deaf_guest_is_told_soon  deaf_is_told
 check missing_disk_is_named_and_leaves_nothing  missing_disk
 if [ "$(id -u)" = 0 ]; then
     check qemu_runs_as_another_user  another_user
@@ -180,6 +176,6 @@ else
 fi
 virstream destroy -q g1
 
-check nothing_is_left  test -z "$(ls -A "$root")"
+check nothing_is_left  test -z "$(places)"
 check no_process_left  no_process_left
 end_tests
