@@ -8,6 +8,9 @@
 
 #include "client-private.h"
 
+/* Bytes of all the entries of a list: what a server that means harm can make us keep. */
+enum { LIST_MAX = 64 * 1024 * 1024 };
+
 static void call_free(void *state)
 {
     struct remote_call *call = state;
@@ -137,6 +140,10 @@ static int add_page(struct remote_call *call, const void *page, size_t count, si
 
     if (check_page(call, page, count, size, more, ret_err) < 0)
         return -1;
+    if (count > LIST_MAX / size - call->count)
+        return vst_error_set(ret_err, VST_ERR_PROTOCOL,
+                             "the server's list never ends: it has more than %zu entries",
+                             LIST_MAX / size);
     all = realloc(call->entries, (call->count + count + 1) * size);
     if (!all)
         return vst_error_no_memory(ret_err);
@@ -212,16 +219,18 @@ static int take_result(struct remote_call *call, const char *body, size_t length
     return 0;
 }
 
-/* A server that says it is done before we have everything is not to be believed. */
+/* A server that says it is done before either side has everything is not to be believed. */
 static int take_reply(struct remote_call *call, const char *body, size_t length,
                       struct vst_error *ret_err)
 {
-    if (vst_procedures[call->procedure].dirs == VST_DOWN && !call->taken) {
+    unsigned dirs = vst_procedures[call->procedure].dirs;
+
+    if ((dirs == VST_DOWN && !call->taken) || (dirs == VST_UP && !call->sent)) {
         vst_error_copy(ret_err, &call->err);
         return vst_error_set(ret_err, VST_ERR_PROTOCOL,
-                             "%s: the server says that it is done, and "
-                             "not everything has come",
-                             vst_procedures[call->procedure].name);
+                             "%s: the server says that it is done, and not everything has %s",
+                             vst_procedures[call->procedure].name,
+                             dirs == VST_DOWN ? "come" : "gone");
     }
     if (call->procedure == VST_PROCEDURE_LIST || call->procedure == VST_PROCEDURE_INFO)
         return take_infos(call, body, length, ret_err);
@@ -239,8 +248,10 @@ void vst_remote_call_answer(struct remote_call *call, const char *body, size_t l
     struct vst_error failure = {0};
 
     TAILQ_REMOVE(&remote->calls, call, link);
-    if (call->stream && remote->mux)
+    if (call->stream && remote->mux) {
+        call->sent = vst_mux_has_sent(remote->mux, call->id);
         vst_mux_ended(remote->mux, call->id, err);
+    }
     if (!err && take_reply(call, body, length, &failure) == 0)
         return;
     if (call->ours)

@@ -53,6 +53,7 @@ struct remote_call {
 
     struct vst_stream *stream; /* NULL: it moves no bytes */
     bool taken;                /* everything that comes down has been taken */
+    bool sent;                 /* everything that goes up had gone when the answer came */
     char label[96];            /* of a list: the pool, if any */
 
     void *entries; /* of a list: the pages so far */

@@ -256,6 +256,13 @@ void vst_mux_taken(struct vst_mux *mux, uint32_t id)
     mux_put(mux, VST_FRAME_TAKEN, id, NULL, 0);
 }
 
+bool vst_mux_has_sent(const struct vst_mux *mux, uint32_t id)
+{
+    const struct mux_call *call = mux_find(mux, id);
+
+    return call && (!call->sends || (call->out_ended && !call->send));
+}
+
 void vst_mux_ended(struct vst_mux *mux, uint32_t id, const struct vst_error *err)
 {
     static const struct vst_error over = {

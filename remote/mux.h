@@ -115,6 +115,9 @@ int vst_mux_open(struct vst_mux *mux, uint32_t id, struct vst_mux_ends *ends,
 /* What the source of call `id` gave has been taken, whole, and is safe where it was meant to go. */
 void vst_mux_taken(struct vst_mux *mux, uint32_t id);
 
+/* Whether the END of call `id`'s stream, if it has a direction to send in, is on its way. */
+bool vst_mux_has_sent(const struct vst_mux *mux, uint32_t id);
+
 /* The call is over: its answer was sent (server) or has come (client). Unless `err`, a sink that
  * has sent END counts as taken. What still comes for it is counted and dropped up to END or STOP.
  */
