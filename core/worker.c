@@ -46,7 +46,7 @@ struct vst_worker {
     struct jobs queue;
     struct jobs done;
     unsigned threads;
-    unsigned idle; /* threads that wait for a job */
+    unsigned busy; /* threads that have a job; one that is starting is not */
     unsigned refs; /* one for each thread, for all users, for a delivery under way */
     bool closing;  /* the last user has put it */
 };
@@ -129,12 +129,10 @@ static struct vst_job *next_job(struct vst_worker *worker)
             return NULL;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += SPARE_SECONDS;
-        worker->idle++;
         if (worker->threads > 1)
             result = pthread_cond_timedwait(&worker->more, &worker->lock, &until);
         else
             pthread_cond_wait(&worker->more, &worker->lock);
-        worker->idle--;
     }
     return jobs_pop(&worker->queue);
 }
@@ -161,6 +159,7 @@ static void *thread_main(void *opaque)
     pthread_setname_np(pthread_self(), "virstream");
     pthread_mutex_lock(&worker->lock);
     while ((job = next_job(worker))) {
+        worker->busy++;
         if (job->state == JOB_QUEUED) {
             job->state = JOB_RUNNING;
             pthread_mutex_unlock(&worker->lock);
@@ -168,6 +167,7 @@ static void *thread_main(void *opaque)
             pthread_mutex_lock(&worker->lock);
         }
         finish_job(worker, job);
+        worker->busy--;
     }
     worker->threads--;
     unlock_and_unref(worker);
@@ -209,7 +209,8 @@ static int start_thread(struct vst_worker *worker)
 static void enqueue(struct vst_worker *worker, struct vst_job *job)
 {
     jobs_push(&worker->queue, job);
-    if (worker->queue.count > worker->idle && worker->threads < most_threads[worker->pool])
+    if (worker->queue.count > worker->threads - worker->busy &&
+        worker->threads < most_threads[worker->pool])
         start_thread(worker);
     pthread_cond_signal(&worker->more);
 }

@@ -92,6 +92,15 @@ static double now(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* A thread counts once it has taken its name, a moment after it was started. */
+static void settle_at(unsigned threads)
+{
+    while (vst_test_threads() < threads)
+        usleep(1000);
+    usleep(20 * 1000);
+    assert_int_equal(vst_test_threads(), threads);
+}
+
 static int make(void **state)
 {
     (void)state;
@@ -165,10 +174,7 @@ static void never_more_threads_than_the_limit(void **state)
         work[i] = work_new(&gate);
         vst_worker_submit(worker, &work[i]->job);
     }
-    while (vst_test_threads() < VST_WORKER_THREADS)
-        usleep(1000);
-    usleep(20 * 1000);
-    assert_int_equal(vst_test_threads(), VST_WORKER_THREADS);
+    settle_at(VST_WORKER_THREADS);
     for (int i = 0; i < count; i++)
         sem_post(&gate);
     for (int i = 0; i < count; i++)
@@ -220,7 +226,7 @@ static void full_pool_holds_up_no_other_of_its_base(void **state)
     }
     vst_worker_submit(free_one, &other->job);
     run_until(&other->done, 1);
-    assert_int_equal(vst_test_threads(), 2 + 1);
+    settle_at(2 + 1);
     for (int i = 0; i < 4; i++)
         sem_post(&gate);
     for (int i = 0; i < 4; i++) {
