@@ -40,6 +40,7 @@ static const struct vst_handover_words destination_words[] = {
 #define QEMU(command) .qemu = VST_HANDOVER_QEMU_##command
 #define TIMER(name) .timer = VST_HANDOVER_TIMER_##name
 #define HOLDS .holds = true
+#define SETTLED .settled = true
 
 static const struct vst_handover_entry destination_entries[] = {
     [DESTINATION_CHECKING] = {QEMU(CHECK), TIMER(PREPARE)},
@@ -52,12 +53,14 @@ static const struct vst_handover_entry destination_entries[] = {
     [DESTINATION_COMMITTING] = {WRITE(COMMITTED), HOLDS},
     [DESTINATION_RESUMING] = {QEMU(CONT), HOLDS},
     [DESTINATION_ADOPTING] = {QEMU(ADOPT), HOLDS},
-    [DESTINATION_STARTED] = {WRITE(RUNNING), SEND(COMMITTED)},
+    [DESTINATION_STARTED] = {WRITE(RUNNING), SEND(COMMITTED), SETTLED},
+    [DESTINATION_RUNNING] = {SETTLED},
     [DESTINATION_ABORTING] = {WRITE(ABORTED), TIMER(AGAIN), HOLDS},
     [DESTINATION_KILLING] = {QEMU(END), SEND(ABORTED), TIMER(AGAIN), HOLDS},
-    [DESTINATION_DISOWNING] = {WRITE(DISOWNED), TIMER(AGAIN)},
-    [DESTINATION_ENDING] = {WRITE(DONE)},
-    [DESTINATION_DONE] = {.over = true},
+    [DESTINATION_ABORTED] = {SETTLED},
+    [DESTINATION_DISOWNING] = {WRITE(DISOWNED), TIMER(AGAIN), SETTLED},
+    [DESTINATION_ENDING] = {WRITE(DONE), SETTLED},
+    [DESTINATION_DONE] = {SETTLED, .over = true},
 };
 
 #define SAY(message) .say = VST_HANDOVER_##message

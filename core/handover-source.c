@@ -38,6 +38,7 @@ static const struct vst_handover_words source_words[] = {SOURCE_STATES(VST_HANDO
 #define QEMU(command) .qemu = VST_HANDOVER_QEMU_##command
 #define TIMER(name) .timer = VST_HANDOVER_TIMER_##name
 #define HOLDS .holds = true
+#define SETTLED .settled = true
 
 static const struct vst_handover_entry source_entries[] = {
     [SOURCE_BEGINNING] = {WRITE(BEGIN)},
@@ -52,12 +53,12 @@ static const struct vst_handover_entry source_entries[] = {
     [SOURCE_DOUBT] = {TIMER(AGAIN), HOLDS},
     [SOURCE_CLOSING] = {WRITE(COMMITTED), TIMER(AGAIN), HOLDS},
     [SOURCE_QUITTING] = {QEMU(END), TIMER(AGAIN), HOLDS},
-    [SOURCE_FINISHING] = {WRITE(CLOSED), SEND(FINISH), TIMER(AGAIN)},
+    [SOURCE_FINISHING] = {WRITE(CLOSED), SEND(FINISH), TIMER(AGAIN), SETTLED},
     [SOURCE_ABORTING] = {WRITE(ABORTED), TIMER(AGAIN), HOLDS},
     [SOURCE_RESUMING] = {QEMU(RESUME), TIMER(AGAIN), HOLDS},
-    [SOURCE_TELLING] = {WRITE(DONE), SEND(ABORT), TIMER(AGAIN)},
-    [SOURCE_ENDING] = {WRITE(DONE)},
-    [SOURCE_DONE] = {.over = true},
+    [SOURCE_TELLING] = {WRITE(DONE), SEND(ABORT), TIMER(AGAIN), SETTLED},
+    [SOURCE_ENDING] = {WRITE(DONE), SETTLED},
+    [SOURCE_DONE] = {SETTLED, .over = true},
 };
 
 #define EDGE(state, events, next, ...)                       \

@@ -20,7 +20,8 @@ struct vst_handover_entry {
     enum vst_handover_event send;
     enum vst_handover_command qemu;
     enum vst_handover_timer timer;
-    bool holds; /* the guest: see vst_handover_holds_guest() */
+    bool holds;   /* the guest: see vst_handover_holds_guest() */
+    bool settled; /* see vst_handover_settled() */
     bool over;
 };
 

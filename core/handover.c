@@ -210,6 +210,11 @@ bool vst_handover_holds_guest(const struct vst_handover *handover)
     return entry_of(handover)->holds;
 }
 
+bool vst_handover_settled(const struct vst_handover *handover)
+{
+    return entry_of(handover)->settled;
+}
+
 const char *vst_handover_state_name(const struct vst_handover *handover)
 {
     return handover->table->words[handover->state].name;

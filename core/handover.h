@@ -211,6 +211,10 @@ bool vst_handover_over(const struct vst_handover *handover);
 /* Nobody but this machine may let the guest run, pause it or end it. */
 bool vst_handover_holds_guest(const struct vst_handover *handover);
 
+/* This machine has no part in the guest any more, and asks nothing of a QEMU: what is left are words
+ * to the other host, who may be silent for long, and the journal. */
+bool vst_handover_settled(const struct vst_handover *handover);
+
 /* "SOURCE_DOUBT", and what it waits for; for people. Never NULL. */
 const char *vst_handover_state_name(const struct vst_handover *handover);
 const char *vst_handover_waits_for(const struct vst_handover *handover);

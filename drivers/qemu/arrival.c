@@ -166,7 +166,6 @@ static void over(struct vst_move *move)
     struct vst_arrival *arrival = vst_arrival_of(move);
 
     vst_check_cancel(&arrival->check);
-    vst_move_let_go(move);
 }
 
 static void arrival_free(struct vst_move *move)

@@ -237,14 +237,21 @@ static void departure_free(struct vst_move *move)
     free(departure);
 }
 
+static void settled(struct vst_move *move)
+{
+    struct vst_departure *departure = vst_departure_of(move);
+
+    if (departure->state == DEPARTURE_OVER)
+        return;
+    vst_departure_enter(departure, DEPARTURE_OVER);
+    vst_departure_stop_stream(departure);
+    vst_departure_disks_drop(departure);
+}
+
 static void over(struct vst_move *move)
 {
     struct vst_departure *departure = vst_departure_of(move);
 
-    vst_departure_enter(departure, DEPARTURE_OVER);
-    vst_departure_stop_stream(departure);
-    vst_departure_disks_drop(departure);
-    vst_move_let_go(move);
     vst_link_free(&departure->link);
     answer_with_reason(departure, VST_ERR_DRIVER); /* nobody waits any more, as a rule */
 }
@@ -283,6 +290,7 @@ const struct vst_move_end vst_departure_end = {
     .send = say_to_destination,
     .qemu = vst_departure_qemu,
     .tell = tell,
+    .settled = settled,
     .over = over,
     .free = departure_free,
     .get_info = vst_departure_get_info,

@@ -39,11 +39,21 @@ static void take_next(struct vst_move *move)
     take(move, event, has_from ? from : NULL);
 }
 
+/* The other host may not answer for hours: the guest does not wait for it. */
+static void let_go(struct vst_move *move)
+{
+    if (move->end->settled)
+        move->end->settled(move);
+    vst_move_let_go(move);
+}
+
 static void settle(struct vst_move *move)
 {
     while (move->queued)
         take_next(move);
     move->busy = false;
+    if (vst_handover_settled(&move->machine))
+        let_go(move);
     if (vst_handover_over(&move->machine) && !move->over) {
         move->over = true;
         move->end->over(move);
@@ -216,7 +226,7 @@ struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name)
     struct vst_move *move;
 
     LIST_FOREACH(move, &qemu->moves, link)
-    if (!move->over && strcmp(move->name, name) == 0)
+    if (!vst_handover_settled(&move->machine) && strcmp(move->name, name) == 0)
         return move;
     return NULL;
 }

@@ -22,6 +22,8 @@ struct vst_move_end {
     void (*send)(struct vst_move *move, enum vst_handover_event message);
     void (*qemu)(struct vst_move *move, enum vst_handover_command command);
     void (*tell)(struct vst_move *move, enum vst_handover_told told);
+    /* The guest is let go of, or gone; what served to move it may go. Optional; often. */
+    void (*settled)(struct vst_move *move);
     /* The machine is through with it; and the memory is to go, which may be without that. */
     void (*over)(struct vst_move *move);
     void (*free)(struct vst_move *move);
@@ -68,7 +70,7 @@ void vst_move_free(struct vst_move *move);
 
 struct vst_move *vst_move_find(const struct vst_qemu *qemu, const unsigned char *token,
                                enum vst_migration_role role);
-/* Of this name, and its guest is the machine's; or NULL. */
+/* Of this name, and its guest is still the machine's business; or NULL. */
 struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name);
 
 /* Whether somebody else may end this guest: not when a migration holds it. */

@@ -137,6 +137,27 @@ static void every_state_is_reached_and_comes_to_an_end(void **state)
     }
 }
 
+/* So who carries one out lets go of the guest, and need not wait for the other host's answer. */
+static void a_settled_machine_has_no_part_in_the_guest_any_more(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++) {
+        const struct vst_handover_table *table = TABLE(role);
+
+        for (unsigned s = 0; s < table->state_count; s++) {
+            bool onward[32] = {false};
+
+            if (table->entries[s].settled)
+                reach(table, s, VST_HANDOVER_ANY, onward);
+            for (unsigned t = 0; t < table->state_count; t++)
+                if (onward[t])
+                    assert_true(table->entries[t].settled && !table->entries[t].holds &&
+                                !table->entries[t].qemu);
+            assert_true(table->entries[s].settled || !table->entries[s].over);
+        }
+    }
+}
+
 static void a_step_sends_at_most_one_message(void **state)
 {
     (void)state;
@@ -549,6 +570,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST(every_state_answers_every_event_of_its_end),
         VST_TEST(every_state_is_reached_and_comes_to_an_end),
+        VST_TEST(a_settled_machine_has_no_part_in_the_guest_any_more),
         VST_TEST(a_step_sends_at_most_one_message),
         VST_TEST(a_state_that_writes_goes_on_whatever_becomes_of_it),
         VST_TEST(past_the_point_of_no_return_only_aborted_on_disk_resumes),

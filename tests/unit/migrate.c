@@ -364,6 +364,29 @@ static void expect_one_runs(const char *step)
     vst_host_expect_gapless(&host, "g");
 }
 
+static bool all_over;
+
+static void have_migrations(const struct vst_migration_info *infos, size_t count,
+                            const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    all_over = !err;
+    for (size_t i = 0; i < count; i++)
+        all_over = all_over && infos[i].over;
+}
+
+/* The hosts have told each other everything. Their journals have one user at a time, and here a
+ * process is both hosts. */
+static void expect_all_over(void)
+{
+    struct vst_migrations_cb cb = {.fn = have_migrations};
+
+    do {
+        vst_host_run(&host, 20);
+        vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
+    } while (!all_over);
+}
+
 static void cancelled_at_each_step_one_guest_runs(void **state)
 {
     static const char *const steps[] = {"SOURCE_BEGINNING", "SOURCE_PREPARING", "SOURCE_MOVING",
@@ -376,7 +399,25 @@ static void cancelled_at_each_step_one_guest_runs(void **state)
         start("P");
         break_at("source", steps[i], cancel);
         expect_one_runs(steps[i]);
+        expect_all_over();
     }
+}
+
+/* The destination still has to be told; the guest does not wait for that. */
+static void given_up_the_guest_may_go_again_at_once(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_test_seconds(60);
+    start("P");
+    assert_int_equal(migrate_to(host.conn, "qemu+unix:///nowhere", NULL, &err), -1);
+    if (migrate_to(host.conn, there, NULL, &err) < 0)
+        fail_msg("migrate: %s", err.text);
+    vst_host_run(&host, 200);
+    assert_true(runs(far, "g"));
+    end_there("g");
+    vst_host_expect_gapless(&host, "g");
 }
 
 int main(void)
@@ -391,6 +432,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(name_that_is_taken_is_a_blocker, begin, end),
         cmocka_unit_test_setup_teardown(check_starts_nothing, begin, end),
         cmocka_unit_test_setup_teardown(unreachable_destination_leaves_the_guest, begin, end),
+        cmocka_unit_test_setup_teardown(given_up_the_guest_may_go_again_at_once, begin, end),
         cmocka_unit_test_setup_teardown(cancelled_at_each_step_one_guest_runs, begin, end),
     };
 
