@@ -108,7 +108,7 @@ file_is_missing()
 too_large()
 {
     local mib
-    mib=$(awk '/^MemAvailable/ { print int($2 / 1024 * 1.02) }' /proc/meminfo)
+    mib=$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) # never available as a whole
     launch a big P "$mib" && blocked "of memory" big && finish a big
 }
 
