@@ -105,8 +105,7 @@ static void tick(evutil_socket_t fd, short what, void *opaque)
     (void)fd, (void)what;
     if (daemon->state == DAEMON_SERVING)
         say_status(daemon);
-    if (daemon->notify.watchdog_us)
-        vst_notify_send(&daemon->notify, "WATCHDOG=1");
+    vst_notify_live(&daemon->notify);
 }
 
 /* Twice as often as is asked for; nobody to tell, no timer. */

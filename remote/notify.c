@@ -79,9 +79,29 @@ void vst_notify_close(struct vst_notify *notify)
     vst_close(&notify->fd);
 }
 
+static bool send_text(struct vst_notify *notify, const char *text)
+{
+    return sendto(notify->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT,
+                  (struct sockaddr *)&notify->address, notify->length) >= 0 ||
+           errno != EAGAIN;
+}
+
+/* True when nothing waits any more. */
+static bool send_waiting(struct vst_notify *notify)
+{
+    while (notify->waiting_count) {
+        if (!send_text(notify, notify->waiting[0]))
+            return false;
+        notify->waiting_count--;
+        memmove(notify->waiting[0], notify->waiting[1],
+                notify->waiting_count * sizeof(notify->waiting[0]));
+    }
+    return true;
+}
+
 void vst_notify_send(struct vst_notify *notify, const char *format, ...)
 {
-    char text[512];
+    char text[VST_NOTIFY_LENGTH];
     va_list args;
 
     if (notify->fd < 0)
@@ -89,8 +109,16 @@ void vst_notify_send(struct vst_notify *notify, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    sendto(notify->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT,
-           (struct sockaddr *)&notify->address, notify->length);
+    if (send_waiting(notify) && send_text(notify, text))
+        return;
+    if (notify->waiting_count < VST_NOTIFY_MESSAGES)
+        memcpy(notify->waiting[notify->waiting_count++], text, sizeof(text));
+}
+
+void vst_notify_live(struct vst_notify *notify)
+{
+    if (notify->fd >= 0 && send_waiting(notify) && notify->watchdog_us)
+        send_text(notify, "WATCHDOG=1");
 }
 
 /* They come without close-on-exec. */

@@ -12,11 +12,16 @@
 
 #include "core/error.h"
 
+enum { VST_NOTIFY_MESSAGES = 8, VST_NOTIFY_LENGTH = 512 };
+
 struct vst_notify {
     int fd; /* -1: nobody wants to know */
     struct sockaddr_un address;
     socklen_t length;
     uint64_t watchdog_us; /* how often a sign of life is due; 0: never */
+    /* What systemd's socket had no room for, oldest first. */
+    char waiting[VST_NOTIFY_MESSAGES][VST_NOTIFY_LENGTH];
+    unsigned waiting_count;
 };
 
 /*
@@ -25,9 +30,12 @@ struct vst_notify {
  */
 int vst_notify_open(struct vst_notify *ret_notify, struct vst_error *ret_err);
 void vst_notify_close(struct vst_notify *notify);
-/* "READY=1\nSTATUS=..."; what cannot be sent is lost. */
+/* "READY=1\nSTATUS=...". What there is no room for is sent with the next message or sign of life;
+ * when too much waits already, it is lost. Never blocks. */
 void vst_notify_send(struct vst_notify *notify, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* "WATCHDOG=1", where that is wanted; it does not wait. */
+void vst_notify_live(struct vst_notify *notify);
 
 /* Listening sockets that were passed, as descriptors from 3 on: their number, and -1 when the
  * environment makes no sense. The names in LISTEN_FDNAMES, "unknown" where there is none, are

@@ -133,6 +133,38 @@ static void systemd_is_told_of_a_whole_life(void **state)
     assert_int_equal(access(in_dir("sock"), F_OK), -1);
 }
 
+/* systemd reads when it likes; what counts is not lost meanwhile. */
+static void what_systemd_has_no_room_for_is_told_later(void **state)
+{
+    struct vst_notify notify;
+    struct vst_error err = {0};
+    char message[600];
+
+    (void)state;
+    setenv("NOTIFY_SOCKET", in_dir("notify"), 1);
+    setenv("WATCHDOG_USEC", "200000", 1);
+    assert_int_equal(vst_notify_open(&notify, &err), 0);
+    while (!notify.waiting_count)
+        vst_notify_send(&notify, "X");
+    vst_notify_send(&notify, "RELOADING=1");
+    vst_notify_send(&notify, "READY=1");
+    vst_notify_live(&notify); /* no room: this one is lost */
+    assert_int_equal(notify.waiting_count, 3);
+    while (recv(systemd, message, sizeof(message), MSG_DONTWAIT) == 1)
+        continue;
+    vst_notify_live(&notify);
+    await("X");
+    await("RELOADING=1");
+    await("READY=1");
+    await("WATCHDOG=1");
+    assert_int_equal(recv(systemd, message, sizeof(message), MSG_DONTWAIT), -1);
+    while (notify.waiting_count < VST_NOTIFY_MESSAGES)
+        vst_notify_send(&notify, "X");
+    vst_notify_send(&notify, "READY=1"); /* it is not systemd that makes us grow */
+    assert_int_equal(notify.waiting_count, VST_NOTIFY_MESSAGES);
+    vst_notify_close(&notify);
+}
+
 static int listen_on(int family, struct sockaddr *address, socklen_t length)
 {
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), high;
@@ -198,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(systemd_is_told_of_a_whole_life, make, drop),
+        VST_TEST_WITH(what_systemd_has_no_room_for_is_told_later, make, drop),
         VST_TEST_WITH(tls_socket_of_systemd_outlives_a_reload, make, drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
