@@ -13,13 +13,23 @@
 struct vst_driver;
 struct vst_volume_pools;
 
+enum { VST_CALLER_MAX = 319 };
+
+/* For whom a method is called. */
+struct vst_caller {
+    char
+        name[VST_CALLER_MAX + 1]; /* what stays the same when he comes again; empty: nothing does */
+    bool admin;                   /* what others began is his, too */
+};
+
 struct vst_conn {
     const struct vst_driver *driver;
     struct event_base *base;
     struct vst_uri *uri;
     struct vst_conn_options options;
-    struct vst_volume_pools *pools; /* NULL: the driver's volumes are elsewhere */
-    void *impl;                     /* the driver's own */
+    struct vst_volume_pools *pools;  /* NULL: the driver's volumes are elsewhere */
+    void *impl;                      /* the driver's own */
+    const struct vst_caller *caller; /* set by a server while it calls a method; else NULL */
     struct vst_op_list ops;
     struct vst_event_cb event_cb;
     int state;     /* connection.c's */
@@ -32,6 +42,14 @@ struct vst_op *vst_conn_op(struct vst_conn *conn, vst_deliver_fn *deliver, struc
 
 /* 0, or -1 with *ret_err filled when the connection is closed or closing. */
 int vst_conn_check(const struct vst_conn *conn, struct vst_error *ret_err);
+
+/* Whoever calls the method that has just been entered. Who is in this process may do all. */
+static inline const struct vst_caller *vst_conn_caller(const struct vst_conn *conn)
+{
+    static const struct vst_caller process = {.admin = true};
+
+    return conn->caller ? conn->caller : &process;
+}
 
 /* Opens one from here to another host, for a migration: with the files for TLS that were given for
  * this one, and nobody to ask. */

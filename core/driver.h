@@ -23,8 +23,7 @@
 /* A message of the hand-over (handover.h), and its answer, between hosts. */
 struct vst_migrate_message {
     char token[37];
-    char host[37];    /* whose it is: its persistent identity, as a UUID */
-    const char *from; /* who sends it, as the server knows him; NULL: somebody in this process */
+    char host[37];                 /* whose it is: its persistent identity, as a UUID */
     enum vst_handover_event event; /* PREPARE ... FINISHED */
     bool check;                    /* PREPARE: start nothing, only say what stands in the way */
     const char *offer;             /* PREPARE: JSON, what the guest is and needs; else NULL */
@@ -70,8 +69,9 @@ struct vst_driver {
                        struct vst_op *op);
 
     /*
-     * Migration. The first two are the source's and complete with vst_op_done(); with `check`
-     * nothing starts, and INCOMPATIBLE has every blocker.
+     * Migration. A token is its caller's (vst_conn_caller()) who brought it here: nobody else may
+     * order, say or send anything by it, but admin. The first two are the source's and complete
+     * with vst_op_done(); with `check` nothing starts, and INCOMPATIBLE has every blocker.
      */
     void (*migrate)(struct vst_conn *conn, const char *name, const char *destination,
                     const struct vst_migrate_options *opt, bool check, struct vst_op *op);
@@ -82,8 +82,9 @@ struct vst_driver {
     void (*list_migrations)(struct vst_conn *conn, struct vst_op *op);
     /*
      * The destination's, called by the source, in its process or through a connection. One message
-     * of the hand-over and its answer: completes with vst_driver_answer(). PREPARE has an offer,
-     * and is answered when a QEMU waits for the stream, or REFUSED with every blocker.
+     * of the hand-over and its answer, from whoever sent its PREPARE: completes with
+     * vst_driver_answer(). PREPARE has an offer, and is answered when a QEMU waits for the stream,
+     * or REFUSED with every blocker.
      */
     void (*migrate_message)(struct vst_conn *conn, const struct vst_migrate_message *message,
                             struct vst_op *op);

@@ -26,6 +26,7 @@ enum {
     AT_UUID = 72,
     AT_GUEST = 112,
     AT_URI = 176,
+    AT_OWNER = 688,
     AT_CHECK = 1008,
     AT_END = 1016,
 };
@@ -63,6 +64,7 @@ void vst_journal_encode(const struct vst_journal_entry *entry, uint64_t sequence
     memcpy(ret_record + AT_UUID, entry->uuid, strnlen(entry->uuid, sizeof(entry->uuid) - 1));
     memcpy(ret_record + AT_GUEST, entry->guest, strnlen(entry->guest, sizeof(entry->guest) - 1));
     memcpy(ret_record + AT_URI, entry->uri, strnlen(entry->uri, sizeof(entry->uri) - 1));
+    memcpy(ret_record + AT_OWNER, entry->owner, strnlen(entry->owner, sizeof(entry->owner) - 1));
     seal(ret_record, entry->role, entry->last, sequence);
 }
 
@@ -100,7 +102,8 @@ static int decode(const unsigned char *record, struct vst_journal_entry *ret_ent
         flags & ~(uint32_t)(FLAG_RUNS | FLAG_KEEP) ||
         !is_terminated(record + AT_UUID, sizeof(ret_entry->uuid)) ||
         !is_terminated(record + AT_GUEST, sizeof(ret_entry->guest)) ||
-        !is_terminated(record + AT_URI, sizeof(ret_entry->uri)))
+        !is_terminated(record + AT_URI, sizeof(ret_entry->uri)) ||
+        !is_terminated(record + AT_OWNER, sizeof(ret_entry->owner)))
         return -1;
     *ret_entry = (struct vst_journal_entry){
         .role = role,
@@ -115,6 +118,7 @@ static int decode(const unsigned char *record, struct vst_journal_entry *ret_ent
     memcpy(ret_entry->uuid, record + AT_UUID, sizeof(ret_entry->uuid));
     memcpy(ret_entry->guest, record + AT_GUEST, sizeof(ret_entry->guest));
     memcpy(ret_entry->uri, record + AT_URI, sizeof(ret_entry->uri));
+    memcpy(ret_entry->owner, record + AT_OWNER, sizeof(ret_entry->owner));
     return 0;
 }
 

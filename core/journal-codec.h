@@ -8,10 +8,11 @@
  *
  *        0  "vst-jrnl"            24  token, or the host's identity    112  guest's name
  *        8  version               40  peer                             176  peer's URI
- *       12  role, record          56  seconds since 1970              1008  XXH3-64 of all that
- *       16  sequence number       64  cause, flags                    1016  "vst-end\n"
- *                                 72  guest's UUID                          rest: zero
+ *       12  role, record          56  seconds since 1970               688  whose the token is
+ *       16  sequence number       64  cause, flags                    1008  XXH3-64 of all that
+ *                                 72  guest's UUID                    1016  "vst-end\n"
  *
+ * The rest is zero, and so is the owner in records of older versions: then it is admin's alone.
  * A record is two sectors of a disk, aligned, and is synced before the next one is written. So only
  * the last can be torn, and then is short, or lacks a sector, which reads as zeros. Such a record
  * was never acknowledged to anybody: it is as if it were not there. Everything else that is wrong
@@ -30,6 +31,7 @@ enum {
     VST_JOURNAL_RECORD = 1024,
     VST_JOURNAL_SECTOR = 512,
     VST_JOURNAL_URI_MAX = 511,
+    VST_JOURNAL_OWNER_MAX = 319,
     VST_JOURNAL_TOKENS = 4096, /* that are not done; more cannot begin */
     VST_JOURNAL_ABORTED = 256, /* of these, answers kept for a source that does not ask */
     VST_JOURNAL_SPARE = 1024,  /* records that may be superseded before it is compacted */
@@ -49,6 +51,8 @@ struct vst_journal_entry {
     char uuid[37];
     char guest[VST_NAME_MAX + 1];
     char uri[VST_JOURNAL_URI_MAX + 1]; /* source: where the peer is; destination: empty */
+    char owner[VST_JOURNAL_OWNER_MAX +
+               1]; /* who brought the token here; empty: nobody with a name */
 };
 
 struct vst_journal {

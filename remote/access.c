@@ -163,6 +163,16 @@ void vst_identity_print(const struct vst_identity *identity, char *ret_text, siz
                                  identity->names[i]);
 }
 
+void vst_identity_principal(const struct vst_identity *identity, char *ret_text, size_t room)
+{
+    const char *name = identity->count ? identity->names[0] : "";
+
+    for (size_t i = 0; i < identity->count; i++)
+        if (strncmp(identity->names[i], "sasl:", 5) == 0)
+            name = identity->names[i];
+    snprintf(ret_text, room, "%s", strlen(name) < room ? name : "");
+}
+
 void vst_identity_clear(struct vst_identity *identity)
 {
     for (size_t i = 0; i < identity->count; i++)
@@ -245,6 +255,11 @@ int vst_access_check(enum vst_role role, enum vst_procedure procedure, struct vs
 }
 
 bool vst_access_may_use_args(enum vst_role role)
+{
+    return role >= VST_ROLE_ADMIN;
+}
+
+bool vst_access_may_settle(enum vst_role role)
 {
     return role >= VST_ROLE_ADMIN;
 }

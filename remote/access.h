@@ -46,6 +46,9 @@ int vst_identity_add_x509(struct vst_identity *identity, const char *subject,
                           const char *const *uris, struct vst_error *ret_err);
 /* All of them, ", " in between; "nobody" when there is none. Cut to what fits. */
 void vst_identity_print(const struct vst_identity *identity, char *ret_text, size_t room);
+/* What stays the same when the same one comes again: the user who has logged in, or else the first
+ * name. Empty when there is none, or none that fits. */
+void vst_identity_principal(const struct vst_identity *identity, char *ret_text, size_t room);
 void vst_identity_clear(struct vst_identity *identity);
 
 /* ---- the question ---- */
@@ -58,5 +61,7 @@ int vst_access_check(enum vst_role role, enum vst_procedure procedure, struct vs
 
 /* Raw arguments for QEMU: in what is started, and inside of what is restored. */
 bool vst_access_may_use_args(enum vst_role role);
+/* A migration that others began; and the word of the operator, which ends a doubt. */
+bool vst_access_may_settle(enum vst_role role);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/connection.h"
 #include "core/op.h"
 #include "core/stream.h"
 #include "server-private.h"
@@ -114,10 +115,17 @@ static void tell_started(evutil_socket_t fd, short what, void *opaque)
     vst_client_send(call->client, VST_FRAME_STARTED, call->id, body);
 }
 
+/* The call, and its client, may be gone when the method returns. */
 static void run(struct call *call)
 {
+    struct vst_conn *conn = call->client->backend->conn;
+    struct vst_caller caller = {.admin = vst_access_may_settle(call->client->role)};
+
+    vst_identity_principal(&call->client->identity, caller.name, sizeof(caller.name));
     enter(call, CALL_RUNNING);
+    conn->caller = &caller;
     call->method->run(call);
+    conn->caller = NULL;
 }
 
 static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)

@@ -51,12 +51,29 @@ void vst_run_migrate(struct call *call)
                              call->domain, arguments->destination, &opt, VST_CALL_DONE(call)));
 }
 
+/* Whoever is believed may make two guests of one. */
+static int check_order(const struct call *call, enum vst_migration_order order,
+                       struct vst_error *ret_err)
+{
+    if ((order != VST_MIGRATION_RUNS_ON_SOURCE && order != VST_MIGRATION_RUNS_ON_DESTINATION) ||
+        vst_access_may_settle(call->client->role))
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_ACCESS,
+                         "to say where a guest runs needs the role admin, yours is %s",
+                         vst_role_name(call->client->role));
+}
+
 void vst_run_migration_order(struct call *call)
 {
     struct vst_migration_change change;
     enum vst_migration_order order;
+    struct vst_error err = {0};
 
     vst_order_arguments_get(&call->arguments.order, &order, &change);
+    if (check_order(call, order, &err) < 0) {
+        vst_call_fail(call, &err);
+        return;
+    }
     vst_call_began(call, vst_conn_order_migration(
                              call->client->backend->conn, call->arguments.order.token, order,
                              order == VST_MIGRATION_SET ? &change : NULL, VST_CALL_DONE(call)));
@@ -124,15 +141,12 @@ void vst_run_migrate_message(struct call *call)
     struct vst_answer_cb cb = {have_answer, call, NULL};
     struct vst_migrate_message message;
     struct vst_error err = {0};
-    char from[160];
 
     vst_handover_arguments_get(&call->arguments.handover, &message);
     if (check_message(call, &message, &err) < 0) {
         vst_call_fail(call, &err);
         return;
     }
-    vst_identity_print(&call->client->identity, from, sizeof(from));
-    message.from = from;
     vst_call_began(call, vst_conn_migrate_message(call->client->backend->conn, &message, &cb));
 }
 

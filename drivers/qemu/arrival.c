@@ -306,31 +306,43 @@ static void only_check(struct vst_arrival *arrival)
         looked(arrival, &err);
 }
 
+/* One that is known, if it is the caller's; or a new one, which then is. */
+static struct vst_arrival *find_or_make(struct vst_qemu *qemu, const unsigned char *token,
+                                        const struct vst_migrate_message *message,
+                                        const struct vst_caller *caller, struct vst_error *ret_err)
+{
+    struct vst_move *move = vst_move_find(qemu, token, VST_MIGRATION_IN);
+    struct vst_arrival *arrival;
+
+    if (move)
+        return vst_move_check_caller(move, caller, ret_err) == 0 ? vst_arrival_of(move) : NULL;
+    arrival = arrival_new(qemu, token, ret_err);
+    if (!arrival)
+        return NULL;
+    snprintf(arrival->move.peer, sizeof(arrival->move.peer), "%s", message->host);
+    if (vst_move_own(&arrival->move, caller, ret_err) == 0 &&
+        (message->event != VST_HANDOVER_PREPARE || take_offer(arrival, message, ret_err) == 0))
+        return arrival;
+    vst_move_free(&arrival->move);
+    return NULL;
+}
+
 void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *message,
-                      struct vst_op *op)
+                      const struct vst_caller *caller, struct vst_op *op)
 {
     unsigned char token[VST_HANDOVER_ID], host[VST_HANDOVER_ID];
     struct vst_arrival *arrival = NULL;
     struct vst_error err = {0};
-    struct vst_move *move = NULL;
-    bool new;
+    bool new = false;
 
-    if (vst_id_parse(message->token, token) < 0 || vst_id_parse(message->host, host) < 0)
+    if (vst_id_parse(message->token, token) < 0 || vst_id_parse(message->host, host) < 0) {
         vst_error_set(&err, VST_ERR_INVALID, "a token and a host must be UUIDs");
-    else
-        move = vst_move_find(qemu, token, VST_MIGRATION_IN);
-    new = !move;
-    if (!vst_error_is_set(&err))
-        arrival = move ? vst_arrival_of(move) : arrival_new(qemu, token, &err);
+    } else {
+        new = !vst_move_find(qemu, token, VST_MIGRATION_IN);
+        arrival = find_or_make(qemu, token, message, caller, &err);
+    }
     if (!arrival) {
         vst_op_fail(op, &err);
-        return;
-    }
-    if (new)
-        vst_id_print(host, arrival->move.peer);
-    if (new && message->event == VST_HANDOVER_PREPARE && take_offer(arrival, message, &err) < 0) {
-        vst_op_fail(op, &err);
-        vst_move_free(&arrival->move);
         return;
     }
     replace_asker(arrival, op);

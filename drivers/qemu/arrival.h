@@ -33,7 +33,7 @@ extern const struct vst_move_end vst_arrival_end;
 
 /* One message of the source, for a token that is known or not; `op` gets the answer. */
 void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *message,
-                      struct vst_op *op);
+                      const struct vst_caller *caller, struct vst_op *op);
 /* The stream of a token. */
 void vst_arrival_take(struct vst_qemu *qemu, const unsigned char *token, struct vst_stream *stream,
                       struct vst_op *op);

@@ -336,13 +336,18 @@ static int check_call(const struct vst_qemu *qemu, const char *name, const char 
 }
 
 void vst_departure_begin(struct vst_qemu *qemu, const char *name, const char *destination,
-                         const struct vst_migrate_options *opt, bool check, struct vst_op *op)
+                         const struct vst_migrate_options *opt, bool check,
+                         const struct vst_caller *caller, struct vst_op *op)
 {
     struct vst_departure *departure = NULL;
     struct vst_error err = {0};
 
     if (check_call(qemu, name, destination, opt, &err) == 0)
         departure = departure_new(qemu, NULL, &err);
+    if (departure && vst_move_own(&departure->move, caller, &err) < 0) {
+        vst_move_free(&departure->move);
+        departure = NULL;
+    }
     if (!departure) {
         vst_op_fail(op, &err);
         return;

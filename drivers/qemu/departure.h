@@ -70,7 +70,8 @@ extern const struct vst_move_end vst_departure_end;
 
 /* A new one, after which `op` is its own, or a recovered one, which goes on by itself. */
 void vst_departure_begin(struct vst_qemu *qemu, const char *name, const char *destination,
-                         const struct vst_migrate_options *opt, bool check, struct vst_op *op);
+                         const struct vst_migrate_options *opt, bool check,
+                         const struct vst_caller *caller, struct vst_op *op);
 int vst_departure_recover(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
                           struct vst_error *ret_err);
 

@@ -35,6 +35,7 @@ struct call {
     enum vst_migration_order order;
     struct vst_migration_change change;
     struct vst_migrate_message message;
+    struct vst_caller caller;
 };
 
 struct vst_migrate {
@@ -249,6 +250,7 @@ static void submit(struct vst_qemu *qemu, struct call *call, struct vst_op *op)
             call_free(call);
         return;
     }
+    call->caller = *vst_conn_caller(qemu->conn);
     if (qemu->migrate->state == MIGRATE_OPEN) {
         run(qemu, call);
         return;
@@ -298,7 +300,8 @@ static void run_migrate(struct vst_qemu *qemu, struct call *call)
         return;
     forget_old(qemu);
     call->opt.name = call->there;
-    vst_departure_begin(qemu, call->name, call->destination, &call->opt, call->check, call->op);
+    vst_departure_begin(qemu, call->name, call->destination, &call->opt, call->check, &call->caller,
+                        call->op);
 }
 
 void vst_qemu_migrate(struct vst_conn *conn, const char *name, const char *destination,
@@ -371,7 +374,7 @@ static void run_order(struct vst_qemu *qemu, struct call *call)
         return;
     if (!move)
         vst_error_set(&err, VST_ERR_NOT_FOUND, "there is no migration %s here", call->name);
-    else if (order(move, call, &err) == 0)
+    else if (vst_move_check_caller(move, &call->caller, &err) == 0 && order(move, call, &err) == 0)
         err = (struct vst_error){0};
     if (vst_error_is_set(&err))
         vst_op_fail(call->op, &err);
@@ -428,7 +431,7 @@ static void run_message(struct vst_qemu *qemu, struct call *call)
         return;
     forget_old(qemu);
     call->message.offer = call->offer;
-    vst_arrival_hear(qemu, &call->message, call->op);
+    vst_arrival_hear(qemu, &call->message, &call->caller, call->op);
 }
 
 void vst_qemu_migrate_message(struct vst_conn *conn, const struct vst_migrate_message *message,
@@ -449,12 +452,15 @@ void vst_qemu_migrate_stream(struct vst_conn *conn, const char *token, const cha
     static const char disk[] = "disk ";
     unsigned char id[VST_HANDOVER_ID];
     struct vst_qemu *qemu = conn->impl;
+    struct vst_move *move = NULL;
     struct vst_error err = {0};
 
     if (part && strncmp(part, disk, sizeof(disk) - 1) != 0)
         vst_error_set(&err, VST_ERR_UNSUPPORTED, "no such part of a guest can be moved: %s", part);
     else if (!qemu->journal || vst_id_parse(token, id) < 0)
         vst_error_set(&err, VST_ERR_NOT_FOUND, "no migration %s is expected here", token);
+    else if ((move = vst_move_find(qemu, id, VST_MIGRATION_IN)))
+        vst_move_check_caller(move, vst_conn_caller(conn), &err);
     if (vst_error_is_set(&err))
         vst_op_fail(op, &err);
     else if (part)

@@ -120,6 +120,7 @@ static void write_record(struct vst_move *move, enum vst_handover_record record)
     memcpy(entry.peer, move->machine.peer, sizeof(entry.peer));
     snprintf(entry.uuid, sizeof(entry.uuid), "%s", move->uuid);
     snprintf(entry.guest, sizeof(entry.guest), "%s", move->name);
+    snprintf(entry.owner, sizeof(entry.owner), "%s", move->owner);
     if (move->end->role == VST_MIGRATION_OUT)
         snprintf(entry.uri, sizeof(entry.uri), "%s", move->peer);
     move->writes++;
@@ -179,6 +180,32 @@ int vst_move_init(struct vst_move *move, struct vst_qemu *qemu, const struct vst
     return 0;
 }
 
+_Static_assert(sizeof(((struct vst_journal_entry *)0)->owner) ==
+                   sizeof(((struct vst_caller *)0)->name),
+               "whoever has a name is remembered");
+
+int vst_move_own(struct vst_move *move, const struct vst_caller *caller, struct vst_error *ret_err)
+{
+    if (!caller->admin && !caller->name[0])
+        return vst_error_set(ret_err, VST_ERR_ACCESS,
+                             "who asks has no name, or none of %d bytes at most, by which the "
+                             "migration would stay his",
+                             VST_JOURNAL_OWNER_MAX);
+    snprintf(move->owner, sizeof(move->owner), "%s", caller->name);
+    return 0;
+}
+
+int vst_move_check_caller(const struct vst_move *move, const struct vst_caller *caller,
+                          struct vst_error *ret_err)
+{
+    if (caller->admin || (caller->name[0] && strcmp(caller->name, move->owner) == 0))
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_ACCESS,
+                         "the migration %s is not yours: it is for whoever began it, and for the "
+                         "role admin",
+                         move->token);
+}
+
 int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entry)
 {
     struct vst_handover_actions actions;
@@ -188,6 +215,7 @@ int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entr
     move->keep = entry->keep;
     snprintf(move->uuid, sizeof(move->uuid), "%s", entry->uuid);
     snprintf(move->name, sizeof(move->name), "%s", entry->guest);
+    snprintf(move->owner, sizeof(move->owner), "%s", entry->owner);
     if (entry->uri[0])
         snprintf(move->peer, sizeof(move->peer), "%s", entry->uri);
     if (vst_handover_recover(&move->machine, entry->role, entry->token, entry->peer, entry->last,

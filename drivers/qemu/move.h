@@ -46,7 +46,8 @@ struct vst_move {
     bool keep;       /* the source's copy stays, paused */
     uint64_t since;  /* in seconds since 1970 */
     char uuid[37];
-    struct vst_guest *guest; /* NULL: we do not have hold of it */
+    char owner[VST_JOURNAL_OWNER_MAX + 1]; /* whose it is; empty: admin's alone */
+    struct vst_guest *guest;               /* NULL: we do not have hold of it */
     struct vst_guest_wait wait;
     struct vst_guest_watch watch;
     struct vst_error why; /* the first thing that went wrong, in its own words */
@@ -63,6 +64,11 @@ struct vst_move {
 /* The base of a departure or an arrival, which is calloc()ed. `token` NULL: a new one is made. */
 int vst_move_init(struct vst_move *move, struct vst_qemu *qemu, const struct vst_move_end *end,
                   const unsigned char *token, struct vst_error *ret_err);
+/* It is his from now on. ACCESS when he has no name by which he would be known again. */
+int vst_move_own(struct vst_move *move, const struct vst_caller *caller, struct vst_error *ret_err);
+/* ACCESS when it is somebody else's. */
+int vst_move_check_caller(const struct vst_move *move, const struct vst_caller *caller,
+                          struct vst_error *ret_err);
 /* Goes on where the journal ends. */
 int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entry);
 /* Only the memory; the machine, if it is not over, goes on after the next restart. */

@@ -166,6 +166,26 @@ static void greatest_role_of_all_names_counts(void **state)
     vst_access_free(&access);
 }
 
+static void principal_is_who_logged_in_or_else_the_first_name(void **state)
+{
+    static const char *const uris[] = {"spiffe://example/ops", NULL};
+    struct vst_identity identity = {0};
+    char text[64];
+
+    (void)state;
+    vst_identity_principal(&identity, text, sizeof(text));
+    assert_string_equal(text, "");
+    vst_identity_add_x509(&identity, "CN=host", uris, NULL);
+    vst_identity_principal(&identity, text, sizeof(text));
+    assert_string_equal(text, "x509:CN=host");
+    vst_identity_add_user(&identity, "alice", NULL);
+    vst_identity_principal(&identity, text, sizeof(text));
+    assert_string_equal(text, "sasl:alice");
+    vst_identity_principal(&identity, text, sizeof("sasl:alice") - 1); /* a part is nobody's name */
+    assert_string_equal(text, "");
+    vst_identity_clear(&identity);
+}
+
 static void what_is_no_identity_is_refused(void **state)
 {
     static const char *const bad[] = {"alice",  "sasl:", "unix:root", "unix:-1", "X509:a",
@@ -192,6 +212,7 @@ int main(void)
         VST_TEST(wildcard_does_not_leave_its_value_of_a_subject),
         VST_TEST(uri_that_is_none_is_no_name),
         VST_TEST(greatest_role_of_all_names_counts),
+        VST_TEST(principal_is_who_logged_in_or_else_the_first_name),
         VST_TEST(what_is_no_identity_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

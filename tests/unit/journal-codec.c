@@ -26,6 +26,7 @@ static struct vst_journal_entry entry(unsigned number, enum vst_handover_role ro
         .uuid = "0b5dd1f6-9c5c-4a66-8d4c-7c4a3cf0b6a1",
         .guest = "g1",
         .uri = "qemu+tls://hostb/",
+        .owner = "x509:CN=hosta",
     };
 
     made.token[0] = (unsigned char)number;
@@ -74,6 +75,7 @@ static void replay_gives_the_last_word_on_each_token(void **state)
     assert_string_equal(found->guest, wanted.guest);
     assert_string_equal(found->uuid, wanted.uuid);
     assert_string_equal(found->uri, wanted.uri);
+    assert_string_equal(found->owner, wanted.owner);
     assert_null(vst_journal_find(&journal, wanted.token, VST_HANDOVER_DESTINATION));
     vst_journal_clear(&journal);
 }

@@ -187,12 +187,31 @@ static void orders_come_to_the_driver(void **state)
     assert_int_equal(give_order(token, VST_MIGRATION_SET, &change), VST_ERR_OK);
     assert_int_equal(mover.change.bandwidth, 7 << 20);
     assert_int_equal(mover.change.downtime_ms, 250);
-    assert_int_equal(give_order(token, VST_MIGRATION_RUNS_ON_SOURCE, NULL), VST_ERR_STATE);
+    assert_int_equal(give_order(token, VST_MIGRATION_RUNS_ON_SOURCE, NULL), VST_ERR_ACCESS);
+    assert_int_equal(mover.order, VST_MIGRATION_SET);
     assert_int_equal(give_order(token, VST_MIGRATION_GO_POST_COPY, NULL), VST_ERR_OK);
     outcome_await(app.base, &outcome);
     assert_int_equal(outcome.err.code, VST_ERR_OK);
     assert_int_equal(give_order(token, VST_MIGRATION_CANCEL, NULL), VST_ERR_STATE);
     assert_int_equal(give_order(TOKEN, VST_MIGRATION_CANCEL, NULL), VST_ERR_NOT_FOUND);
+}
+
+static void only_admin_says_where_a_guest_runs(void **state)
+{
+    struct outcome outcome = {0};
+    const char *token = mover.moves[0].info.token;
+    struct vst_op *op = begin(&app, "test+tls://doubt/", &outcome);
+
+    (void)state;
+    await_moves(1);
+    vst_op_cancel(op);
+    outcome_await(app.base, &outcome);
+    assert_int_equal(give_order(token, VST_MIGRATION_RUNS_ON_SOURCE, NULL), VST_ERR_ACCESS);
+    assert_int_equal(give_order(token, VST_MIGRATION_RUNS_ON_DESTINATION, NULL), VST_ERR_ACCESS);
+    assert_true(mover.moves[0].info.in_doubt);
+    served_set_role(&served, VST_ROLE_ADMIN);
+    assert_int_equal(give_order(token, VST_MIGRATION_RUNS_ON_SOURCE, NULL), VST_ERR_OK);
+    assert_true(mover.moves[0].info.over);
 }
 
 struct heard {
@@ -368,7 +387,7 @@ static void have_answer(const struct vst_migrate_message *message, const struct 
 
 static enum vst_code say(enum vst_handover_event event, const char *offer)
 {
-    struct vst_migrate_message message = {TOKEN, HOST, NULL, event, false, offer, NULL};
+    struct vst_migrate_message message = {TOKEN, HOST, event, false, offer, NULL};
     struct outcome outcome = {0};
     struct vst_answer_cb cb = {have_answer, &outcome, NULL};
 
@@ -392,7 +411,8 @@ static void messages_come_with_who_sent_them(void **state)
     assert_int_equal(answer.event, VST_HANDOVER_STARTED);
     assert_string_equal(answer.token, TOKEN);
     assert_int_equal(strncmp(answer.host, "22222222-", 9), 0);
-    assert_string_equal(mover.from, me);
+    assert_string_equal(mover.caller.name, me);
+    assert_false(mover.caller.admin);
     assert_string_equal(mover.message.host, HOST);
     assert_int_equal(say(VST_HANDOVER_COMMIT, NULL), VST_ERR_OK);
     assert_int_equal(answer.event, VST_HANDOVER_COMMITTED);
@@ -491,6 +511,7 @@ int main(void)
         MIGRATE_TEST(cancelling_gives_it_up),
         MIGRATE_TEST(only_the_hosts_know_what_cancelling_came_to),
         MIGRATE_TEST(orders_come_to_the_driver),
+        MIGRATE_TEST(only_admin_says_where_a_guest_runs),
         MIGRATE_TEST(hundreds_are_listed),
         MIGRATE_TEST(closing_the_connection_lets_it_go_on),
         MIGRATE_TEST(client_that_is_lost_lets_it_go_on),

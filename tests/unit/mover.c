@@ -209,7 +209,7 @@ static void migrate_message(struct vst_conn *conn, const struct vst_migrate_mess
     mover->messages++;
     mover->message = *message;
     mover->message.offer = NULL;
-    snprintf(mover->from, sizeof(mover->from), "%s", message->from ? message->from : "");
+    mover->caller = *vst_conn_caller(conn);
     memset(answer.host, '2', 8);
     answer.event = message->event == VST_HANDOVER_COMMIT    ? VST_HANDOVER_COMMITTED
                    : message->event == VST_HANDOVER_PREPARE ? VST_HANDOVER_STARTED

@@ -45,7 +45,7 @@ struct mover {
     struct vst_migration_change change;
     struct vst_migrate_message message;
     unsigned messages;
-    char from[160];
+    struct vst_caller caller;
     char part[64];
 };
 
