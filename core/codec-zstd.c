@@ -5,10 +5,10 @@
  * with pieces of 32 KiB, and some percent when a slow source comes in pieces of a few KiB.
  *
  * What this asks for is less than what the zstd command takes for the same level: from 9 on the
- * window is 2 MiB, which costs about 1 % in size, and from 13 on the pieces are small, which costs
- * 3 %. In return compressing takes at most 16 MiB of memory (1.4 at level 1, 3.6 at 3), expanding
- * 8.5 MiB; and the longest step, measured by tests/bench/layers, is 3 ms at level 3, 6 ms at level
- * 9, but 30 ms at level 19: who has a loop in a hurry stays below 13.
+ * window is 2 MiB, which costs about 1 % in size, and from 11 on the pieces are the smaller the
+ * more thorough the level is, which costs 3 to 6 %. In return compressing takes at most 16 MiB of
+ * memory (1.4 at level 1, 3.6 at 3), expanding 8.5 MiB; and a step at any level takes about as long
+ * as one of 32 KiB at level 9, a millisecond or two, where one at level 19 would take 24.
  */
 #include "codec.h"
 
@@ -19,17 +19,21 @@
 #include "buffer.h"
 
 enum {
-    PIECE = 32 * 1024,     /* input of a step */
-    SLOW_PIECE = 8 * 1024, /* ... from SLOW_LEVEL on */
-    ROOM = 32 * 1024,      /* output of one call of the library */
-    BLOCK = 128 * 1024,    /* output of an expander's step */
-    WINDOW_LOG_MAX = 23,   /* 8 MiB, for expanding: what the zstd command uses up to level 19 */
-    LARGE_LEVEL = 9,       /* the first whose tables would be larger than these: */
+    PIECE = 32 * 1024,   /* input of an expander's step */
+    ROOM = 32 * 1024,    /* output of one call of the library */
+    BLOCK = 128 * 1024,  /* output of an expander's step */
+    WINDOW_LOG_MAX = 23, /* 8 MiB, for expanding: what the zstd command uses up to level 19 */
+    LARGE_LEVEL = 9,     /* the first whose tables would be larger than these: */
     LARGE_WINDOW_LOG = 21,
     LARGE_HASH_LOG = 20,
-    SLOW_LEVEL = 13,
     LEVEL_MAX = 19
 };
+
+/* Input of a compressor's step, from a level on: the slower, the smaller. */
+static const struct {
+    int level;
+    size_t piece;
+} pieces[] = {{16, 2 * 1024}, {13, 4 * 1024}, {11, 16 * 1024}, {1, PIECE}};
 
 struct compressor {
     struct vst_codec codec;
@@ -123,6 +127,15 @@ static void set_parameters(ZSTD_CCtx *zstd, int level)
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_hashLog, LARGE_HASH_LOG);
 }
 
+static size_t piece_of(int level)
+{
+    size_t i = 0;
+
+    while (level < pieces[i].level)
+        i++;
+    return pieces[i].piece;
+}
+
 struct vst_codec *vst_codec_zstd_compress(int level, struct vst_error *ret_err)
 {
     struct compressor *compressor;
@@ -139,7 +152,7 @@ struct vst_codec *vst_codec_zstd_compress(int level, struct vst_error *ret_err)
         return NULL;
     }
     compressor->codec.ops = &compress_ops;
-    compressor->piece = level < SLOW_LEVEL ? PIECE : SLOW_PIECE;
+    compressor->piece = piece_of(level);
     set_parameters(compressor->zstd, level);
     return &compressor->codec;
 }

@@ -24,7 +24,7 @@
     X(WAY_FAILED, "nothing", "the codec refused its input, or all was aborted")
 VST_FSM(way, WAY_STATES)
 
-enum { WORK_NS = 4 * 1000 * 1000 };
+enum { WORK_NS = 3 * 1000 * 1000 };
 
 /* One direction. Without a codec nothing else of it is used. */
 struct way {

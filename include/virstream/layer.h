@@ -15,8 +15,8 @@ enum vst_layer_kind {
     /*
      * The application's end carries zstd (RFC 8878), the stream plain bytes. Compressing takes 1 to
      * 16 MiB of memory by level, expanding 8.5 MiB; input that wants more (zstd --ultra, --long) is
-     * refused. It works on the loop: one step takes about a millisecond at level 3, tens of them
-     * from level 13 on.
+     * refused. It works on the loop, in steps of a millisecond or two at any level, and lets the
+     * loop go on after a few of them.
      */
     VST_LAYER_ZSTD,
     VST_LAYER_RATE,   /* at most so many bytes a second */

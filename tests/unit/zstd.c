@@ -259,6 +259,33 @@ static void a_bomb_comes_out_in_small_steps(void **state)
     free(zeros);
 }
 
+/* Input bounds time, and can be tested on a busy machine. */
+static void a_step_takes_the_less_the_slower_its_level_is(void **state)
+{
+    static const struct {
+        int level;
+        size_t most;
+    } bounds[] = {{1, 32768}, {10, 32768}, {11, 16384}, {12, 16384},
+                  {13, 4096}, {15, 4096},  {16, 2048},  {19, 2048}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bounds) / sizeof(*bounds); i++) {
+        struct vst_codec *codec = vst_codec_zstd_compress(bounds[i].level, NULL);
+        struct evbuffer *in = evbuffer_new(), *out = evbuffer_new();
+        size_t left = LEN;
+
+        evbuffer_add(in, data, LEN);
+        while (left) {
+            assert_int_equal(codec->ops->step(codec, in, out, LEN, false, NULL), 0);
+            assert_in_range(left - evbuffer_get_length(in), 0, bounds[i].most);
+            left = evbuffer_get_length(in);
+        }
+        vst_codec_free(&codec);
+        evbuffer_free(in);
+        evbuffer_free(out);
+    }
+}
+
 static void levels_that_do_not_exist_are_refused(void **state)
 {
     static const int levels[] = {-1, 0, 20};
@@ -286,6 +313,7 @@ int main(void)
         VST_TEST_WITH(what_is_not_zstd_is_damaged, make, drop),
         VST_TEST(too_large_a_window_is_refused),
         VST_TEST(a_bomb_comes_out_in_small_steps),
+        VST_TEST_WITH(a_step_takes_the_less_the_slower_its_level_is, make, drop),
         VST_TEST(levels_that_do_not_exist_are_refused),
     };
 
