@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Save: QEMU migrates into a socket (a pipe, see drain.h, when live), whose other end goes down the
- * stream as an image. The guest ends only after the application's end has taken, and finished, a
- * complete image; until then every failure is undone, and the guest is as it was.
+ * Save: QEMU migrates into an outlet (outlet.h), whose other end goes down the stream as an image.
+ * The guest ends only after the application's end has taken, and finished, a complete image; until
+ * then every failure is undone, and the guest is as it was.
  *
- * The end of QEMU's socket proves nothing (a QEMU that was killed ends it too), so a gate above it
- * believes it only when QEMU has said `completed`; only then does the image get its END record.
+ * What QEMU writes is believed to be all only when QEMU has said `completed`; only then does the
+ * image get its END record.
  */
 #include "guest.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/fsm.h"
-#include "core/image.h"
-#include "drain.h"
 #include "migration.h"
+#include "outlet.h"
 
 #define SAVE_STATES(X)                                                                       \
     X(SAVE_WAITING, "the guest", "its monitor is being connected")                           \
@@ -51,12 +48,10 @@ struct save {
     enum vst_migration_status status; /* by QEMU's last word */
     bool was_running;
     char machine[128];
-    struct vst_channel *gate; /* inside the stream */
-    int spare;                /* our end of the socket once more, for when the save fails; or -1 */
-    int leash;                /* of the drain, instead of that, when live; or -1 */
-    struct vst_error why;     /* of the failure */
-    struct vst_error lost;    /* what QEMU ended of, in STORING */
-    struct event patience;    /* in QUITTING and KILLING */
+    struct vst_outlet outlet;
+    struct vst_error why;  /* of the failure */
+    struct vst_error lost; /* what QEMU ended of, in STORING */
+    struct event patience; /* in QUITTING and KILLING */
     char label[72];
 };
 
@@ -89,8 +84,7 @@ static void over(struct save *save)
 {
     enter(save, SAVE_OVER);
     let_go(save);
-    vst_close(&save->spare);
-    vst_close(&save->leash);
+    vst_outlet_close(&save->outlet);
     if (vst_error_is_set(&save->why)) {
         vst_error_where(&save->why, VST_SIDE_NONE, "save");
         vst_op_fail(save->op, &save->why);
@@ -138,18 +132,6 @@ static void mend(struct save *save)
     vst_guest_mend(save->guest, live ? "live" : "", save->was_running, &save->wait);
 }
 
-/*
- * QEMU writes the last part with its lock held, and hears nothing until somebody reads that, or the
- * socket is broken. When live, it is the drain that reads.
- */
-static void break_off(struct save *save)
-{
-    if (save->spare >= 0)
-        vst_migration_break(save->spare);
-    vst_close(&save->leash);
-    mend(save);
-}
-
 static void fail(struct save *save, const struct vst_error *err)
 {
     if (save->state >= SAVE_QUITTING)
@@ -157,10 +139,11 @@ static void fail(struct save *save, const struct vst_error *err)
     vst_error_copy(&save->why, &save->lost);
     vst_error_copy(&save->why, err);
     vst_stream_fail(save->stream, &save->why);
+    vst_outlet_break(&save->outlet);
     if (!save->guest || save->state < SAVE_CAPABILITIES)
         over(save);
     else
-        break_off(save);
+        mend(save);
 }
 
 static void be_patient(struct save *save, enum save_state state, int seconds)
@@ -242,8 +225,7 @@ static void command(struct save *save, enum save_state state, const char *name)
 
 /* ---- the stream ---- */
 
-/* Ours -> gate -> [zstd] -> records: the last on top. */
-static struct vst_channel *image_channel(struct save *save, int *ours, struct vst_error *ret_err)
+static int open_outlet(struct save *save, int *ret_qemus, struct vst_error *ret_err)
 {
     struct vst_image_header header = {
         .driver = (char *)"qemu",
@@ -252,50 +234,23 @@ static struct vst_channel *image_channel(struct save *save, int *ours, struct vs
         .definition = (struct vst_definition *)vst_guest_definition(save->guest),
         .running = save->was_running,
     };
-    struct vst_channel *raw = vst_channel_fd(save->conn->base, ours, ret_err);
-    struct vst_channel *gate = raw ? vst_channel_gate(raw, ret_err) : NULL;
-    struct vst_channel *image =
-        gate ? vst_image_encode(gate, &header, save->opt.zstd_level, ret_err) : NULL;
-
-    if (!image)
-        vst_channel_free(gate ? &gate : &raw);
-    save->gate = gate;
-    return image;
-}
-
-static int attach(struct save *save, int *ours, struct vst_error *ret_err)
-{
     struct vst_channel *image;
 
-    if (!is_live(save))
-        save->spare = fcntl(*ours, F_DUPFD_CLOEXEC, 0);
-    if (!is_live(save) && save->spare < 0)
-        return vst_error_system(ret_err, errno, "a second descriptor of the socket");
-    image = image_channel(save, ours, ret_err);
-    if (!image)
+    if (vst_outlet_open(&save->outlet, save->conn->impl, is_live(save), &header,
+                        save->opt.zstd_level, ret_qemus, &image, ret_err) < 0)
         return -1;
     return vst_stream_attach(save->stream, image, NULL, ret_err);
-}
-
-static int open_ends(struct save *save, int *ret_ours, int *ret_qemus, struct vst_error *ret_err)
-{
-    struct vst_qemu *qemu = save->conn->impl;
-
-    if (is_live(save))
-        return vst_drain_start(qemu->cat, ret_ours, ret_qemus, &save->leash, ret_err);
-    return vst_migration_sockets(ret_ours, ret_qemus, ret_err);
 }
 
 static void pass_end(struct save *save)
 {
     struct json_object *arguments = vst_json_object("fdname", json_object_new_string("save"));
     struct vst_error err = {0};
-    int ours = -1, qemus = -1;
+    int qemus = -1;
 
     enter(save, SAVE_PASSING);
-    if (!arguments || open_ends(save, &ours, &qemus, &err) < 0 || attach(save, &ours, &err) < 0) {
+    if (!arguments || open_outlet(save, &qemus, &err) < 0) {
         json_object_put(arguments);
-        vst_close(&ours);
         vst_close(&qemus);
         vst_error_no_memory(&err);
         fail(save, &err);
@@ -372,7 +327,7 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
         return;
     save->status = vst_migration_status(data);
     if (save->status == VST_MIGRATION_COMPLETED)
-        vst_gate_open(save->gate);
+        vst_outlet_complete(&save->outlet);
     else if (save->status != VST_MIGRATION_ACTIVE)
         sent(save,
              vst_qmp_execute(qmp_of(save), "query-migrate", (struct vst_qmp_reply){explained, save},
@@ -563,7 +518,7 @@ void vst_qemu_save(struct vst_conn *conn, const char *name, struct vst_stream *s
     save->op = op;
     save->stream = stream;
     save->opt = *opt;
-    save->spare = save->leash = -1;
+    save->outlet = VST_OUTLET_CLOSED;
     snprintf(save->label, sizeof(save->label), "%s", name);
     event_assign(&save->patience, conn->base, -1, 0, out_of_patience, save);
     save->watch = (struct vst_guest_watch){.gone = guest_gone, .opaque = save};
