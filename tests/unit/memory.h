@@ -15,7 +15,7 @@
 
 #include <stdbool.h>
 
-/* False where somebody else has replaced malloc() already, as valgrind does. */
+/* False where somebody else has replaced malloc(), as valgrind and ThreadSanitizer do. */
 bool memory_can_fail(void);
 
 /* The allocation after the next `after` ones fails, once. */
