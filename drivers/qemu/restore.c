@@ -36,7 +36,8 @@
     X(RESTORE_OVER, "nothing", "the operation has been completed")
 VST_FSM(restore, RESTORE_STATES)
 
-enum { UNDO_SECONDS = 2, LOOK_US = 20000 };
+/* A killed QEMU may have much memory to give back. */
+enum { UNDO_SECONDS = 20, EXPLAIN_SECONDS = 5, LOOK_US = 20000 };
 
 struct restore {
     struct vst_conn *conn;
@@ -359,7 +360,7 @@ static void step(struct restore *restore)
 /* A QEMU that failed ends by itself, and its log says why; so it is given a moment. */
 static void qemu_event(void *opaque, const char *name, struct json_object *data)
 {
-    static const struct timeval moment = {UNDO_SECONDS, 0};
+    static const struct timeval moment = {EXPLAIN_SECONDS, 0};
     struct restore *restore = opaque;
 
     if (strcmp(name, "MIGRATION") != 0 || restore->state != RESTORE_LOADING)

@@ -17,7 +17,7 @@
     X(START_OVER, "nothing", "the operation has been completed")
 VST_FSM(start, START_STATES)
 
-enum { UNDO_SECONDS = 2 };
+enum { UNDO_SECONDS = 20 }; /* a killed QEMU may have much memory to give back */
 
 struct start {
     struct vst_conn *conn;
