@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Greetings, against a peer that sends anything. The first byte of the input says which side is
- * looked at and in what pieces the rest comes to it; and whether that is frames, or bodies, each
- * with a type and two bytes of length before it, that get right heads here. Whatever it is: there
- * is one outcome at most, a server with a login lets nobody in, and what is parsed can be printed
- * and parsed again.
+ * Greetings, against a peer that sends anything. The first byte of the input says whether one body
+ * is parsed, or which side is looked at and in what pieces the rest comes to it; and whether that
+ * is frames, or bodies, each with a type and two bytes of length before it, that get right heads
+ * here. Whatever it is: there is one outcome at most, nobody is let in before SASL has said that it
+ * is done, and what is parsed can be printed and parsed again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,9 @@
 #include "remote/greeting.h"
 #include "remote/hello.h"
 #include "replay.h"
+#include "scripted-sasl.h"
 
-enum { AS_SERVER = 1, WITH_LOGIN = 2, CHUNK_SHIFT = 2, BODIES = 32, PASSES = 40 };
+enum { AS_SERVER = 1, WITH_LOGIN = 2, CHUNK_SHIFT = 2, BODIES = 32, BODY = 64, PASSES = 16 };
 
 static struct peer {
     struct event_base *base;
@@ -42,7 +43,7 @@ static void print_again(const struct vst_hello *hello)
     free(text);
 }
 
-static void parse_bodies(const char *body, size_t size)
+static void parse_body(const char *body, size_t size)
 {
     struct vst_hello hello = {0};
     struct vst_auth auth = {0};
@@ -68,9 +69,12 @@ static void done(void *opaque, const struct vst_greeting_result *result,
     FUZZ_CHECK(!result == (err && err->code != VST_ERR_OK));
     if (!result)
         return;
-    FUZZ_CHECK(!(peer.how & WITH_LOGIN) || !(peer.how & AS_SERVER));
+    FUZZ_CHECK(scripted_sasl.done == scripted_sasl.asked);
+    FUZZ_CHECK(scripted_sasl.done || !(peer.how & WITH_LOGIN) || !(peer.how & AS_SERVER));
     FUZZ_CHECK(result->peer_window >= VST_WINDOW_LEAST && result->software);
     peer.transport = result->transport;
+    vst_channel_want(peer.transport, VST_READ, false);
+    vst_channel_want(peer.transport, VST_WRITE, false);
 }
 
 static void start(struct vst_channel *transport)
@@ -85,13 +89,8 @@ static void start(struct vst_channel *transport)
         .streams = 1,
         .sasl = peer.how & WITH_LOGIN ? &peer.sasl : NULL,
     };
-    peer.sasl = (struct vst_sasl_options){
-        .mechanisms = "SCRAM-SHA-256",
-        .database = "/nonexistent",
-        .user = "u",
-        .password = "p",
-        .secret = true,
-    };
+    peer.sasl = (struct vst_sasl_options){.secret = true};
+    scripted_sasl = (struct scripted_sasl){0};
     peer.greeting = vst_greeting_new(transport, &peer.opt, NULL, &cb, NULL);
 }
 
@@ -135,7 +134,7 @@ static void play(const uint8_t *data, size_t size)
         else
             vst_channel_finish(peer.raw);
         vst_channel_read(peer.raw, answers, SIZE_MAX, &n);
-        event_base_loop(peer.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+        event_base_loop(peer.base, EVLOOP_NONBLOCK);
     }
     evbuffer_free(from);
     evbuffer_free(answers);
@@ -147,11 +146,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!size)
         return 0;
-    parse_bodies((const char *)data + 1, size - 1);
+    if (data[0] & BODY) {
+        parse_body((const char *)data + 1, size - 1);
+        return 0;
+    }
     peer = (struct peer){.base = peer.base, .how = data[0]};
     if (!peer.base)
         peer.base = event_base_new();
-    vst_channel_pair(peer.base, 1 << 20, ends, NULL);
+    vst_channel_pair(peer.base, SIZE_MAX, ends, NULL);
     peer.raw = ends[0];
     start(ends[1]);
     play(data + 1, size - 1);

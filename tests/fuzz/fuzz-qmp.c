@@ -6,7 +6,7 @@
 #include "drivers/qemu/qmp-codec.h"
 #include "replay.h"
 
-enum { LINE_MAX_BYTES = 2000 };
+enum { LINE_MAX_BYTES = 300 };
 
 static int step(struct vst_qmp_codec *codec, struct evbuffer *in)
 {
