@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -181,14 +180,13 @@ static void go_until(struct event_base *base, struct vst_tls_creds *creds, int s
 static pid_t strangers(int stop, int count)
 {
     struct vst_tls_creds *creds = pki_creds(VST_TLS_CLIENT, "ca", NULL, NULL);
-    pid_t pid = fork();
+    pid_t pid = vst_test_fork();
     struct event_base *base;
 
     if (pid) {
         vst_tls_creds_unref(&creds);
         return pid;
     }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     base = event_base_new();
     for (int i = 0; i < count; i++)
         go_until(base, creds, stop);

@@ -5,6 +5,7 @@
  * the n-th edge is where the n-th run is cut off, until a run has no n-th edge.
  */
 #include "host.h"
+#include "loop.h"
 
 #include <event2/buffer.h>
 #include <event2/event.h>
@@ -344,9 +345,8 @@ static bool in_child(struct vst_host *host, struct strike *strike,
     pid_t pid;
 
     vst_host_disconnect(host);
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    vst_test_threads_end();
+    pid = vst_test_fork();
     if (pid == 0) {
         vst_host_connect(host);
         _exit(method(host, strike) < 0 ? 1 : 0);

@@ -538,8 +538,7 @@ static void process_that_exits_during_a_step_does_not_crash(void **state)
     (void)state;
     greet_database();
     for (int i = 0; i < 5; i++) {
-        pid = fork();
-        assert_true(pid >= 0);
+        pid = vst_test_fork();
         if (pid == 0) {
             in_child = true;
             fclose(stdout);

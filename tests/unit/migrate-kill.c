@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "loop.h"
 
 enum { SETTLE_TURNS = 200, SETTLE_MS = 50, STEP = 5 };
 
@@ -366,9 +367,8 @@ static bool in_child(struct strike *strike)
 
     disconnect_there();
     vst_host_disconnect(&host);
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    vst_test_threads_end();
+    pid = vst_test_fork();
     if (pid == 0) {
         vst_host_connect(&host);
         migrate(strike);

@@ -149,7 +149,7 @@ static void end_it(const struct vst_process_id *id)
 static int in_another_process(int (*body)(struct here *), struct here *here)
 {
     int status;
-    pid_t pid = fork();
+    pid_t pid = vst_test_fork();
 
     if (pid == 0)
         _exit(body(here));

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,14 +47,13 @@ static void look_around(struct caller *caller)
 /* Zero: the client has seen nothing wrong; 1: it has; 2: and has the guest. */
 static int run_client(bool all)
 {
-    pid_t pid = fork();
+    pid_t pid = vst_test_fork();
     int status;
 
     if (!pid) {
         struct served there = served;
         struct caller caller;
 
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
         memory_stop_failing();
         there.base = event_base_new();
         if (caller_join(&caller, &there, "test") < 0)

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -269,13 +268,12 @@ static void events_come_to_those_who_asked(void **state)
 /* In a process of its own, where the loop stands still once it has subscribed. */
 static pid_t begin_deaf_subscriber(void)
 {
-    pid_t pid = fork();
+    pid_t pid = vst_test_fork();
     struct caller deaf;
     struct served there = served;
 
     if (pid)
         return pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     there.base = event_base_new();
     if (caller_join(&deaf, &there, "test") < 0 || caller_call(&deaf, "events", "{}") != VST_ERR_OK)
         _exit(1);

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -80,11 +79,10 @@ static void pass(const int *sockets, int count, const char *names)
 
 static pid_t begin(const int *sockets, int count, const char *names)
 {
-    pid_t pid = fork();
+    pid_t pid = vst_test_fork();
 
     if (pid)
         return pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (count)
         pass(sockets, count, names);
     setenv("NOTIFY_SOCKET", in_dir("notify"), 1);

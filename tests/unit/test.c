@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 enum { USUAL_SECONDS = 20, MOST_FDS = 4096 };
@@ -30,6 +31,20 @@ void vst_test_seconds(unsigned seconds)
     const char *slowness = getenv("VST_TEST_SLOWNESS");
 
     alarm(seconds * (slowness ? (unsigned)atoi(slowness) : 1));
+}
+
+pid_t vst_test_fork(void)
+{
+    unsigned left = alarm(0);
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    alarm(left);
+    assert_true(pid >= 0);
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return pid;
 }
 
 int vst_test_long(void)

@@ -23,6 +23,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <cmocka.h>
 
 /* What a test has of its own, done within the guard; either may be NULL. */
@@ -46,6 +47,13 @@ int vst_test_end(void **state);
  * by VST_TEST_SLOWNESS from the environment, which "make check-valgrind" sets.
  */
 void vst_test_seconds(unsigned seconds);
+
+/*
+ * fork() with what is left of the time for the child, too, which also dies with its parent: else
+ * one that hangs would keep the output open, and with it the suite. Threads that are about to end
+ * may hold a lock of the allocator for ever in the child: see vst_test_threads_end().
+ */
+pid_t vst_test_fork(void);
 
 /* True under "make check-long": sweeps then cover everything. */
 int vst_test_long(void);

@@ -822,7 +822,7 @@ static void what_a_killed_process_left_is_removed(void **state)
 /* In a process of its own, which dies with the upload under way, or a moment before the rename. */
 static void die_in_upload(bool no_unnamed, bool at_rename)
 {
-    pid_t pid = fork();
+    pid_t pid = vst_test_fork();
     int status;
 
     if (pid == 0) {
