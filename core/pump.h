@@ -59,7 +59,8 @@ void vst_pump_free(struct vst_pump **pump);
 /*
  * One step of moving: reads while `buffer` has fewer than `limit` bytes and reading is allowed,
  * writes what is there, until `budget` is spent: a byte read costs one, and no call is cheap. The
- * results for both sides are separate.
+ * last read may go beyond it: cut to what is left, it would cut a block in two, which is a copy.
+ * The results for both sides are separate.
  * Zero-copy paths live below this call.
  */
 struct vst_transfer {

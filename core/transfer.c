@@ -27,8 +27,8 @@ static bool take(struct vst_transfer *step)
 
     if (!step->source || step->in != VST_IO_OK || held >= step->limit || !step->budget)
         return false;
-    step->in = vst_channel_read(step->source, step->buffer,
-                                vst_least(vst_least(step->limit - held, step->budget), CHUNK), &n);
+    step->in =
+        vst_channel_read(step->source, step->buffer, vst_least(step->limit - held, CHUNK), &n);
     if (step->in != VST_IO_OK)
         return false;
     step->taken += n;

@@ -116,6 +116,24 @@ static void a_turn_moves_a_bounded_number_of_bytes(void **state)
     free(many);
 }
 
+/* To cut it would be to copy it; so the last read may go beyond the bound. */
+static void the_end_of_a_turn_cuts_no_block(void **state)
+{
+    char *block = calloc(1, TURN);
+
+    (void)state;
+    script_give(pumping.source, "abc", 3);
+    script_give(pumping.source, block, TURN);
+    script_give(pumping.source, block, TURN);
+    vst_pump_free(&pumping.pump);
+    pumping.pump = vst_pump_new(pumping.base, 4 * TURN, pumping_done, &pumping, NULL);
+    pumping_join();
+    while (!pumping_stats().taken)
+        pumping_pass();
+    assert_int_equal(pumping_stats().taken, 3 + TURN);
+    free(block);
+}
+
 static void a_turn_makes_a_bounded_number_of_moves(void **state)
 {
     (void)state;
@@ -306,6 +324,7 @@ int main(void)
         PUMP_TEST(it_knows_what_it_waits_for),
         PUMP_TEST(api_calls_move_nothing_and_call_nobody),
         PUMP_TEST(a_turn_moves_a_bounded_number_of_bytes),
+        PUMP_TEST(the_end_of_a_turn_cuts_no_block),
         PUMP_TEST(a_turn_makes_a_bounded_number_of_moves),
         PUMP_TEST(a_turn_makes_a_bounded_number_of_writes),
         PUMP_TEST(two_pumps_get_the_same_share),
