@@ -53,6 +53,7 @@ struct vst_guest {
     LIST_HEAD(, vst_guest_wait) waits;
     LIST_HEAD(, vst_guest_watch) watches;
     struct event timer; /* the monitor is lost; or, mending, the next look */
+    struct event tidy;  /* from time to time, for the log */
 };
 
 void vst_guest_enter(struct vst_guest *guest, enum guest_state state);

@@ -14,7 +14,7 @@
 
 #include "migration.h"
 
-enum { LOST_SECONDS = 5 };
+enum { LOST_SECONDS = 5, TIDY_SECONDS = 20 };
 
 void vst_guest_enter(struct vst_guest *guest, enum guest_state state)
 {
@@ -77,6 +77,7 @@ void vst_guest_destroy(struct vst_guest *guest)
     vst_console_free(&guest->console);
     vst_guest_drop_files(guest);
     event_del(&guest->timer);
+    event_del(&guest->tidy);
     vst_place_close(&guest->place);
     vst_definition_free(&guest->def);
     free(guest);
@@ -231,13 +232,24 @@ static void monitor_ready(void *opaque, const char *version)
     vst_guest_ask_status(guest);
 }
 
+static void tidy(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_guest *guest = opaque;
+
+    (void)fd, (void)what;
+    vst_place_trim_log(guest->place);
+}
+
 int vst_guest_connect(struct vst_guest *guest, struct vst_error *ret_err)
 {
+    static const struct timeval often = {TIDY_SECONDS, 0};
     static const struct vst_qmp_cb cb = {monitor_ready, monitor_event, monitor_closed};
     struct event_base *base = guest->qemu->conn->base;
     int monitor = vst_place_connect(guest->place, "monitor", ret_err);
     int console = -1;
 
+    vst_place_trim_log(guest->place);
+    event_add(&guest->tidy, &often);
     if (monitor < 0)
         return -1;
     guest->qmp = vst_qmp_new(base, &monitor, &cb, guest, ret_err);
@@ -273,6 +285,7 @@ struct vst_guest *vst_guest_new(struct vst_qemu *qemu)
         return NULL;
     guest->qemu = qemu;
     event_assign(&guest->timer, qemu->conn->base, -1, 0, timed_out, guest);
+    event_assign(&guest->tidy, qemu->conn->base, -1, EV_PERSIST, tidy, guest);
     return guest;
 }
 

@@ -4,13 +4,14 @@
  */
 #include "last-words.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TAIL_MAX = 4096 };
+enum { TAIL_MAX = 4096, BLOCK = 512 };
 
 static const char mark[] = "virstream: ";
 
@@ -47,6 +48,15 @@ bool vst_last_words_shutdown(int log_fd)
 void vst_last_words_mark(int log_fd, const char *what)
 {
     dprintf(log_fd, "%s%s\n", mark, what);
+}
+
+void vst_last_words_trim(int log_fd)
+{
+    struct stat st;
+
+    if (fstat(log_fd, &st) < 0 || st.st_blocks <= VST_LOG_MAX / BLOCK || st.st_size <= VST_LOG_KEPT)
+        return;
+    fallocate(log_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, st.st_size - VST_LOG_KEPT);
 }
 
 /* The length of "qemu-system-x86_64: ", or the like. */

@@ -27,4 +27,12 @@ bool vst_last_words_shutdown(int log_fd);
  * appends. */
 void vst_last_words_mark(int log_fd, const char *what);
 
+/* So much of the disk a log may take before it is cut, and so much of its end then stays. */
+#define VST_LOG_MAX (1024 * 1024)
+#define VST_LOG_KEPT (64 * 1024)
+
+/* What QEMU writes, and who reads, is not disturbed: the beginning becomes a hole. `log_fd` is open
+ * for writing. */
+void vst_last_words_trim(int log_fd);
+
 #endif

@@ -82,6 +82,9 @@ static void describe(const struct vst_glance *glance, const struct vst_error *er
                      struct vst_domain_info *ret_info)
 {
     const struct vst_definition *def = glance->def;
+    /* QEMU's words fit with their end, which says why; that of `err` is cut off. */
+    bool crashed = !glance->exists && glance->last_words[0];
+    const char *reason = crashed ? glance->last_words : err->text;
 
     *ret_info = (struct vst_domain_info){
         .state = glance->exists ? VST_DOMAIN_RUNNING : VST_DOMAIN_CRASHED,
@@ -96,7 +99,7 @@ static void describe(const struct vst_glance *glance, const struct vst_error *er
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", def->name);
     snprintf(ret_info->uuid, sizeof(ret_info->uuid), "%s", def->uuid);
     snprintf(ret_info->reason, sizeof(ret_info->reason), "%.*s", (int)sizeof(ret_info->reason) - 1,
-             err->text);
+             reason);
 }
 
 /* Why one that is paused is not to be resumed, and who may know more. */

@@ -68,6 +68,15 @@ static void mark_log(const struct vst_place *place, const char *what)
     vst_close(&fd);
 }
 
+void vst_place_trim_log(struct vst_place *place)
+{
+    int fd = open_in(place, "log", O_WRONLY, NULL);
+
+    if (fd >= 0)
+        vst_last_words_trim(fd);
+    vst_close(&fd);
+}
+
 static struct vst_definition *read_definition(int fd, const char *name, struct vst_error *ret_err)
 {
     char *text = malloc(VST_DEFINITION_MAX + 2); /* one too large is seen to be so */

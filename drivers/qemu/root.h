@@ -81,6 +81,8 @@ int vst_place_new_log(struct vst_place *place, struct vst_error *ret_err);
 int vst_place_new_id(struct vst_place *place, struct vst_error *ret_err);
 /* The log of the present run, for reading. */
 int vst_place_open_log(struct vst_place *place, struct vst_error *ret_err);
+/* Keeps a log that has grown from taking more and more of the disk. */
+void vst_place_trim_log(struct vst_place *place);
 /* By the log, this run has shut down and not crashed. */
 bool vst_place_has_shut_down(struct vst_place *place);
 

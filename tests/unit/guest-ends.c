@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -128,6 +129,59 @@ static void say_in_the_log(const char *words)
     fclose(log);
 }
 
+/* Lines without an end, as of a device that complains of everything. */
+static void say_much_in_the_log(void)
+{
+    static char words[1024 * 1024];
+    char path[100];
+    int fd;
+
+    memset(words, 'x', sizeof(words));
+    for (size_t i = 99; i < sizeof(words); i += 100)
+        words[i] = '\n';
+    snprintf(path, sizeof(path), "%s/root/g/log", host.dir);
+    fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(write(fd, words, sizeof(words)), sizeof(words));
+    close(fd);
+}
+
+static off_t log_takes(void)
+{
+    char path[100];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/root/g/log", host.dir);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_blocks * 512;
+}
+
+static void a_log_that_has_grown_loses_its_beginning_and_not_its_end(void **state)
+{
+    struct vst_domain_info info;
+    struct vst_error err = {0};
+
+    (void)state;
+    /* By whoever has hold of the guest, in time, */
+    say_much_in_the_log();
+    assert_true(log_takes() >= 4 * 1024 * 1024);
+    for (int i = 0; log_takes() > 1024 * 1024; i++) {
+        assert_true(i < 1000);
+        vst_host_run(&host, 50);
+    }
+    /* ... and by whoever gets hold of it. */
+    vst_host_disconnect(&host);
+    say_much_in_the_log();
+    say_in_the_log("qemu-system-x86_64: the disk is on fire\n");
+    vst_host_connect(&host);
+    assert_int_equal(vst_host_get_info(&host, "g", &info, &err), 0);
+    assert_in_range(log_takes(), 1, 128 * 1024);
+    kill(qemu()->pid, SIGKILL);
+    wait_for_the_end();
+    expect_crashed("the disk is on fire");
+}
+
 static void words_from_before_a_save_are_not_the_last_ones(void **state)
 {
     struct vst_save_options keep = {.keep_running = true};
@@ -165,6 +219,7 @@ int main(void)
         VST_TEST_WITH(a_guest_that_is_ended_in_order_while_the_loop_stands_has_shut_down, begin,
                       end),
         VST_TEST_WITH(a_guest_that_is_killed_while_nobody_looks_has_crashed, begin, end),
+        VST_TEST_WITH(a_log_that_has_grown_loses_its_beginning_and_not_its_end, begin, end),
         VST_TEST_WITH(words_from_before_a_save_are_not_the_last_ones, begin, end),
         VST_TEST_WITH(words_from_after_a_save_are, begin, end),
     };
