@@ -10,6 +10,7 @@
 
 #include "driver.h"
 #include "fsm.h"
+#include "handover.h"
 #include "pool.h"
 
 #define CONN_STATES(X)                                              \
@@ -235,7 +236,18 @@ struct vst_op *vst_conn_open(struct event_base *base, const char *uri,
 struct vst_op *vst_conn_open_peer(struct vst_conn *conn, const char *uri,
                                   const struct vst_conn_cb *cb)
 {
-    const struct vst_conn_options options = {.files = conn->options.files};
+    const struct vst_conn_options options = {.files = conn->options.files,
+                                             .patience_seconds = vst_conn_patience(conn)};
 
     return vst_conn_open(conn->base, uri, &options, cb);
+}
+
+void vst_conn_set_patience(struct vst_conn *conn, unsigned seconds)
+{
+    conn->options.patience_seconds = seconds;
+}
+
+unsigned vst_conn_patience(const struct vst_conn *conn)
+{
+    return conn->options.patience_seconds ? conn->options.patience_seconds : VST_HANDOVER_PATIENCE;
 }

@@ -56,6 +56,10 @@ static inline const struct vst_caller *vst_conn_caller(const struct vst_conn *co
 struct vst_op *vst_conn_open_peer(struct vst_conn *conn, const char *uri,
                                   const struct vst_conn_cb *cb);
 
+/* What its migrations use from now on, in seconds; see struct vst_conn_options. */
+void vst_conn_set_patience(struct vst_conn *conn, unsigned seconds);
+unsigned vst_conn_patience(const struct vst_conn *conn);
+
 /* The driver has let go of everything; conn->impl is gone. */
 void vst_conn_closed(struct vst_conn *conn);
 

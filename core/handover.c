@@ -166,25 +166,30 @@ int vst_handover_written(struct vst_handover *handover, enum vst_handover_record
 
 /* ---- beginnings ---- */
 
-#define DELAY(name, milliseconds, meaning) milliseconds,
+void vst_handover_set_patience(struct vst_handover *handover, unsigned seconds)
+{
+#define DELAY(name, times, milliseconds, meaning) (times) * 1000 * seconds + (milliseconds),
+    const unsigned delays[] = {VST_HANDOVER_TIMERS(DELAY)};
+#undef DELAY
+
+    memcpy(handover->delays, delays, sizeof(delays));
+}
 
 void vst_handover_start(struct vst_handover *handover, enum vst_handover_role role,
                         const unsigned char *token, const unsigned char *peer)
 {
     *handover = (struct vst_handover){
         .table = role == VST_HANDOVER_SOURCE ? &vst_handover_source : &vst_handover_destination,
-        .delays = {VST_HANDOVER_TIMERS(DELAY)},
     };
+    vst_handover_set_patience(handover, VST_HANDOVER_PATIENCE);
     memcpy(handover->token, token, VST_HANDOVER_ID);
     if (peer)
         memcpy(handover->peer, peer, VST_HANDOVER_ID);
 }
 
-int vst_handover_recover(struct vst_handover *handover, enum vst_handover_role role,
-                         const unsigned char *token, const unsigned char *peer,
-                         enum vst_handover_record last, struct vst_handover_actions *ret_actions)
+int vst_handover_recover(struct vst_handover *handover, enum vst_handover_record last,
+                         struct vst_handover_actions *ret_actions)
 {
-    vst_handover_start(handover, role, token, peer);
     *ret_actions = (struct vst_handover_actions){0};
     for (size_t i = 0; i < handover->table->restart_count; i++) {
         const struct vst_handover_restart *restart = &handover->table->restarts[i];

@@ -144,16 +144,18 @@ enum vst_handover_told {
         VST_HANDOVER_TELL_COUNT
 };
 
-/* name, milliseconds by default, for what */
-#define VST_HANDOVER_TIMERS(X)                                        \
-    X(NONE, 0, "nothing")                                             \
-    X(PREPARE, 60000, "the destination's checks, and a QEMU there")   \
-    X(SWITCH, 60000, "the last bytes, while the guest is paused")     \
-    X(PATIENCE, 300000, "the word of the source, when all is loaded") \
-    X(AGAIN, 500, "before it is tried again: this, twice this, and so on, 64 times at most")
+#define VST_HANDOVER_PATIENCE 60 /* seconds, if nothing else is said */
+
+/* name, how many times the patience it is, milliseconds besides, for what */
+#define VST_HANDOVER_TIMERS(X)                                      \
+    X(NONE, 0, 0, "nothing")                                        \
+    X(PREPARE, 1, 0, "the destination's checks, and a QEMU there")  \
+    X(SWITCH, 1, 0, "the last bytes, while the guest is paused")    \
+    X(PATIENCE, 5, 0, "the word of the source, when all is loaded") \
+    X(AGAIN, 0, 500, "before it is tried again: this, twice this, and so on, 64 times at most")
 
 enum vst_handover_timer {
-#define VST_HANDOVER_TIMER_ENUM(name, milliseconds, meaning) VST_HANDOVER_TIMER_##name,
+#define VST_HANDOVER_TIMER_ENUM(name, times, milliseconds, meaning) VST_HANDOVER_TIMER_##name,
     VST_HANDOVER_TIMERS(VST_HANDOVER_TIMER_ENUM)
 #undef VST_HANDOVER_TIMER_ENUM
         VST_HANDOVER_TIMER_COUNT
@@ -172,7 +174,7 @@ struct vst_handover {
     enum vst_handover_event cause;             /* what first led off the straight way */
     enum vst_handover_event doubt;             /* why it is in doubt, by the last attempt */
     unsigned attempts;                         /* since there was progress */
-    unsigned delays[VST_HANDOVER_TIMER_COUNT]; /* milliseconds; may be changed after the start */
+    unsigned delays[VST_HANDOVER_TIMER_COUNT]; /* milliseconds */
 };
 
 struct vst_handover_actions {
@@ -188,11 +190,14 @@ struct vst_handover_actions {
 void vst_handover_start(struct vst_handover *handover, enum vst_handover_role role,
                         const unsigned char *token, const unsigned char *peer);
 
-/* After a restart: goes on from the last record of the journal, with the first actions of that.
- * -1: this end never writes such a record, or nothing is left to do after it. */
-int vst_handover_recover(struct vst_handover *handover, enum vst_handover_role role,
-                         const unsigned char *token, const unsigned char *peer,
-                         enum vst_handover_record last, struct vst_handover_actions *ret_actions);
+/* How long it waits for what should come soon; from the next state on. */
+void vst_handover_set_patience(struct vst_handover *handover, unsigned seconds);
+
+/* One that was started, after a restart of the host: goes on from the last record of the journal,
+ * with the first actions of that. -1: this end never writes such a record, or nothing is left to do
+ * after it. */
+int vst_handover_recover(struct vst_handover *handover, enum vst_handover_record last,
+                         struct vst_handover_actions *ret_actions);
 
 /*
  * One event. `from` is the host that a message or LINK_UP comes from, else NULL: from another than
@@ -211,8 +216,8 @@ bool vst_handover_over(const struct vst_handover *handover);
 /* Nobody but this machine may let the guest run, pause it or end it. */
 bool vst_handover_holds_guest(const struct vst_handover *handover);
 
-/* This machine has no part in the guest any more, and asks nothing of a QEMU: what is left are words
- * to the other host, who may be silent for long, and the journal. */
+/* This machine has no part in the guest any more, and asks nothing of a QEMU: what is left are
+ * words to the other host, who may be silent for long, and the journal. */
 bool vst_handover_settled(const struct vst_handover *handover);
 
 /* "SOURCE_DOUBT", and what it waits for; for people. Never NULL. */

@@ -296,7 +296,7 @@ static int make_mux(struct remote *remote, const struct vst_greeting_result *res
         .memory = WINDOWS_MAX,
         .streams = result->streams,
         .wire = remote->target.wire,
-        .keepalive_ms = remote->target.keepalive * 1000,
+        .keepalive_ms = remote->target.keepalive_ms,
     };
     const struct vst_mux_user user = {message, NULL, closed, remote};
 
@@ -351,8 +351,11 @@ static void remote_open(struct vst_conn *conn, struct vst_op *op)
     TAILQ_INIT(&remote->calls);
     TAILQ_INIT(&remote->pings);
     vst_turn_init(&remote->turn, conn->base, turn, remote);
-    if (vst_target_read(conn->uri, &remote->target, &err) == 0)
+    if (vst_target_read(conn->uri, &remote->target, &err) == 0) {
+        if (conn->options.patience_seconds)
+            vst_target_set_patience(&remote->target, conn->uri, conn->options.patience_seconds);
         remote->connect = vst_connect_new(conn, &remote->target, &cb, &err);
+    }
     if (!remote->connect) {
         remote_free(remote);
         vst_op_fail(op, &err);

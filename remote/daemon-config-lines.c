@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/handover.h"
 #include "daemon-config-private.h"
 
 enum { WORD_MAX = 49 }; /* what inih has room for: of a section's name, and of a key */
@@ -106,6 +107,7 @@ static int fill(struct vst_config *config)
     struct vst_error err = {0};
 
     config->limits = VST_LIMITS_DEFAULT;
+    config->patience_seconds = VST_HANDOVER_PATIENCE;
     config->require_client_cert = true;
     config->access = vst_access_new(&err);
     config->accept = vst_access_new(&err);

@@ -173,6 +173,11 @@ static const struct key keys[] = {
     LIST("access", "admin", NULL, access, add_rule),
     LIST("migrate", "accept-from", NULL, accept, add_source),
     LIST("migrate", "allow-path", NULL, allow_paths, add_path),
+    {.key = {"migrate", "patience-seconds", "60", false},
+     PLACE(patience_seconds),
+     .set = set_number,
+     .least = 1,
+     .most = 86400},
     KEY("metrics", "listen", NULL, metrics, set_string),
     VST_LIMITS(LIMIT)};
 

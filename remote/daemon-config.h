@@ -46,6 +46,7 @@ struct vst_config {
     /* [migrate] */
     struct vst_access *accept;
     char **allow_paths;
+    uint64_t patience_seconds;
     /* [pool NAME] */
     struct vst_config_pool *pools;
     size_t pool_count;

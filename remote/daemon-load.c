@@ -135,6 +135,7 @@ static void conclude(struct load *load, struct vst_tls_creds *creds)
         .access = config->access,
         .accept = config->accept,
         .allow_paths = config->allow_paths,
+        .patience_seconds = (unsigned)config->patience_seconds,
         .creds = creds,
         .require_client_cert = config->require_client_cert,
     };

@@ -28,6 +28,12 @@ static void enter(struct vst_server *server, enum server_state state)
 
 /* ---- rules ---- */
 
+static void set_patience(struct vst_server *server, struct vst_conn *conn)
+{
+    if (server->rules->is.patience_seconds)
+        vst_conn_set_patience(conn, server->rules->is.patience_seconds);
+}
+
 void vst_policy_clear(struct vst_policy *policy)
 {
     vst_access_free(&policy->access);
@@ -84,6 +90,8 @@ int vst_server_set_policy(struct vst_server *server, struct vst_policy *policy,
     server->rules = rules;
     TAILQ_FOREACH(client, &server->clients, link)
     vst_client_set_role(client);
+    for (size_t i = 0; i < server->backend_count; i++)
+        set_patience(server, server->backends[i].conn);
     return 0;
 }
 
@@ -115,6 +123,7 @@ int vst_server_serve(struct vst_server *server, struct vst_conn **conn, struct v
     *backend = (struct backend){.server = server, .conn = *conn};
     snprintf(backend->driver, sizeof(backend->driver), "%s", driver);
     vst_conn_set_event_callback(*conn, &cb);
+    set_patience(server, *conn);
     server->backend_count++;
     *conn = NULL;
     return 0;

@@ -26,6 +26,7 @@ struct vst_policy {
     struct vst_access *access;
     struct vst_access *accept;   /* hosts that guests may come from; NULL: whoever has the role */
     char **allow_paths;          /* directories of their files; ends in NULL. NULL: any */
+    unsigned patience_seconds;   /* of migrations; 0: as it is */
     struct vst_tls_creds *creds; /* NULL: nothing listens with TLS */
     bool require_client_cert;
     char *mechanisms; /* NULL: no logins */

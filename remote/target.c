@@ -12,6 +12,7 @@
 
 enum {
     KEEPALIVE = 5,
+    KEEPALIVE_LEAST_MS = 250,
     TIMEOUT = 20,
     SECONDS_MAX = 24 * 3600,
     WINDOW_MIN = 64 * 1024,
@@ -203,6 +204,8 @@ static int check_parameters(const struct vst_uri *uri, const struct vst_target *
 
 int vst_target_read(const struct vst_uri *uri, struct vst_target *target, struct vst_error *ret_err)
 {
+    unsigned keepalive;
+
     if (read_transport(uri, target, ret_err) < 0 || check_parameters(uri, target, ret_err) < 0 ||
         read_user(uri, target, ret_err) < 0)
         return -1;
@@ -215,9 +218,21 @@ int vst_target_read(const struct vst_uri *uri, struct vst_target *target, struct
         return complain(uri, ret_err, "password-file: whose? Say user=NAME");
     if (read_files(uri, target, ret_err) < 0 || read_wire(uri, target, ret_err) < 0 ||
         read_window(uri, target, ret_err) < 0 ||
-        read_seconds(uri, "keepalive", 0, KEEPALIVE, &target->keepalive, ret_err) < 0)
+        read_seconds(uri, "keepalive", 0, KEEPALIVE, &keepalive, ret_err) < 0)
         return -1;
+    target->keepalive_ms = keepalive * 1000;
     return read_seconds(uri, "timeout", 1, TIMEOUT, &target->timeout, ret_err);
+}
+
+/* Silence is noticed after four times the keepalive: in a third of the patience. */
+void vst_target_set_patience(struct vst_target *target, const struct vst_uri *uri, unsigned seconds)
+{
+    unsigned twelfth = seconds < KEEPALIVE * 12 ? seconds * 1000 / 12 : KEEPALIVE * 1000;
+
+    if (!vst_uri_get(uri, "keepalive"))
+        target->keepalive_ms = twelfth > KEEPALIVE_LEAST_MS ? twelfth : KEEPALIVE_LEAST_MS;
+    if (!vst_uri_get(uri, "timeout"))
+        target->timeout = seconds < TIMEOUT ? seconds : TIMEOUT;
 }
 
 void vst_target_clear(struct vst_target *target)

@@ -30,14 +30,17 @@ struct vst_target {
     struct vst_tls_files files; /* those that were named */
     enum vst_wire wire;
     uint64_t window;
-    unsigned keepalive; /* seconds; 0: none */
-    unsigned timeout;   /* seconds */
-    char *label;        /* "host:port", or the path */
+    unsigned keepalive_ms; /* 0: none */
+    unsigned timeout;      /* seconds */
+    char *label;           /* "host:port", or the path */
 };
 
 /* The URI is kept. *ret_target is all zero before. */
 int vst_target_read(const struct vst_uri *uri, struct vst_target *ret_target,
                     struct vst_error *ret_err);
+/* For one that has so much patience: what the URI leaves open is not longer than fits that. */
+void vst_target_set_patience(struct vst_target *target, const struct vst_uri *uri,
+                             unsigned seconds);
 void vst_target_clear(struct vst_target *target);
 
 #endif

@@ -12,8 +12,6 @@
 #include "core/trace.h"
 #include "journal.h"
 
-enum { STALL_SECONDS = 60 };
-
 /* ---- answers ---- */
 
 static void answer(struct vst_arrival *arrival, enum vst_handover_event event)

@@ -14,12 +14,7 @@
 #include "migration.h"
 #include "qmp.h"
 
-enum {
-    POLL_US = 1000000 / VST_DEPARTURE_LOOKS,
-    STALL_SECONDS = 60,
-    PAGE = 4096,
-    MIB = 1024 * 1024
-};
+enum { POLL_US = 1000000 / VST_DEPARTURE_LOOKS, PAGE = 4096, MIB = 1024 * 1024 };
 
 static uint64_t number(struct json_object *from, const char *name)
 {
@@ -96,7 +91,8 @@ static void stalled(struct vst_departure *departure, int64_t us)
 
 static void look_for_stall(struct vst_departure *departure)
 {
-    unsigned seconds = departure->opt.stall_seconds ? departure->opt.stall_seconds : STALL_SECONDS;
+    unsigned seconds = departure->opt.stall_seconds ? departure->opt.stall_seconds
+                                                    : vst_conn_patience(departure->move.qemu->conn);
     int64_t now = vst_now_us();
 
     if (departure->progress.sent != departure->moved || !departure->moved_us) {

@@ -174,6 +174,7 @@ int vst_move_init(struct vst_move *move, struct vst_qemu *qemu, const struct vst
                        end->role == VST_MIGRATION_OUT ? VST_HANDOVER_SOURCE
                                                       : VST_HANDOVER_DESTINATION,
                        token ? token : made, NULL);
+    vst_handover_set_patience(&move->machine, vst_conn_patience(qemu->conn));
     vst_id_print(move->machine.token, move->token);
     event_assign(&move->timer, qemu->conn->base, -1, 0, timed_out, move);
     LIST_INSERT_HEAD(&qemu->moves, move, link);
@@ -218,8 +219,8 @@ int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entr
     snprintf(move->owner, sizeof(move->owner), "%s", entry->owner);
     if (entry->uri[0])
         snprintf(move->peer, sizeof(move->peer), "%s", entry->uri);
-    if (vst_handover_recover(&move->machine, entry->role, entry->token, entry->peer, entry->last,
-                             &actions) < 0)
+    memcpy(move->machine.peer, entry->peer, sizeof(entry->peer));
+    if (vst_handover_recover(&move->machine, entry->last, &actions) < 0)
         return -1;
     move->busy = true;
     act(move, &actions);

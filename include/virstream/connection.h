@@ -83,6 +83,9 @@ struct vst_conn_options {
      * the connection, and may change: the next one is made with what it says then.
      */
     const struct vst_conn_files *files;
+    /* How long a migration waits for another host, or for a QEMU, that makes no progress; 0 for 60.
+     * Times of the connection between the hosts follow from it. */
+    unsigned patience_seconds;
 };
 
 /* `conn` is NULL and err says why, or the other way round; close it with vst_conn_close(). */

@@ -97,7 +97,7 @@ static void everything_that_can_be_said_is_understood(void **state)
                                       "[access]\nadmin = x509:CN=ops,O=Example\nadmin=unix:0\n"
                                       "# a comment\n; another\n\n"
                                       "[migrate]\naccept-from = x509:*\naccept-from=unix:0\n"
-                                      "allow-path = /vm\nallow-path=/srv\n"
+                                      "allow-path = /vm\nallow-path=/srv\npatience-seconds=7\n"
                                       "[pool one]\npath=/1\n[pool two]\npath=/2\n"
                                       "[limits]\nclients=7\nwindow=1MiB\nmemory-per-client=1G\n"
                                       "[metrics]\nlisten = 127.0.0.1:9\n");
@@ -117,6 +117,7 @@ static void everything_that_can_be_said_is_understood(void **state)
     assert_false(vst_access_is_empty(config->accept));
     assert_string_equal(config->allow_paths[1], "/srv");
     assert_null(config->allow_paths[2]);
+    assert_int_equal(config->patience_seconds, 7);
     assert_int_equal(config->pool_count, 2);
     assert_string_equal(config->pools[1].name, "two");
     assert_string_equal(config->pools[1].path, "/2");
@@ -142,6 +143,7 @@ static void every_fault_is_told_with_its_line(void **state)
     assert_told("[tls]\nrequire-client-cert = maybe\n", "must be yes or no");
     assert_told("[migrate]\naccept-from = hostb\n", "2: accept-from = hostb: `hostb` is not an");
     assert_told("[migrate]\nallow-path = vm\n", "2: allow-path = vm: must be an absolute path");
+    assert_told("[migrate]\npatience-seconds = 0\n", "patience-seconds = 0: must be 1 to 86400");
     assert_told("[limits]\nclients = -1\n", "2: clients = -1: must be a number");
     assert_told("[limits]\nclients = 0\n", "2: clients = 0: must be 1 to 1000000");
     assert_told("[limits]\nclients = 99999999999999999999999\n", "must be 1 to 1000000");

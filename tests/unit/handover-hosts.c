@@ -222,9 +222,9 @@ void world_restart(struct world *world, enum vst_handover_role role)
               vst_handover_record_name(host->disk));
     host->up = true;
     host->told_down = true;
-    host->present = vst_handover_recover(&host->machine, role, world_token,
-                                         role == SOURCE ? world->host[DESTINATION].id : NULL,
-                                         host->disk, &actions) == 0;
+    vst_handover_start(&host->machine, role, world_token,
+                       role == SOURCE ? world->host[DESTINATION].id : NULL);
+    host->present = vst_handover_recover(&host->machine, host->disk, &actions) == 0;
     if (!host->present)
         return;
     /* The identity is the journal's; the host that has it now may be another. */

@@ -510,61 +510,6 @@ static void a_record_that_is_not_waited_for_changes_nothing(void **state)
     assert_true(vst_handover_over(&machine));
 }
 
-static void each_record_is_gone_on_from(void **state)
-{
-    static const struct {
-        enum vst_handover_role role;
-        enum vst_handover_record last;
-        const char *state;
-    } rows[] = {
-        {VST_HANDOVER_SOURCE, RECORD(BEGIN), "SOURCE_RESUMING"},
-        {VST_HANDOVER_SOURCE, RECORD(SWITCHING), "SOURCE_RESUMING"},
-        {VST_HANDOVER_SOURCE, RECORD(HANDED_OVER), "SOURCE_COMMITTING"},
-        {VST_HANDOVER_SOURCE, RECORD(COMMITTED), "SOURCE_QUITTING"},
-        {VST_HANDOVER_SOURCE, RECORD(CLOSED), "SOURCE_FINISHING"},
-        {VST_HANDOVER_SOURCE, RECORD(ABORTED), "SOURCE_RESUMING"},
-        {VST_HANDOVER_SOURCE, RECORD(DONE), NULL},
-        {VST_HANDOVER_SOURCE, RECORD(PREPARED), NULL},
-        {VST_HANDOVER_DESTINATION, RECORD(PREPARED), "DESTINATION_ABORTING"},
-        {VST_HANDOVER_DESTINATION, RECORD(COMMITTED), "DESTINATION_ADOPTING"},
-        {VST_HANDOVER_DESTINATION, RECORD(RUNNING), "DESTINATION_RUNNING"},
-        {VST_HANDOVER_DESTINATION, RECORD(ABORTED), "DESTINATION_KILLING"},
-        {VST_HANDOVER_DESTINATION, RECORD(DISOWNED), "DESTINATION_ABORTED"},
-        {VST_HANDOVER_DESTINATION, RECORD(DONE), NULL},
-    };
-
-    (void)state;
-    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        int result =
-            vst_handover_recover(&machine, rows[i].role, token, peer, rows[i].last, &actions);
-
-        assert_int_equal(result, rows[i].state ? 0 : -1);
-        if (rows[i].state)
-            is_in(rows[i].state);
-    }
-}
-
-static void restarted_and_committed_the_guest_runs_or_is_lost(void **state)
-{
-    static const struct {
-        enum vst_handover_event word;
-        const char *state;
-    } rows[] = {{EVENT(QEMU_PAUSED), "DESTINATION_RESUMING"},
-                {EVENT(QEMU_RESUMED), "DESTINATION_STARTED"},
-                {EVENT(QEMU_GONE), "DESTINATION_LOST"}};
-
-    (void)state;
-    for (unsigned i = 0; i < 3; i++) {
-        vst_handover_recover(&machine, VST_HANDOVER_DESTINATION, token, peer, RECORD(COMMITTED),
-                             &actions);
-        assert_int_equal(actions.qemu, QEMU(ADOPT));
-        feed(EVENT(COMMIT));
-        assert_int_equal(actions.send, EVENT(NONE));
-        feed(rows[i].word);
-        is_in(rows[i].state);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -594,8 +539,6 @@ int main(void)
         VST_TEST(the_operator_is_heard_in_doubt_only),
         VST_TEST(what_only_is_to_be_told_is_told_thirty_times),
         VST_TEST(a_record_that_is_not_waited_for_changes_nothing),
-        VST_TEST(each_record_is_gone_on_from),
-        VST_TEST(restarted_and_committed_the_guest_runs_or_is_lost),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

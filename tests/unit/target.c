@@ -67,10 +67,33 @@ static void what_is_not_said_has_its_default(void **state)
     assert_null(target->user);
     assert_int_equal(target->wire, VST_WIRE_EAGER);
     assert_int_equal(target->window, 256 * 1024);
-    assert_int_equal(target->keepalive, 5);
+    assert_int_equal(target->keepalive_ms, 5000);
     assert_int_equal(target->timeout, 20);
     assert_int_equal(read_uri(state, "test+tcp://host")->port, 16514);
     assert_string_equal(read_uri(state, "qemu+unix:///")->path, VST_SOCKET_PATH);
+}
+
+static void what_is_not_said_fits_the_patience(void **state)
+{
+    static const struct {
+        const char *uri;
+        unsigned patience, keepalive_ms, timeout;
+    } rows[] = {
+        {"qemu+tls://host/", 60, 5000, 20},
+        {"qemu+tls://host/", 3600, 5000, 20},
+        {"qemu+tls://host/", 6, 500, 6},
+        {"qemu+tls://host/", 1, 250, 1},
+        {"qemu+tls://host/?keepalive=9", 6, 9000, 6},
+        {"qemu+tls://host/?timeout=9&keepalive=0", 6, 0, 9},
+    };
+    struct reading *reading = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        read_uri(state, rows[i].uri);
+        vst_target_set_patience(&reading->target, reading->uri, rows[i].patience);
+        assert_int_equal(reading->target.keepalive_ms, rows[i].keepalive_ms);
+        assert_int_equal(reading->target.timeout, rows[i].timeout);
+    }
 }
 
 static void every_parameter_is_read(void **state)
@@ -92,7 +115,7 @@ static void every_parameter_is_read(void **state)
     assert_string_equal(target->files.key, "/k");
     assert_int_equal(target->wire, VST_WIRE_ACKED);
     assert_int_equal(target->window, 1024 * 1024);
-    assert_int_equal(target->keepalive, 0);
+    assert_int_equal(target->keepalive_ms, 0);
     assert_int_equal(target->timeout, 3);
     assert_string_equal(read_uri(state, "test+unix:///a%20b?user=bob")->path, "/a b");
     assert_int_equal(read_uri(state, "test+unix:///a?wire=replied")->wire, VST_WIRE_REPLIED);
@@ -140,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(what_is_not_said_has_its_default, make, drop),
+        VST_TEST_WITH(what_is_not_said_fits_the_patience, make, drop),
         VST_TEST_WITH(every_parameter_is_read, make, drop),
         VST_TEST_WITH(what_is_wrong_is_named, make, drop),
         VST_TEST_WITH(path_that_no_socket_can_have_is_refused, make, drop),

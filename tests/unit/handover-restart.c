@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The hand-over's machines at their beginning: after a restart, from what the journal says, and how
+ * long they wait. The rules between are handover.c's.
+ */
+#include "test.h"
+
+#include "core/handover.h"
+
+static const unsigned char token[VST_HANDOVER_ID] = {7};
+static const unsigned char peer[VST_HANDOVER_ID] = {1};
+
+static struct vst_handover machine;
+static struct vst_handover_actions actions;
+
+#define EVENT(name) VST_HANDOVER_##name
+#define RECORD(name) VST_HANDOVER_RECORD_##name
+#define QEMU(name) VST_HANDOVER_QEMU_##name
+
+static void begin(enum vst_handover_role role)
+{
+    vst_handover_start(&machine, role, token, peer);
+}
+
+static void feed(enum vst_handover_event event)
+{
+    assert_int_equal(vst_handover_feed(&machine, event, peer, &actions), 0);
+}
+
+static void is_in(const char *state)
+{
+    assert_string_equal(vst_handover_state_name(&machine), state);
+}
+
+static void each_record_is_gone_on_from(void **state)
+{
+    static const struct {
+        enum vst_handover_role role;
+        enum vst_handover_record last;
+        const char *state;
+    } rows[] = {
+        {VST_HANDOVER_SOURCE, RECORD(BEGIN), "SOURCE_RESUMING"},
+        {VST_HANDOVER_SOURCE, RECORD(SWITCHING), "SOURCE_RESUMING"},
+        {VST_HANDOVER_SOURCE, RECORD(HANDED_OVER), "SOURCE_COMMITTING"},
+        {VST_HANDOVER_SOURCE, RECORD(COMMITTED), "SOURCE_QUITTING"},
+        {VST_HANDOVER_SOURCE, RECORD(CLOSED), "SOURCE_FINISHING"},
+        {VST_HANDOVER_SOURCE, RECORD(ABORTED), "SOURCE_RESUMING"},
+        {VST_HANDOVER_SOURCE, RECORD(DONE), NULL},
+        {VST_HANDOVER_SOURCE, RECORD(PREPARED), NULL},
+        {VST_HANDOVER_DESTINATION, RECORD(PREPARED), "DESTINATION_ABORTING"},
+        {VST_HANDOVER_DESTINATION, RECORD(COMMITTED), "DESTINATION_ADOPTING"},
+        {VST_HANDOVER_DESTINATION, RECORD(RUNNING), "DESTINATION_RUNNING"},
+        {VST_HANDOVER_DESTINATION, RECORD(ABORTED), "DESTINATION_KILLING"},
+        {VST_HANDOVER_DESTINATION, RECORD(DISOWNED), "DESTINATION_ABORTED"},
+        {VST_HANDOVER_DESTINATION, RECORD(DONE), NULL},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int result;
+
+        begin(rows[i].role);
+        result = vst_handover_recover(&machine, rows[i].last, &actions);
+        assert_int_equal(result, rows[i].state ? 0 : -1);
+        if (rows[i].state)
+            is_in(rows[i].state);
+    }
+}
+
+static void restarted_and_committed_the_guest_runs_or_is_lost(void **state)
+{
+    static const struct {
+        enum vst_handover_event word;
+        const char *state;
+    } rows[] = {{EVENT(QEMU_PAUSED), "DESTINATION_RESUMING"},
+                {EVENT(QEMU_RESUMED), "DESTINATION_STARTED"},
+                {EVENT(QEMU_GONE), "DESTINATION_LOST"}};
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        begin(VST_HANDOVER_DESTINATION);
+        vst_handover_recover(&machine, RECORD(COMMITTED), &actions);
+        assert_int_equal(actions.qemu, QEMU(ADOPT));
+        feed(EVENT(COMMIT));
+        assert_int_equal(actions.send, EVENT(NONE));
+        feed(rows[i].word);
+        is_in(rows[i].state);
+    }
+}
+
+static void restarted_and_committed_it_asks_again_for_a_qemu_that_is_deaf(void **state)
+{
+    unsigned before;
+
+    (void)state;
+    begin(VST_HANDOVER_DESTINATION);
+    vst_handover_recover(&machine, RECORD(COMMITTED), &actions);
+    before = actions.timer_ms;
+    assert_true(before > 0);
+    feed(EVENT(TIMER));
+    is_in("DESTINATION_ADOPTING");
+    assert_int_equal(actions.qemu, QEMU(ADOPT));
+    assert_int_equal(actions.timer_ms, 2 * before);
+}
+
+static void timers_follow_from_the_patience(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_SOURCE);
+    assert_int_equal(machine.delays[VST_HANDOVER_TIMER_SWITCH], 60 * 1000);
+    assert_int_equal(machine.delays[VST_HANDOVER_TIMER_PATIENCE], 5 * 60 * 1000);
+    vst_handover_set_patience(&machine, 2);
+    feed(EVENT(BEGIN));
+    assert_int_equal(vst_handover_written(&machine, RECORD(BEGIN), true, &actions), 0);
+    is_in("SOURCE_PREPARING");
+    assert_int_equal(actions.timer_ms, 2000);
+    /* And hold after a restart. */
+    begin(VST_HANDOVER_DESTINATION);
+    vst_handover_set_patience(&machine, 3);
+    vst_handover_recover(&machine, RECORD(PREPARED), &actions);
+    assert_int_equal(machine.delays[VST_HANDOVER_TIMER_PATIENCE], 15000);
+    assert_int_equal(actions.timer_ms, 500);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST(each_record_is_gone_on_from),
+        VST_TEST(restarted_and_committed_the_guest_runs_or_is_lost),
+        VST_TEST(restarted_and_committed_it_asks_again_for_a_qemu_that_is_deaf),
+        VST_TEST(timers_follow_from_the_patience),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
