@@ -213,6 +213,8 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
         vst_error_copy(&arrival->move.why, err); /* its end says what became of it */
 }
 
+/* Without a deadline: a QEMU that was told once may obey at any time, and its word, or its end, is
+ * all that counts. */
 static void cont(struct vst_arrival *arrival)
 {
     struct vst_error err = {0};
@@ -220,8 +222,8 @@ static void cont(struct vst_arrival *arrival)
     vst_arrival_disks_drop(arrival, false); /* from now on they may be the guest's only ones */
     if (!arrival->move.ran)
         running(arrival);
-    else if (vst_qmp_execute(qmp_of(arrival), "cont",
-                             (struct vst_qmp_reply){resumed, &arrival->move}, &err, NULL) < 0 &&
+    else if (vst_qmp_send(qmp_of(arrival), "cont", NULL, NULL, VST_QMP_EVER,
+                          (struct vst_qmp_reply){resumed, &arrival->move}, &err) < 0 &&
              err.code != VST_ERR_LOST)
         vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_REFUSED, &err);
 }
