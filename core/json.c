@@ -13,6 +13,9 @@
 
 enum { DEPTH_MAX = 16, NAME_SHOWN = 64, PATH_SHOWN = 160, TEXT_SHOWN = 240 };
 
+/* json-c makes 800 bytes of a `{}`: so what a text may hold is bounded by more than its length. */
+enum { VALUES_LEAST = 64, BYTES_PER_VALUE = 256 };
+
 /* Where the decoder stands, innermost first; lives on the stack of the calls. */
 struct place {
     const struct place *outer; /* NULL: the whole */
@@ -53,21 +56,39 @@ static int check_text(const char *text, size_t length, size_t most, const char *
     return 0;
 }
 
-/* How many members valid JSON names: every colon outside a string is one. */
-static size_t count_named(const char *text, size_t length)
+struct counts {
+    size_t names;  /* of members: every colon outside a string is one */
+    size_t values; /* at most: what begins, and what comes next */
+};
+
+static struct counts count(const char *text, size_t length)
 {
+    struct counts counts = {0, 1};
     bool quoted = false;
-    size_t count = 0;
 
     for (size_t i = 0; i < length; i++) {
-        if (quoted && text[i] == '\\')
+        if (quoted && text[i] == '\\') {
             i++;
-        else if (text[i] == '"')
+        } else if (text[i] == '"') {
             quoted = !quoted;
-        else
-            count += !quoted && text[i] == ':';
+        } else if (!quoted) {
+            counts.names += text[i] == ':';
+            counts.values += text[i] == ',' || text[i] == '[' || text[i] == '{';
+        }
     }
-    return count;
+    return counts;
+}
+
+static int check_values(size_t values, size_t most, const char *what, struct vst_error *ret_err)
+{
+    size_t allowed = most / BYTES_PER_VALUE;
+
+    if (allowed < VALUES_LEAST)
+        allowed = VALUES_LEAST;
+    if (values <= allowed)
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_INVALID, "%s: more than the %zu values allowed", what,
+                         allowed);
 }
 
 static size_t count_kept(struct json_object *object)
@@ -88,10 +109,10 @@ static size_t count_kept(struct json_object *object)
 }
 
 /* json-c keeps the last of those that have one name. */
-static int refuse_duplicates(const char *text, size_t length, const char *what,
-                             struct json_object *object, struct vst_error *ret_err)
+static int refuse_duplicates(size_t names, const char *what, struct json_object *object,
+                             struct vst_error *ret_err)
 {
-    if (count_named(text, length) == count_kept(object))
+    if (names == count_kept(object))
         return 0;
     return vst_error_set(ret_err, VST_ERR_INVALID, "%s: a member is given twice", what);
 }
@@ -102,8 +123,12 @@ struct json_object *vst_json_parse(const char *text, size_t length, size_t most,
     struct json_tokener *tokener;
     struct json_object *object;
     enum json_tokener_error error;
+    struct counts counts;
 
     if (check_text(text, length, most, what, ret_err) < 0)
+        return NULL;
+    counts = count(text, length);
+    if (check_values(counts.values, most, what, ret_err) < 0)
         return NULL;
     tokener = json_tokener_new_ex(DEPTH_MAX);
     if (!tokener) {
@@ -121,7 +146,7 @@ struct json_object *vst_json_parse(const char *text, size_t length, size_t most,
                                                           : json_tokener_error_desc(error),
                            ret_err);
     json_tokener_free(tokener);
-    if (object && refuse_duplicates(text, length, what, object, ret_err) < 0) {
+    if (object && refuse_duplicates(counts.names, what, object, ret_err) < 0) {
         json_object_put(object);
         return NULL;
     }

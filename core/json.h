@@ -65,8 +65,9 @@ struct vst_json_table {
 #define VST_JSON_TABLE(list, kind) \
     .members = (list), .count = sizeof(list) / sizeof((list)[0]), .size = sizeof(struct kind)
 
-/* One JSON object and nothing after it, at most `most` bytes; strict syntax, valid UTF-8, no member
- * twice. `what` names the text in errors. Give it back with json_object_put(). */
+/* One JSON object and nothing after it, at most `most` bytes, and one value for each 256 of them or
+ * 64; strict syntax, valid UTF-8, no member twice. `what` names the text in errors. Give it back
+ * with json_object_put(). */
 struct json_object *vst_json_parse(const char *text, size_t length, size_t most, const char *what,
                                    struct vst_error *ret_err);
 

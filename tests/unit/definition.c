@@ -254,7 +254,20 @@ static void every_truncation_is_refused(void **state)
         refuse(text, length, "definition: not JSON");
 }
 
-static void size_and_depth_are_bounded(void **state)
+/* Of which a few bytes of text each would become hundreds in memory. */
+static void refuse_values(int count)
+{
+    char *text = malloc(64 + strlen(LEAST) + 3 * (size_t)count), *at = text;
+
+    at += sprintf(at, "{" LEAST ",\"args\":[");
+    for (int i = 0; i < count; i++)
+        at += sprintf(at, "%s{}", i ? "," : "");
+    at += sprintf(at, "]}");
+    refuse(text, (size_t)(at - text), "more than the 4096 values allowed");
+    free(text);
+}
+
+static void size_and_depth_and_values_are_bounded(void **state)
 {
     char *large = malloc(VST_DEFINITION_MAX + 1);
     char deep[2048];
@@ -268,6 +281,7 @@ static void size_and_depth_are_bounded(void **state)
     memset(deep + used + 500, ']', 500);
     deep[used + 1000] = '}';
     refuse(deep, used + 1001, "nesting too deep");
+    refuse_values(4096);
 }
 
 static void a_guest_with_another_name_has_another_uuid(void **state)
@@ -301,7 +315,7 @@ int main(void)
         VST_TEST(strings_have_their_rules),
         VST_TEST(bad_syntax_is_an_error_with_its_place),
         VST_TEST(every_truncation_is_refused),
-        VST_TEST(size_and_depth_are_bounded),
+        VST_TEST(size_and_depth_and_values_are_bounded),
         VST_TEST(a_guest_with_another_name_has_another_uuid),
     };
 

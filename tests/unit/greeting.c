@@ -154,6 +154,8 @@ struct hostile {
     const char *text; /* somewhere in the error */
 };
 
+#define DOZEN "{},{},{},{},{},{},{},{},{},{},{},{},"
+
 static const struct hostile hostiles[] = {
     {"no JSON", GREET_SERVER, VST_FRAME_HELLO, "hello", VST_ERR_PROTOCOL, "HELLO"},
     {"no object", GREET_SERVER, VST_FRAME_HELLO, "[1]", VST_ERR_PROTOCOL, "object"},
@@ -181,6 +183,9 @@ static const struct hostile hostiles[] = {
     {"window of all memory", GREET_SERVER, VST_FRAME_HELLO,
      "{\"version\":1,\"software\":\"s\",\"driver\":\"test\",\"window\":18446744073709551615}",
      VST_ERR_PROTOCOL, "window"},
+    {"values by the dozen", GREET_SERVER, VST_FRAME_HELLO,
+     "{\"x\":[" DOZEN DOZEN DOZEN DOZEN DOZEN DOZEN "{}]}", VST_ERR_PROTOCOL,
+     "more than the 64 values"},
     {"login nobody asked for", GREET_SERVER, VST_FRAME_AUTH_START, "{\"mechanism\":\"PLAIN\"}",
      VST_ERR_PROTOCOL, "AUTH_START has no place here"},
     {"call", GREET_SERVER, VST_FRAME_PING, "12345678", VST_ERR_PROTOCOL, "PING has no place here"},

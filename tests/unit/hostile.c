@@ -346,6 +346,18 @@ static char *deep(const char *open, const char *close, int levels)
     return text;
 }
 
+/* What fits into a frame, and would be a thousand times as much in memory. */
+static char *many(const char *value, size_t length)
+{
+    char *text = malloc(length + 64), *end = text;
+
+    end += sprintf(end, "{\"procedure\":\"list\",\"arguments\":{\"x\":[%s", value);
+    while ((size_t)(end - text) < length)
+        end += sprintf(end, ",%s", value);
+    sprintf(end, "]}}");
+    return text;
+}
+
 static void bodies_that_are_no_call_are_answered_and_the_connection_goes_on(void **state)
 {
     static const char *const bodies[] = {
@@ -363,6 +375,7 @@ static void bodies_that_are_no_call_are_answered_and_the_connection_goes_on(void
         "{\"procedure\":\"save\",\"arguments\":{\"name\":\"test1\",\"stall-seconds\":-1}}",
         "{\"procedure\":\"save\",\"arguments\":{\"name\":\"test1\",\"stall-seconds\":1e300}}"};
     char *arrays = deep("[", "]", 10000), *objects = deep("{\"a\":", "}", 10000);
+    char *crowd = many("{}", VST_FRAME_CONTROL_MAX - 100);
     uint32_t id = 0;
     struct hand hand;
 
@@ -376,10 +389,13 @@ static void bodies_that_are_no_call_are_answered_and_the_connection_goes_on(void
     hand_await(&hand, VST_FRAME_ERROR, id);
     hand_text(&hand, VST_FRAME_CALL, ++id, objects);
     hand_await(&hand, VST_FRAME_ERROR, id);
+    hand_text(&hand, VST_FRAME_CALL, ++id, crowd);
+    hand_await(&hand, VST_FRAME_ERROR, id);
     hand_text(&hand, VST_FRAME_CALL, ++id, list);
     hand_await(&hand, VST_FRAME_REPLY, id);
     hand_leave(&hand);
     served_run(&served, 10);
+    free(crowd);
     free(arrays);
     free(objects);
 }
