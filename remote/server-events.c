@@ -87,6 +87,12 @@ static void tell(struct client *client, const char *body)
     send_some(subscription);
 }
 
+/* The rules may have changed since it asked. */
+static bool may_see(const struct client *client)
+{
+    return vst_access_check(client->role, VST_PROCEDURE_EVENTS, NULL) == 0;
+}
+
 void vst_backend_event(struct backend *backend, const struct vst_event *event)
 {
     char *body = vst_event_print(event, NULL);
@@ -95,7 +101,7 @@ void vst_backend_event(struct backend *backend, const struct vst_event *event)
     if (!body)
         return;
     TAILQ_FOREACH(client, &backend->server->clients, link)
-    if (client->subscription && client->backend == backend)
+    if (client->subscription && client->backend == backend && may_see(client))
         tell(client, body);
     free(body);
 }

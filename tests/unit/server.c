@@ -15,6 +15,7 @@
 
 #include "core/channel.h"
 #include "loop.h"
+#include "remote/server-private.h"
 #include "served.h"
 #include "virstream/virstream.h"
 
@@ -262,6 +263,29 @@ static void events_come_to_those_who_asked(void **state)
     assert_int_equal(deaf.events, 0);
     assert_int_equal(served_stats(&served).events_lost, 0);
     caller_leave(&deaf);
+    end();
+}
+
+static void events_stop_for_one_who_has_no_role_any_more(void **state)
+{
+    static const struct vst_event event = {
+        .kind = VST_EVENT_SUSPENDED,
+        .name = "test1",
+        .uuid = "00000000-0000-4000-8000-000000000001",
+        .reason = "",
+    };
+
+    (void)state;
+    begin("test:///?domains=1", VST_ROLE_OBSERVE, NULL);
+    assert_int_equal(caller_call(&caller, "events", "{}"), VST_ERR_OK);
+    served_set_role(&served, VST_ROLE_NONE);
+    vst_backend_event(&served.server->backends[0], &event);
+    served_run(&served, 20);
+    assert_int_equal(caller.events, 0);
+    served_set_role(&served, VST_ROLE_OBSERVE);
+    vst_backend_event(&served.server->backends[0], &event);
+    assert_int_equal(caller_call(&caller, "list", "{}"), VST_ERR_OK);
+    assert_int_equal(caller.events, 1);
     end();
 }
 
@@ -514,6 +538,7 @@ int main(void)
         VST_TEST(stop_cancels_a_call_that_moves_nothing),
         VST_TEST(what_is_no_call_is_answered),
         VST_TEST(events_come_to_those_who_asked),
+        VST_TEST(events_stop_for_one_who_has_no_role_any_more),
         VST_TEST(events_for_one_who_does_not_read_take_bounded_memory),
         VST_TEST(client_that_says_nothing_is_gone_at_the_deadline),
         VST_TEST(oldest_stranger_makes_room_for_the_newest),
