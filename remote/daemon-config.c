@@ -13,7 +13,9 @@
 #include "daemon-config-private.h"
 #include "core/definition.h"
 #include "core/distance.h"
+#include "core/driver.h"
 #include "core/size.h"
+#include "core/uri.h"
 
 /* ---- values ---- */
 
@@ -111,6 +113,29 @@ static int add_path(void *place, const struct key *key, const char *value,
     return add_string(place, key, value, ret_err);
 }
 
+static bool is_local_driver(const char *name)
+{
+    for (const struct vst_driver *const *driver = vst_drivers; *driver; driver++)
+        if (!(*driver)->remote && strcmp((*driver)->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* What can be known of it before it is opened. */
+static int add_served(void *place, const struct key *key, const char *value,
+                      struct vst_error *ret_err)
+{
+    struct vst_uri *uri = NULL;
+    int status = vst_uri_parse(value, &uri, ret_err);
+
+    if (status == 0 && uri->transport)
+        status = vst_error_set(ret_err, VST_ERR_INVALID, "only guests of this host can be served");
+    else if (status == 0 && !is_local_driver(uri->driver))
+        status = vst_error_set(ret_err, VST_ERR_INVALID, "there is no driver `%.40s`", uri->driver);
+    vst_uri_free(&uri);
+    return status == 0 ? add_string(place, key, value, ret_err) : -1;
+}
+
 static int set_log(void *place, const struct key *key, const char *value, struct vst_error *ret_err)
 {
     if (strcmp(value, "auto") != 0 && strcmp(value, "stderr") != 0 && strcmp(value, "journal") != 0)
@@ -155,7 +180,7 @@ static const struct key keys[] = {
     KEY("daemon", "root", NULL, root, set_path),
     KEY("daemon", "user", NULL, user, set_string),
     KEY("daemon", "log", "auto", log, set_log),
-    LIST("daemon", "serve", "qemu:///", serve, add_string),
+    LIST("daemon", "serve", "qemu:///", serve, add_served),
     LIST("listen", "unix", "/run/virstream/virstreamd.sock", unix_paths, add_path),
     LIST("listen", "tcp", NULL, tcp, add_string),
     LIST("listen", "tls", NULL, tls, add_string),
