@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * One connection to a virstreamd, shared: 64 saves without an end, then the same with one whose
- * reader has stalled; pings all the while. What each stream gets, how long pings take, how much
- * memory both processes have had. Then a client that stops reading, for what that costs the
+ * reader has stalled; pings all the while. What each stream gets, how long pings take, and how much
+ * data comes before their answers, which is what a busy machine cannot make worse; how much memory
+ * both processes have had. Then a client that stops reading, for what that costs the
  * daemon, and a daemon that stops, for what that costs the client.
  *
  *     share [SECONDS]
@@ -157,7 +158,18 @@ static void begin_save(int number)
 /* ---- pings ---- */
 
 static int64_t pings[PINGS_MAX];
+static int64_t between[PINGS_MAX]; /* bytes that came between a ping and its answer */
+static uint64_t taken_before;
 static size_t ping_count;
+
+static uint64_t taken_in_all(void)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < STREAMS; i++)
+        sum += takers[i].taken;
+    return sum;
+}
 
 static void pong(int64_t us, const struct vst_error *err, void *opaque)
 {
@@ -166,6 +178,7 @@ static void pong(int64_t us, const struct vst_error *err, void *opaque)
 
     if (err || ping_count == PINGS_MAX)
         return;
+    between[ping_count] = (int64_t)(taken_in_all() - taken_before);
     pings[ping_count++] = us;
     event_add(timer, &soon);
 }
@@ -177,6 +190,7 @@ static void ping(evutil_socket_t fd, short what, void *opaque)
     struct vst_ping_cb cb = {pong, ping_timer, NULL};
 
     (void)fd, (void)what, (void)opaque;
+    taken_before = taken_in_all();
     vst_conn_ping(app.conn, &cb);
 }
 
@@ -214,12 +228,13 @@ static void share(const char *name, pid_t daemon)
         most = takers[i].taken > most ? takers[i].taken : most;
     }
     qsort(pings, ping_count, sizeof(*pings), by_size);
-    printf("%-22s %6.0f MiB/s, each %.1f to %.1f; ping %.2f ms, 99 %% within %.2f ms (aim: 5); "
-           "most memory: daemon %.0f MiB, client %.0f MiB\n",
+    qsort(between, ping_count, sizeof(*between), by_size);
+    printf("%-22s %6.0f MiB/s, each %.1f to %.1f; ping %.2f ms, 99 %% within %.2f ms (aim: 5) and "
+           "%.2f MiB of data; most memory: daemon %.0f MiB, client %.0f MiB\n",
            name, (double)sum / MIB / seconds, (double)least / MIB / seconds,
            (double)most / MIB / seconds, (double)pings[ping_count / 2] / 1e3,
-           (double)pings[ping_count * 99 / 100] / 1e3, memory_of(daemon, "VmHWM"),
-           memory_of(getpid(), "VmHWM"));
+           (double)pings[ping_count * 99 / 100] / 1e3, (double)between[ping_count * 99 / 100] / MIB,
+           memory_of(daemon, "VmHWM"), memory_of(getpid(), "VmHWM"));
     event_del(ping_timer);
     run(200);
 }
