@@ -256,22 +256,52 @@ static int by_seconds(const void *a, const void *b)
 
 static void tell(struct racer *racer)
 {
-    struct race_cost *costs = racer->costs;
+    struct race_cost costs[RACE_ROUNDS_MAX];
     const struct race_cost *median = &costs[race.rounds / 2];
     double mib = (double)race.bytes / MIB;
 
+    memcpy(costs, racer->costs, sizeof(costs));
     qsort(costs, (size_t)race.rounds, sizeof(*costs), by_seconds);
-    racer->rate = mib / median->seconds;
     printf("%-24s %6.0f MiB/s   (%.0f to %.0f)   processor: sender %.2f s, receiver %.2f s\n",
-           racer->name, racer->rate, mib / costs[race.rounds - 1].seconds, mib / costs[0].seconds,
-           median->sender, median->taker);
+           racer->name, mib / median->seconds, mib / costs[race.rounds - 1].seconds,
+           mib / costs[0].seconds, median->sender, median->taker);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median_of(double *numbers)
+{
+    qsort(numbers, (size_t)race.rounds, sizeof(*numbers), by_size);
+    return numbers[race.rounds / 2];
+}
+
+void race_compare(const struct racer *ours, const struct racer *other, const char *aim)
+{
+    double speed[RACE_ROUNDS_MAX], processor[RACE_ROUNDS_MAX];
+
+    for (int i = 0; i < race.rounds; i++) {
+        const struct race_cost *our = &ours->costs[i], *their = &other->costs[i];
+
+        speed[i] = their->seconds / our->seconds;
+        processor[i] = (their->sender + their->taker) / (our->sender + our->taker);
+    }
+    printf("%s against %s: speed %.2f, by the processor's time %.2f   (aim: %s)\n", ours->name,
+           other->name, median_of(speed), median_of(processor), aim);
 }
 
 void race_run(struct racer *racers, size_t count)
 {
     for (int round = 0; round < race.rounds; round++)
-        for (size_t i = 0; i < count; i++)
-            racers[i].costs[round] = run(&racers[i]);
+        for (size_t i = 0; i < count; i++) {
+            struct racer *racer = &racers[round % 2 ? count - 1 - i : i];
+
+            racer->costs[round] = run(racer);
+        }
     for (size_t i = 0; i < count; i++)
         tell(&racers[i]);
 }

@@ -25,7 +25,6 @@ struct racer {
     void (*sends)(int fd);
     void (*takes)(int fd);
     struct race_cost costs[RACE_ROUNDS_MAX];
-    double rate; /* MiB a second, the median; filled by race_run() */
 };
 
 struct race {
@@ -39,8 +38,12 @@ extern struct race race;
 void race_begin(int argc, char **argv, size_t mib);
 void race_end(void);
 
-/* Runs them all, and prints a line for each. */
+/* Runs them all, each round in the other order, and prints a line for each. */
 void race_run(struct racer *racers, size_t count);
+
+/* Prints medians of what the rounds were to each other. Who has more threads gets more of a machine
+ * with other work to do; the processor's time hardly knows of that work. */
+void race_compare(const struct racer *ours, const struct racer *other, const char *aim);
 
 void race_send_gnutls(int fd);
 void race_take_gnutls(int fd);

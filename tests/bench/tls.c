@@ -106,7 +106,7 @@ int main(int argc, char **argv)
 
     race_begin(argc, argv, 1024);
     race_run(racers, 2);
-    printf("%-24s %6.2f\n", "ratio", racers[0].rate / racers[1].rate);
+    race_compare(&racers[0], &racers[1], "0.90");
     race_end();
     return 0;
 }

@@ -245,7 +245,7 @@ int main(int argc, char **argv)
         race_die(dir);
     count = add_others(racers, 3);
     race_run(racers, count);
-    printf("%-24s %6.2f   (aim: 0.90)\n", "TLS to GnuTLS alone", racers[1].rate / racers[2].rate);
+    race_compare(&racers[1], &racers[2], "0.90");
     for (size_t i = 0; i < OTHERS; i++)
         works(others[i].after);
     works("rm -r $BENCH_DIR");
