@@ -8,8 +8,8 @@
  *         X(...)
  *     VST_FSM(save, SAVE_STATES)
  *
- * yields `enum save_state` and `save_state_names[]`. The machine's own enter() checks the edge,
- * calls vst_fsm_trace(), and does what belongs to entering the state.
+ * yields `enum save_state` and `save_state_names[]`. Only the machine's own enter() changes its
+ * state: it calls vst_fsm_trace(), and does what belongs to entering the state.
  */
 #ifndef VST_CORE_FSM_H
 #define VST_CORE_FSM_H

@@ -14,7 +14,8 @@
 
 #define OP_STATES(X)                                                                          \
     X(OP_PENDING, "the driver", "in flight")                                                  \
-    X(OP_ENDING, "the driver", "in flight, and asked to end")                                 \
+    X(OP_ENDING, "a turn of the loop", "is to end, and the driver is not told yet")           \
+    X(OP_TOLD, "the driver", "in flight, and told to end")                                    \
     X(OP_DECIDED, "a turn of the loop", "has its outcome, the application does not know yet") \
     X(OP_DELIVERED, "vst_op_wait()", "the application has been told, or is being told")
 VST_FSM(op, OP_STATES)
@@ -30,7 +31,6 @@ struct vst_op {
     struct vst_error error; /* why it is to end, and then the outcome */
     void (*cancel)(void *opaque, const struct vst_error *why);
     void *cancel_opaque;
-    bool cancel_told;
     struct vst_stream *stream;
     bool awaited; /* vst_op_wait() frees it, not the delivery */
     void *owned;  /* the method's state */
@@ -95,8 +95,8 @@ static void turn(evutil_socket_t fd, short what, void *opaque)
     (void)fd, (void)what;
     if (op->state == OP_DECIDED) {
         deliver(op);
-    } else if (op->state == OP_ENDING && !op->cancel_told) {
-        op->cancel_told = true;
+    } else if (op->state == OP_ENDING) {
+        enter(op, OP_TOLD);
         if (op->stream)
             vst_stream_fail(op->stream, &op->error);
         else if (op->cancel)
@@ -140,14 +140,15 @@ void vst_op_set_cancel(struct vst_op *op, void (*cancel)(void *opaque, const str
     op->cancel = cancel;
     op->cancel_opaque = opaque;
     /* The wish may be older than whoever is to hear of it. */
-    op->cancel_told = false;
-    if (op->state == OP_ENDING)
-        vst_turn_schedule(&op->turn);
+    if (op->state != OP_TOLD)
+        return;
+    enter(op, OP_ENDING);
+    vst_turn_schedule(&op->turn);
 }
 
 const struct vst_error *vst_op_cancelled(const struct vst_op *op)
 {
-    return op->state == OP_ENDING ? &op->error : NULL;
+    return op->state == OP_ENDING || op->state == OP_TOLD ? &op->error : NULL;
 }
 
 void vst_op_own(struct vst_op *op, void *state, void (*free_state)(void *state))

@@ -86,8 +86,8 @@ void vst_place_trim_log(struct vst_place *place);
 /* By the log, this run has shut down and not crashed. */
 bool vst_place_has_shut_down(struct vst_place *place);
 
-/* `name` is "monitor", "console" or "nbd". A listening socket; and one that is connected to it, which does
- * not wait: QEMU accepts when it comes to it. Works for a root of any length. */
+/* `name` is "monitor", "console" or "nbd". A listening socket; and one that is connected to it,
+ * which does not wait: QEMU accepts when it comes to it. Works for a root of any length. */
 int vst_place_listen(struct vst_place *place, const char *name, struct vst_error *ret_err);
 int vst_place_connect(struct vst_place *place, const char *name, struct vst_error *ret_err);
 
