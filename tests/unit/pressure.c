@@ -384,6 +384,52 @@ static void restore_from_a_stuck_disk_leaves_the_loop_free(void **state)
     open_gate(&worker);
 }
 
+static atomic_llong read_ahead;
+
+static ssize_t counting_readv(int fd, const struct iovec *into, int count)
+{
+    ssize_t n = readv(fd, into, count);
+
+    read_ahead += n > 0 ? n : 0;
+    return n;
+}
+
+static void turn_a_while(void)
+{
+    event_base_loop(base, EVLOOP_NONBLOCK);
+    usleep(1000);
+}
+
+static void file_is_read_ahead_by_one_buffer_of_the_worker(void **state)
+{
+    struct counter sink = {.stuck = true};
+    struct vst_file_calls calls = vst_file_calls_real;
+    struct vst_worker *worker = vst_worker_get(base, NULL);
+    static char bytes[VST_FILE_BUFFER];
+    struct method method;
+    int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    (void)state;
+    memset(bytes, 'x', sizeof(bytes)); /* zeros would pass as a hole */
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+    lseek(fd, 0, SEEK_SET);
+    calls.readv = counting_readv;
+    vst_worker_set_file_calls(worker, &calls);
+    read_ahead = 0;
+    method_new(&method);
+    assert_int_equal(vst_stream_set_source_fd(method.stream, &fd), 0);
+    method_begin(&method, NULL, counter_init(&sink));
+    while (read_ahead < LIMIT + VST_FILE_JOB)
+        turn_a_while();
+    for (int i = 0; i < 200; i++)
+        turn_a_while();
+    assert_in_range(read_ahead, LIMIT, LIMIT + VST_FILE_BUFFER);
+    vst_stream_abort(method.stream, NULL);
+    method_end(&method);
+    vst_worker_put(&worker);
+}
+
 /* ---- ten thousand ---- */
 
 enum { MANY = 10000, PIECE = 256, PASSES = 5 };
@@ -441,6 +487,7 @@ int main(void)
         VST_TEST_WITH(stalled_sink_stops_the_source_within_one_buffer, make, drop),
         VST_TEST_WITH(save_to_a_stuck_disk_leaves_the_loop_free, make, drop),
         VST_TEST_WITH(restore_from_a_stuck_disk_leaves_the_loop_free, make, drop),
+        VST_TEST_WITH(file_is_read_ahead_by_one_buffer_of_the_worker, make, drop),
         VST_TEST_WITH(ten_thousand_streams_get_the_same_share, make, drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
