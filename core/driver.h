@@ -26,8 +26,27 @@ struct vst_migrate_message {
     char host[37];                 /* whose it is: its persistent identity, as a UUID */
     enum vst_handover_event event; /* PREPARE ... FINISHED */
     bool check;                    /* PREPARE: start nothing, only say what stands in the way */
-    const char *offer;             /* PREPARE: JSON, what the guest is and needs; else NULL */
-    const char *text;              /* of an answer: why; may be NULL */
+    bool no_args;      /* PREPARE: no raw arguments, though the caller might bring them */
+    const char *offer; /* PREPARE: JSON, what the guest is and needs; else NULL */
+    const char *text;  /* of an answer: why; may be NULL */
+};
+
+/* What a client that relays does for the source of a migration. */
+enum vst_errand_kind {
+    VST_ERRAND_NONE,  /* nothing yet: the migration has begun */
+    VST_ERRAND_ASK,   /* `message` is for the destination, its answer for the source */
+    VST_ERRAND_CARRY, /* the stream of `part` is to be joined to the destination's */
+    VST_ERRAND_TOLD,  /* `err`, or no error, is what became of it; this may change, after a doubt */
+    VST_ERRAND_OVER,  /* the source has nothing more to say */
+};
+
+struct vst_errand {
+    char token[37];
+    uint64_t number; /* each has a greater one than those before it */
+    enum vst_errand_kind kind;
+    char part[64]; /* empty: the guest's memory and devices */
+    struct vst_migrate_message message;
+    struct vst_error err;
 };
 
 enum vst_control { VST_SUSPEND, VST_RESUME, VST_SHUTDOWN, VST_DESTROY };
@@ -96,6 +115,24 @@ struct vst_driver {
     void (*migrate_stream)(struct vst_conn *conn, const char *token, const char *part,
                            struct vst_stream *stream, struct vst_op *op);
 
+    /*
+     * The source's once more, for a destination that only the caller reaches. relay_begin() is
+     * migrate(), but completes with the token, as soon as there is one; relay_fetch() with the
+     * first errand that has a greater number than `after`, when there is one; 0 is for who comes
+     * anew. Both with vst_driver_errand(). relay_answer() is what came of an errand: an answer, or
+     * an error; relay_stream(), as migrate_stream(), is the source's end. They complete with
+     * vst_op_done().
+     */
+    void (*relay_begin)(struct vst_conn *conn, const char *name, const char *destination,
+                        const struct vst_migrate_options *opt, bool check, struct vst_op *op);
+    void (*relay_fetch)(struct vst_conn *conn, const char *token, uint64_t after,
+                        struct vst_op *op);
+    void (*relay_answer)(struct vst_conn *conn, const char *token, uint64_t number,
+                         const struct vst_migrate_message *answer, const struct vst_error *err,
+                         struct vst_op *op);
+    void (*relay_stream)(struct vst_conn *conn, const char *token, const char *part,
+                         struct vst_stream *stream, struct vst_op *op);
+
     /* Volumes: those of pool.h for every driver that has its files in this process. The first
      * completes with vst_driver_volumes(), `pool` NULL for all; the others with vst_op_done(). */
     void (*volume_list)(struct vst_conn *conn, const char *pool, struct vst_op *op);
@@ -118,6 +155,9 @@ void vst_driver_infos(struct vst_op *op, const struct vst_domain_info *infos, si
 void vst_driver_migrations(struct vst_op *op, const struct vst_migration_info *infos, size_t count);
 /* Success with an answer, copied. */
 void vst_driver_answer(struct vst_op *op, const struct vst_migrate_message *answer);
+
+/* Success with an errand, copied. */
+void vst_driver_errand(struct vst_op *op, const struct vst_errand *errand);
 
 /* Success with `count` volumes, which are taken: they came from malloc(). */
 void vst_driver_volumes(struct vst_op *op, struct vst_volume_info *infos, size_t count);

@@ -54,6 +54,21 @@ void vst_driver_answer(struct vst_op *op, const struct vst_migrate_message *answ
     succeed_with(op, copy, 1, free_plain);
 }
 
+/* The errand and the texts of its message are one block. */
+void vst_driver_errand(struct vst_op *op, const struct vst_errand *errand)
+{
+    const char *offer = errand->message.offer;
+    size_t length = offer ? strlen(offer) + 1 : 0;
+    struct vst_errand *copy = malloc(sizeof(*copy) + length);
+
+    if (copy) {
+        *copy = *errand;
+        copy->message.offer = length ? memcpy(copy + 1, offer, length) : NULL;
+        copy->message.text = NULL;
+    }
+    succeed_with(op, copy, 1, free_plain);
+}
+
 static void deliver_migrations(const struct vst_callback *cb, struct vst_result *result,
                                const struct vst_error *err)
 {
@@ -69,6 +84,15 @@ static void deliver_answer(const struct vst_callback *cb, struct vst_result *res
 {
     void (*fn)(const struct vst_migrate_message *, const struct vst_error *, void *) =
         (void (*)(const struct vst_migrate_message *, const struct vst_error *, void *))cb->fn;
+
+    fn(err ? NULL : result->value, err, cb->opaque);
+}
+
+static void deliver_errand(const struct vst_callback *cb, struct vst_result *result,
+                           const struct vst_error *err)
+{
+    void (*fn)(const struct vst_errand *, const struct vst_error *, void *) =
+        (void (*)(const struct vst_errand *, const struct vst_error *, void *))cb->fn;
 
     fn(err ? NULL : result->value, err, cb->opaque);
 }
@@ -119,4 +143,33 @@ struct vst_op *vst_conn_migrate_stream(struct vst_conn *conn, const char *token,
                                        struct vst_stream *stream, const struct vst_done *done)
 {
     VST_DISPATCH(conn, migrate_stream, vst_deliver_done, done, stream, conn, token, part, stream);
+}
+
+/* ---- for clients that relay ---- */
+
+struct vst_op *vst_conn_relay_begin(struct vst_conn *conn, const char *name,
+                                    const char *destination, const struct vst_migrate_options *opt,
+                                    bool check, const struct vst_errand_cb *cb)
+{
+    VST_DISPATCH(conn, relay_begin, deliver_errand, cb, NULL, conn, name, destination, opt, check);
+}
+
+struct vst_op *vst_conn_relay_fetch(struct vst_conn *conn, const char *token, uint64_t after,
+                                    const struct vst_errand_cb *cb)
+{
+    VST_DISPATCH(conn, relay_fetch, deliver_errand, cb, NULL, conn, token, after);
+}
+
+struct vst_op *vst_conn_relay_answer(struct vst_conn *conn, const char *token, uint64_t number,
+                                     const struct vst_migrate_message *answer,
+                                     const struct vst_error *err, const struct vst_done *done)
+{
+    VST_DISPATCH(conn, relay_answer, vst_deliver_done, done, NULL, conn, token, number, answer,
+                 err);
+}
+
+struct vst_op *vst_conn_relay_stream(struct vst_conn *conn, const char *token, const char *part,
+                                     struct vst_stream *stream, const struct vst_done *done)
+{
+    VST_DISPATCH(conn, relay_stream, vst_deliver_done, done, stream, conn, token, part, stream);
 }

@@ -23,4 +23,25 @@ struct vst_op *vst_conn_migrate_message(struct vst_conn *conn,
 struct vst_op *vst_conn_migrate_stream(struct vst_conn *conn, const char *token, const char *part,
                                        struct vst_stream *stream, const struct vst_done *done);
 
+/* ---- what a client that relays calls on the source ---- */
+
+/* `errand` is valid during the callback. */
+struct vst_errand_cb {
+    void (*fn)(const struct vst_errand *errand, const struct vst_error *err, void *opaque);
+    void *opaque;
+    void (*release)(void *opaque);
+};
+
+struct vst_op *vst_conn_relay_begin(struct vst_conn *conn, const char *name,
+                                    const char *destination, const struct vst_migrate_options *opt,
+                                    bool check, const struct vst_errand_cb *cb);
+struct vst_op *vst_conn_relay_fetch(struct vst_conn *conn, const char *token, uint64_t after,
+                                    const struct vst_errand_cb *cb);
+/* One of `answer` and `err` is NULL. */
+struct vst_op *vst_conn_relay_answer(struct vst_conn *conn, const char *token, uint64_t number,
+                                     const struct vst_migrate_message *answer,
+                                     const struct vst_error *err, const struct vst_done *done);
+struct vst_op *vst_conn_relay_stream(struct vst_conn *conn, const char *token, const char *part,
+                                     struct vst_stream *stream, const struct vst_done *done);
+
 #endif

@@ -114,14 +114,33 @@ static struct vst_channel *relay_new(struct vst_channel *lower, struct vst_strea
     return &relay->base;
 }
 
-int vst_stream_join(struct vst_stream *from, struct vst_stream *to)
+/* A stream that waited for its own outcome would wait for ever. */
+static int make_pair(struct vst_stream *from, struct vst_stream *to, struct vst_channel *ends[2])
 {
     size_t limit = from->limit < to->limit ? from->limit : to->limit;
+
+    if (from == to || from->base != to->base || !vst_half_may_set(&from->down) ||
+        !vst_half_may_set(&to->up))
+        return -1;
+    return vst_channel_pair(from->base, limit, ends, NULL);
+}
+
+int vst_stream_join_back(struct vst_stream *from, struct vst_stream *to)
+{
+    struct vst_channel *ends[2];
+
+    if (make_pair(from, to, ends) < 0)
+        return -1;
+    from->down.app = from->down.leaf = ends[0];
+    to->up.app = to->up.leaf = ends[1];
+    return 0;
+}
+
+int vst_stream_join(struct vst_stream *from, struct vst_stream *to)
+{
     struct vst_channel *ends[2], *relay;
 
-    /* A stream that waited for its own outcome would wait for ever. */
-    if (from == to || from->base != to->base || !vst_half_may_set(&from->down) ||
-        !vst_half_may_set(&to->up) || vst_channel_pair(from->base, limit, ends, NULL) < 0)
+    if (make_pair(from, to, ends) < 0)
         return -1;
     relay = relay_new(ends[0], to);
     if (!relay) {

@@ -63,6 +63,10 @@ int vst_stream_set_ends(struct vst_stream *stream, struct vst_channel *source,
 int vst_stream_attach(struct vst_stream *stream, struct vst_channel *source,
                       struct vst_channel *sink, struct vst_error *ret_err);
 
+/* The other way of two streams that are joined (vst_stream_join()): as that, but `from` does not
+ * wait for the outcome of `to`, which waits for its own. */
+int vst_stream_join_back(struct vst_stream *from, struct vst_stream *to);
+
 /* How many bytes are expected, for progress. */
 void vst_stream_expect(struct vst_stream *stream, uint64_t total);
 

@@ -194,6 +194,7 @@ static int take_result(struct remote_call *call, const char *body, size_t length
 {
     struct remote *remote = call->remote;
     struct vst_migrate_message answer;
+    struct vst_errand errand;
     union vst_results result;
 
     if (vst_reply_parse(call->procedure, body, length, &result, ret_err) < 0)
@@ -210,6 +211,11 @@ static int take_result(struct remote_call *call, const char *body, size_t length
     case VST_PROCEDURE_MIGRATE_MESSAGE:
         vst_answer_get(&result.answer, &answer);
         vst_driver_answer(call->op, &answer);
+        break;
+    case VST_PROCEDURE_RELAY_BEGIN:
+    case VST_PROCEDURE_RELAY_FETCH:
+        vst_errand_get(&result.errand, &errand);
+        vst_driver_errand(call->op, &errand);
         break;
     default:
         vst_op_done(call->op);

@@ -94,3 +94,51 @@ void vst_remote_migrate_stream(struct vst_conn *conn, const char *token, const c
     vst_remote_stream_call(conn, VST_PROCEDURE_MIGRATE_STREAM, part ? part : token, stream,
                            &arguments, op);
 }
+
+/* ---- what a client that relays does ---- */
+
+void vst_remote_relay_begin(struct vst_conn *conn, const char *name, const char *destination,
+                            const struct vst_migrate_options *opt, bool check, struct vst_op *op)
+{
+    struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_RELAY_BEGIN, op);
+    union vst_arguments arguments;
+
+    if (!call)
+        return;
+    vst_migrate_arguments_set(name, destination, opt, check, &arguments.migrate);
+    vst_remote_call_make(call, &arguments);
+}
+
+void vst_remote_relay_fetch(struct vst_conn *conn, const char *token, uint64_t after,
+                            struct vst_op *op)
+{
+    struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_RELAY_FETCH, op);
+
+    if (call)
+        vst_remote_call_make(call, &(union vst_arguments){.fetch = {(char *)token, after}});
+}
+
+void vst_remote_relay_answer(struct vst_conn *conn, const char *token, uint64_t number,
+                             const struct vst_migrate_message *answer, const struct vst_error *err,
+                             struct vst_op *op)
+{
+    struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_RELAY_ANSWER, op);
+    char error[VST_ERROR_BODY_MAX];
+    union vst_arguments arguments;
+
+    if (!call)
+        return;
+    if (err)
+        vst_error_print(err, error);
+    vst_relay_answer_set(token, number, answer, err ? error : NULL, &arguments.relay_answer);
+    vst_remote_call_make(call, &arguments);
+}
+
+void vst_remote_relay_stream(struct vst_conn *conn, const char *token, const char *part,
+                             struct vst_stream *stream, struct vst_op *op)
+{
+    const union vst_arguments arguments = {.incoming = {(char *)token, (char *)part}};
+
+    vst_remote_stream_call(conn, VST_PROCEDURE_RELAY_STREAM, part ? part : token, stream,
+                           &arguments, op);
+}

@@ -143,6 +143,16 @@ void vst_remote_migrate_message(struct vst_conn *conn, const struct vst_migrate_
 void vst_remote_migrate_stream(struct vst_conn *conn, const char *token, const char *part,
                                struct vst_stream *stream, struct vst_op *op);
 
+void vst_remote_relay_begin(struct vst_conn *conn, const char *name, const char *destination,
+                            const struct vst_migrate_options *opt, bool check, struct vst_op *op);
+void vst_remote_relay_fetch(struct vst_conn *conn, const char *token, uint64_t after,
+                            struct vst_op *op);
+void vst_remote_relay_answer(struct vst_conn *conn, const char *token, uint64_t number,
+                             const struct vst_migrate_message *answer, const struct vst_error *err,
+                             struct vst_op *op);
+void vst_remote_relay_stream(struct vst_conn *conn, const char *token, const char *part,
+                             struct vst_stream *stream, struct vst_op *op);
+
 /* ---- client-stats.c ---- */
 
 /* The client's part, with the server's in it, as text; NULL: out of memory. */

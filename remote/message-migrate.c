@@ -146,7 +146,7 @@ void vst_order_arguments_get(const struct vst_order_arguments *arguments,
 
 /* ---- migrate-message, its answer, and migrate-stream ---- */
 
-static enum vst_handover_event find_event(const char *name)
+enum vst_handover_event vst_message_event(const char *name)
 {
     int event = VST_HANDOVER_FIRST_MESSAGE;
 
@@ -156,14 +156,15 @@ static enum vst_handover_event find_event(const char *name)
     return (enum vst_handover_event)event;
 }
 
-static const char *check_question(const char *text)
+const char *vst_message_check_question(const char *text)
 {
-    return find_event(text) < VST_HANDOVER_STARTED ? NULL : "must be a message of the source";
+    return vst_message_event(text) < VST_HANDOVER_STARTED ? NULL
+                                                          : "must be a message of the source";
 }
 
-static const char *check_answer(const char *text)
+const char *vst_message_check_answer(const char *text)
 {
-    enum vst_handover_event event = find_event(text);
+    enum vst_handover_event event = vst_message_event(text);
 
     return event >= VST_HANDOVER_STARTED && event < VST_HANDOVER_EVENT_COUNT
                ? NULL
@@ -173,9 +174,10 @@ static const char *check_answer(const char *text)
 static const struct vst_json_member handover_arguments_members[] = {
     TOKEN(vst_handover_arguments, "token", token),
     TOKEN(vst_handover_arguments, "host", host),
-    {"event", VST_JSON_STRING, .required = true, .check = check_question,
+    {"event", VST_JSON_STRING, .required = true, .check = vst_message_check_question,
      .offset = offsetof(struct vst_handover_arguments, event)},
     FLAG(vst_handover_arguments, "check", check),
+    FLAG(vst_handover_arguments, "no-args", no_args),
     STRING(vst_handover_arguments, "offer", offer),
 };
 const struct vst_json_table vst_handover_arguments_table = TABLE(handover_arguments);
@@ -189,7 +191,7 @@ const struct vst_json_table vst_incoming_arguments_table = TABLE(incoming_argume
 static const struct vst_json_member answer_result_members[] = {
     TOKEN(vst_answer_result, "token", token),
     TOKEN(vst_answer_result, "host", host),
-    {"event", VST_JSON_STRING, .required = true, .check = check_answer,
+    {"event", VST_JSON_STRING, .required = true, .check = vst_message_check_answer,
      .offset = offsetof(struct vst_answer_result, event)},
     STRING(vst_answer_result, "text", text),
 };
@@ -203,6 +205,7 @@ void vst_handover_arguments_set(const struct vst_migrate_message *message,
         .host = (char *)message->host,
         .event = (char *)vst_handover_event_name(message->event),
         .check = message->check,
+        .no_args = message->no_args,
         .offer = (char *)message->offer,
     };
 }
@@ -211,8 +214,9 @@ void vst_handover_arguments_get(const struct vst_handover_arguments *arguments,
                                 struct vst_migrate_message *ret_message)
 {
     *ret_message = (struct vst_migrate_message){
-        .event = find_event(arguments->event),
+        .event = vst_message_event(arguments->event),
         .check = arguments->check,
+        .no_args = arguments->no_args,
         .offer = arguments->offer,
     };
     snprintf(ret_message->token, sizeof(ret_message->token), "%s", arguments->token);
@@ -237,7 +241,7 @@ void vst_answer_get(struct vst_answer_result *result, struct vst_migrate_message
     if (result->text)
         vst_message_clean(result->text, strlen(result->text) + 1, result->text);
     *ret_answer = (struct vst_migrate_message){
-        .event = find_event(result->event),
+        .event = vst_message_event(result->event),
         .text = result->text,
     };
     snprintf(ret_answer->token, sizeof(ret_answer->token), "%s", result->token);

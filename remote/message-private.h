@@ -17,10 +17,17 @@ extern const struct vst_json_table vst_handover_arguments_table;
 extern const struct vst_json_table vst_incoming_arguments_table;
 extern const struct vst_json_table vst_migrations_result_table;
 extern const struct vst_json_table vst_answer_result_table;
+extern const struct vst_json_table vst_fetch_arguments_table;
+extern const struct vst_json_table vst_relay_answer_arguments_table;
+extern const struct vst_json_table vst_errand_result_table;
 
 /* For tables: NULL if good, else "must be ...". */
 const char *vst_message_check_name(const char *text);
 const char *vst_message_check_uuid(const char *text);
+const char *vst_message_check_question(const char *text);
+const char *vst_message_check_answer(const char *text);
+/* Of a name that was checked. */
+enum vst_handover_event vst_message_event(const char *name);
 
 /* Copies as much as fits: whole characters, and no control characters but newlines. In place, too.
  */

@@ -168,6 +168,10 @@ static const struct {
     [VST_PROCEDURE_MIGRATION_ORDER] = {&vst_order_arguments_table, NULL},
     [VST_PROCEDURE_MIGRATE_MESSAGE] = {&vst_handover_arguments_table, &vst_answer_result_table},
     [VST_PROCEDURE_MIGRATE_STREAM] = {&vst_incoming_arguments_table, NULL},
+    [VST_PROCEDURE_RELAY_BEGIN] = {&vst_migrate_arguments_table, &vst_errand_result_table},
+    [VST_PROCEDURE_RELAY_FETCH] = {&vst_fetch_arguments_table, &vst_errand_result_table},
+    [VST_PROCEDURE_RELAY_ANSWER] = {&vst_relay_answer_arguments_table, NULL},
+    [VST_PROCEDURE_RELAY_STREAM] = {&vst_incoming_arguments_table, NULL},
 };
 
 /* ---- bodies ---- */

@@ -68,7 +68,7 @@ struct vst_download_arguments {
     uint64_t stall_seconds;
 };
 
-struct vst_migrate_arguments { /* by the functions below, as the next two */
+struct vst_migrate_arguments { /* relay-begin, too; by the functions below, as the next four */
     char *name;
     char *destination;
     char *new_name;
@@ -97,9 +97,22 @@ struct vst_handover_arguments { /* migrate-message */
     char *host;
     char *event;
     bool check;
+    bool no_args;
     char *offer;
 };
-struct vst_incoming_arguments { /* migrate-stream */
+struct vst_fetch_arguments { /* relay-fetch */
+    char *token;
+    uint64_t after;
+};
+struct vst_relay_answer_arguments {
+    char *token;
+    uint64_t number;
+    char *host; /* of an answer, as the next two; NULL: there is none */
+    char *event;
+    char *text;
+    char *error; /* what came instead, as the body of an ERROR */
+};
+struct vst_incoming_arguments { /* migrate-stream, relay-stream */
     char *token;
     char *part; /* NULL: the guest */
 };
@@ -116,6 +129,8 @@ union vst_arguments {
     struct vst_migrate_arguments migrate;
     struct vst_order_arguments order;
     struct vst_handover_arguments handover;
+    struct vst_fetch_arguments fetch;
+    struct vst_relay_answer_arguments relay_answer;
     struct vst_incoming_arguments incoming;
 };
 
@@ -193,6 +208,18 @@ struct vst_answer_result { /* migrate-message */
     char *text; /* NULL: there is nothing to say */
 };
 
+struct vst_errand_result { /* relay-begin, relay-fetch: by the functions below */
+    char *token;
+    uint64_t number;
+    char *errand;
+    char *part;
+    char *host; /* of what is to be asked, as the next three */
+    char *event;
+    bool check;
+    char *offer;
+    char *error; /* how it went, as the body of an ERROR; NULL: well */
+};
+
 struct vst_stats_result {
     char *software; /* the server's: "virstream 0.1.0" */
     char *identity; /* who the client is to it: "unix:1000" */
@@ -212,6 +239,7 @@ union vst_results {
     struct vst_volumes_result volumes;
     struct vst_migrations_result migrations;
     struct vst_answer_result answer;
+    struct vst_errand_result errand;
 };
 
 /* `result` is NULL for a procedure that has none. */
@@ -252,6 +280,19 @@ int vst_migrations_parse(const char *body, size_t length, struct vst_migration_i
 char *vst_answer_print(const struct vst_migrate_message *answer, struct vst_error *ret_err);
 /* *ret_answer points into the result, which is cleaned. */
 void vst_answer_get(struct vst_answer_result *result, struct vst_migrate_message *ret_answer);
+
+/* The arguments of relay-answer; what is taken from them lives in them, cleaned, and in *ret_err:
+ * one of *ret_answer's event and *ret_err's code is none. */
+void vst_relay_answer_set(const char *token, uint64_t number,
+                          const struct vst_migrate_message *answer, const char *error,
+                          struct vst_relay_answer_arguments *ret_arguments);
+void vst_relay_answer_get(struct vst_relay_answer_arguments *arguments,
+                          struct vst_migrate_message *ret_answer, struct vst_error *ret_err);
+
+/* The reply to relay-begin and relay-fetch; *ret_errand points into the result. */
+char *vst_errand_print(enum vst_procedure procedure, const struct vst_errand *errand,
+                       struct vst_error *ret_err);
+void vst_errand_get(const struct vst_errand_result *result, struct vst_errand *ret_errand);
 
 /* ---- STARTED ---- */
 

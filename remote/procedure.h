@@ -32,27 +32,31 @@ enum vst_role {
 };
 
 /* name, wire name, least role, directions of its stream, whether runs of zeros travel as holes */
-#define VST_PROCEDURES(X)                                           \
-    X(LIST, "list", OBSERVE, 0, false)                              \
-    X(LOOKUP, "lookup", OBSERVE, 0, false)                          \
-    X(INFO, "info", OBSERVE, 0, false)                              \
-    X(EVENTS, "events", OBSERVE, 0, false)                          \
-    X(STATS, "stats", OBSERVE, 0, false)                            \
-    X(SCREENSHOT, "screenshot", OBSERVE, VST_DOWN, false)           \
-    X(START, "start", OPERATE, 0, false)                            \
-    X(CONTROL, "control", OPERATE, 0, false)                        \
-    X(CONSOLE, "console", OPERATE, VST_UP | VST_DOWN, false)        \
-    X(SAVE, "save", TRANSFER, VST_DOWN, false)                      \
-    X(RESTORE, "restore", TRANSFER, VST_UP, false)                  \
-    X(VOLUMES, "volumes", OBSERVE, 0, false)                        \
-    X(VOLUME_UPLOAD, "volume-upload", TRANSFER, VST_UP, true)       \
-    X(VOLUME_DOWNLOAD, "volume-download", TRANSFER, VST_DOWN, true) \
-    X(VOLUME_DELETE, "volume-delete", TRANSFER, 0, false)           \
-    X(MIGRATE, "migrate", TRANSFER, 0, false)                       \
-    X(MIGRATIONS, "migrations", OBSERVE, 0, false)                  \
-    X(MIGRATION_ORDER, "migration-order", TRANSFER, 0, false)       \
-    X(MIGRATE_MESSAGE, "migrate-message", TRANSFER, 0, false)       \
-    X(MIGRATE_STREAM, "migrate-stream", TRANSFER, VST_UP | VST_DOWN, false)
+#define VST_PROCEDURES(X)                                                   \
+    X(LIST, "list", OBSERVE, 0, false)                                      \
+    X(LOOKUP, "lookup", OBSERVE, 0, false)                                  \
+    X(INFO, "info", OBSERVE, 0, false)                                      \
+    X(EVENTS, "events", OBSERVE, 0, false)                                  \
+    X(STATS, "stats", OBSERVE, 0, false)                                    \
+    X(SCREENSHOT, "screenshot", OBSERVE, VST_DOWN, false)                   \
+    X(START, "start", OPERATE, 0, false)                                    \
+    X(CONTROL, "control", OPERATE, 0, false)                                \
+    X(CONSOLE, "console", OPERATE, VST_UP | VST_DOWN, false)                \
+    X(SAVE, "save", TRANSFER, VST_DOWN, false)                              \
+    X(RESTORE, "restore", TRANSFER, VST_UP, false)                          \
+    X(VOLUMES, "volumes", OBSERVE, 0, false)                                \
+    X(VOLUME_UPLOAD, "volume-upload", TRANSFER, VST_UP, true)               \
+    X(VOLUME_DOWNLOAD, "volume-download", TRANSFER, VST_DOWN, true)         \
+    X(VOLUME_DELETE, "volume-delete", TRANSFER, 0, false)                   \
+    X(MIGRATE, "migrate", TRANSFER, 0, false)                               \
+    X(MIGRATIONS, "migrations", OBSERVE, 0, false)                          \
+    X(MIGRATION_ORDER, "migration-order", TRANSFER, 0, false)               \
+    X(MIGRATE_MESSAGE, "migrate-message", TRANSFER, 0, false)               \
+    X(MIGRATE_STREAM, "migrate-stream", TRANSFER, VST_UP | VST_DOWN, false) \
+    X(RELAY_BEGIN, "relay-begin", TRANSFER, 0, false)                       \
+    X(RELAY_FETCH, "relay-fetch", TRANSFER, 0, false)                       \
+    X(RELAY_ANSWER, "relay-answer", TRANSFER, 0, false)                     \
+    X(RELAY_STREAM, "relay-stream", TRANSFER, VST_UP | VST_DOWN, false)
 
 enum vst_procedure {
 #define VST_PROCEDURE_ENUM(name, text, role, dirs, sparse) VST_PROCEDURE_##name,

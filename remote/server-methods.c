@@ -36,6 +36,7 @@ const char *vst_call_domain(const struct call *call)
         name = call->arguments.restore.name;
         break;
     case VST_PROCEDURE_MIGRATE:
+    case VST_PROCEDURE_RELAY_BEGIN:
         name = call->arguments.migrate.name;
         break;
     default:
@@ -336,4 +337,8 @@ const struct method vst_methods[VST_PROCEDURE_COUNT] = {
     [VST_PROCEDURE_MIGRATION_ORDER] = {.run = vst_run_migration_order},
     [VST_PROCEDURE_MIGRATE_MESSAGE] = {.run = vst_run_migrate_message},
     [VST_PROCEDURE_MIGRATE_STREAM] = {.run = vst_run_migrate_stream},
+    [VST_PROCEDURE_RELAY_BEGIN] = {.run = vst_run_relay_begin, .on_domain = true},
+    [VST_PROCEDURE_RELAY_FETCH] = {.run = vst_run_relay_fetch},
+    [VST_PROCEDURE_RELAY_ANSWER] = {.run = vst_run_relay_answer},
+    [VST_PROCEDURE_RELAY_STREAM] = {.run = vst_run_relay_stream},
 };

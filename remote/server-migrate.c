@@ -27,7 +27,12 @@ const char *vst_call_migration(const struct call *call)
         return call->arguments.order.token;
     case VST_PROCEDURE_MIGRATE_MESSAGE:
         return call->arguments.handover.token;
+    case VST_PROCEDURE_RELAY_FETCH:
+        return call->arguments.fetch.token;
+    case VST_PROCEDURE_RELAY_ANSWER:
+        return call->arguments.relay_answer.token;
     case VST_PROCEDURE_MIGRATE_STREAM:
+    case VST_PROCEDURE_RELAY_STREAM:
         return call->arguments.incoming.token;
     default:
         return NULL;
@@ -108,6 +113,62 @@ void vst_run_migrations(struct call *call)
     vst_call_began(call, vst_conn_list_migrations(call->client->backend->conn, &cb));
 }
 
+/* ---- for clients that relay ---- */
+
+static void have_errand(const struct vst_errand *errand, const struct vst_error *err, void *opaque)
+{
+    struct call *call = opaque;
+
+    call->op = NULL;
+    if (err)
+        vst_call_fail(call, err);
+    else
+        vst_call_reply(call, vst_errand_print(call->procedure, errand, NULL));
+}
+
+/* The destination is for people here: nobody connects to it but the client. */
+void vst_run_relay_begin(struct call *call)
+{
+    const struct vst_migrate_arguments *arguments = &call->arguments.migrate;
+    struct vst_errand_cb cb = {have_errand, call, NULL};
+    struct vst_migrate_options opt;
+
+    vst_migrate_arguments_get(arguments, &opt);
+    vst_call_began(call, vst_conn_relay_begin(call->client->backend->conn,
+                                              vst_domain_get_name(call->domain),
+                                              arguments->destination, &opt, arguments->check, &cb));
+}
+
+void vst_run_relay_fetch(struct call *call)
+{
+    const struct vst_fetch_arguments *arguments = &call->arguments.fetch;
+    struct vst_errand_cb cb = {have_errand, call, NULL};
+
+    vst_call_began(call, vst_conn_relay_fetch(call->client->backend->conn, arguments->token,
+                                              arguments->after, &cb));
+}
+
+void vst_run_relay_answer(struct call *call)
+{
+    struct vst_relay_answer_arguments *arguments = &call->arguments.relay_answer;
+    struct vst_migrate_message answer;
+    struct vst_error err = {0};
+
+    vst_relay_answer_get(arguments, &answer, &err);
+    vst_call_began(
+        call, vst_conn_relay_answer(call->client->backend->conn, arguments->token,
+                                    arguments->number, vst_error_is_set(&err) ? NULL : &answer,
+                                    vst_error_is_set(&err) ? &err : NULL, VST_CALL_DONE(call)));
+}
+
+void vst_run_relay_stream(struct call *call)
+{
+    const struct vst_incoming_arguments *arguments = &call->arguments.incoming;
+
+    vst_call_began(call, vst_conn_relay_stream(call->client->backend->conn, arguments->token,
+                                               arguments->part, call->stream, VST_CALL_DONE(call)));
+}
+
 /* ---- for other hosts ---- */
 
 static int check_message(const struct call *call, const struct vst_migrate_message *message,
@@ -121,7 +182,8 @@ static int check_message(const struct call *call, const struct vst_migrate_messa
         return 0;
     if (!message->offer)
         return vst_error_set(ret_err, VST_ERR_INVALID, "migrate-message: offer: missing");
-    return vst_moves_check_offer(message->offer, policy->allow_paths, may_use_args(call), ret_err);
+    return vst_moves_check_offer(message->offer, policy->allow_paths,
+                                 may_use_args(call) && !message->no_args, ret_err);
 }
 
 static void have_answer(const struct vst_migrate_message *answer, const struct vst_error *err,

@@ -225,6 +225,10 @@ void vst_run_migrations(struct call *call);
 void vst_run_migration_order(struct call *call);
 void vst_run_migrate_message(struct call *call);
 void vst_run_migrate_stream(struct call *call);
+void vst_run_relay_begin(struct call *call);
+void vst_run_relay_fetch(struct call *call);
+void vst_run_relay_answer(struct call *call);
+void vst_run_relay_stream(struct call *call);
 
 /* ---- server-events.c ---- */
 

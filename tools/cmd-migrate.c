@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * migrate: one operation, and meanwhile again and again the question how it is, because it is the
- * hosts that move the guest, not we.
+ * hosts that move the guest, not we; not even when it goes through us.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,19 +179,31 @@ static int wait_for(struct follow *follow)
     return -1;
 }
 
+/* What is to be followed; `opt` NULL: it has been begun before. */
+static struct vst_op *begin(struct follow *follow, const struct vst_migrate_options *opt)
+{
+    struct tool *tool = follow->tool;
+    struct vst_done done = {ended, follow, unref};
+
+    follow->refs++;
+    if (!opt)
+        return vst_conn_relay_migration(tool->conn, follow->info.token, tool->other, &done);
+    if (tool->opt.relay)
+        return vst_domain_migrate_through(tool->domain, tool->other, opt, &done);
+    return vst_domain_migrate(tool->domain, tool->args[1], opt, &done);
+}
+
 static int follow_op(struct follow *follow, const struct vst_migrate_options *opt)
 {
     static const struct timeval often = {0, OFTEN_US};
     struct tool *tool = follow->tool;
-    struct vst_done done = {ended, follow, unref};
     int status;
 
     follow->kind = progress_choose(&tool->opt);
     follow->timer = event_new(tool->base, -1, EV_PERSIST, ask, follow);
     if (!follow->timer || event_add(follow->timer, &often) < 0)
         return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
-    follow->refs++;
-    tool->op = vst_domain_migrate(tool->domain, tool->args[1], opt, &done);
+    tool->op = begin(follow, opt);
     if (!tool->op)
         return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
     if (tool->interrupts)
@@ -221,7 +233,9 @@ static int say(struct follow *follow)
     return 0;
 }
 
-static int migrate(struct tool *tool, const struct vst_migrate_options *opt)
+/* One that is about to begin, or, with `info`, one that has. */
+static int migrate(struct tool *tool, const struct vst_migrate_options *opt,
+                   const struct vst_migration_info *info)
 {
     struct follow *follow = calloc(1, sizeof(*follow));
     int status;
@@ -229,7 +243,10 @@ static int migrate(struct tool *tool, const struct vst_migrate_options *opt)
     if (!follow)
         return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
     *follow = (struct follow){.tool = tool, .refs = 1};
-    snprintf(follow->name, sizeof(follow->name), "%s", vst_domain_get_name(tool->domain));
+    if (info)
+        follow->info = *info;
+    snprintf(follow->name, sizeof(follow->name), "%s",
+             info ? info->name : vst_domain_get_name(tool->domain));
     status = follow_op(follow, opt);
     if (status == 0)
         status = say(follow);
@@ -244,8 +261,13 @@ static int migrate(struct tool *tool, const struct vst_migrate_options *opt)
 static int check(struct tool *tool, const struct vst_migrate_options *opt)
 {
     struct json_object *json;
+    struct vst_op *op;
 
-    if (tool_wait(tool, vst_domain_check_migration(tool->domain, tool->args[1], opt, NULL)) < 0)
+    if (tool->opt.relay)
+        op = vst_domain_check_migration_through(tool->domain, tool->other, opt, NULL);
+    else
+        op = vst_domain_check_migration(tool->domain, tool->args[1], opt, NULL);
+    if (tool_wait(tool, op) < 0)
         return -1;
     if (!tool->opt.json) {
         output_done(tool, "%s can go to %s", vst_domain_get_name(tool->domain), tool->args[1]);
@@ -267,6 +289,8 @@ static int check_usage(struct tool *tool)
         return tool_usage(tool, "--then post-copy goes with --post-copy");
     if (said->check && said->detach)
         return tool_usage(tool, "--check starts nothing that could go on: it has no --detach");
+    if (said->relay && said->detach)
+        return tool_usage(tool, "--relay goes through this command: it has no --detach");
     return 0;
 }
 
@@ -303,7 +327,17 @@ int command_migrate(struct tool *tool)
     if (check_usage(tool) < 0)
         return -1;
     tool->opt.timeout = 0; /* the hosts' now */
-    if (tool_find_domain(tool) < 0 || check_detached(tool) < 0)
+    if (tool_find_domain(tool) < 0 || check_detached(tool) < 0 ||
+        (said->relay && tool_connect_other(tool, tool->args[1]) < 0))
         return -1;
-    return said->check ? check(tool, &opt) : migrate(tool, &opt);
+    return said->check ? check(tool, &opt) : migrate(tool, &opt, NULL);
+}
+
+int command_migration_relay(struct tool *tool)
+{
+    struct vst_migration_info info;
+
+    if (moving_find(tool, &info) < 0 || tool_connect_other(tool, tool->args[1]) < 0)
+        return -1;
+    return migrate(tool, NULL, &info);
 }

@@ -181,7 +181,7 @@ static int find_in(struct tool *tool, const struct moving_list *list,
     return 0;
 }
 
-static int find(struct tool *tool, struct vst_migration_info *ret_info)
+int moving_find(struct tool *tool, struct vst_migration_info *ret_info)
 {
     struct moving_list list = {0};
     int status = *tool->args[0] ? 0 : tool_usage(tool, "the token is empty");
@@ -202,7 +202,7 @@ static int order(struct tool *tool, enum vst_migration_order what,
     struct vst_migration_info info;
     struct json_object *json;
 
-    if (find(tool, &info) < 0 ||
+    if (moving_find(tool, &info) < 0 ||
         tool_wait(tool, vst_conn_order_migration(tool->conn, info.token, what, change, NULL)) < 0)
         return -1;
     if (!tool->opt.json) {

@@ -98,16 +98,22 @@ const struct command commands[] = {
      "with\n"
      "its own certificate, and goes on when this command ends. --timeout is how long it may take\n"
      "before --then is done. Ctrl-C gives it up, if that is still possible. The guest never runs\n"
-     "on both sides. The exit status is 11 if something stands in the way, 12 if it is done but\n"
+     "on both sides. With --relay all goes through this command, and DESTINATION is as seen from "
+     "here.\n"
+     "The exit status is 11 if something stands in the way, 12 if it is done but\n"
      "something is left here, and 13 if the guest is paused until its owner is known.\n",
      "the migration to be given up, or to end", command_migrate, ABOUT_GUESTS},
     {"migrations", "", 0, OPTION_WATCH, "list the migrations from and to a host",
      "Those that run, those in doubt, and the last that ended.\n", "the list", command_migrations,
      ABOUT_GUESTS},
-    {"migration cancel", "TOKEN", 1, 0, "give a migration up, if that is still possible",
+    {"migration relay", "TOKEN DESTINATION", 2, OPTION_STALL,
+     "take up what a command with --relay has left",
      "TOKEN, here and below, is that of `migrations`, its beginning, or the name of the guest. "
-     "The\n"
-     "guest stays on the source. Once that has handed it over it cannot be taken back.\n",
+     "If the\n"
+     "guest is in doubt this ends it, by what the destination says.\n",
+     "the migration to be given up, or to end", command_migration_relay, ABOUT_GUESTS},
+    {"migration cancel", "TOKEN", 1, 0, "give a migration up, if that is still possible",
+     "The guest stays on the source. Once that has handed it over it cannot be taken back.\n",
      "the answer", command_migration_cancel, ABOUT_GUESTS},
     {"migration set", "TOKEN", 1, OPTION_CHANGE, "change a migration while it runs", "",
      "the answer", command_migration_set, ABOUT_GUESTS},

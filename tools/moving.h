@@ -20,6 +20,9 @@ void moving_list_clear(struct moving_list *list);
 /* Asks, and waits. */
 int moving_list_get(struct tool *tool, struct moving_list *list);
 
+/* The one that the first argument names; connects first. */
+int moving_find(struct tool *tool, struct vst_migration_info *ret_info);
+
 struct json_object *moving_json(const struct vst_migration_info *info);
 
 enum { MOVING_LINE = 400 };

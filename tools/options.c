@@ -287,6 +287,8 @@ static const struct row rows[] = {
      AT(keep_source), read_flag},
     {"detach", NULL, "leave when it has begun; it goes on", 0, OPTION_MIGRATE, AT(detach),
      read_flag},
+    {"relay", NULL, "through this command, where the hosts do not reach each other", 0,
+     OPTION_MIGRATE, AT(relay), read_flag},
     {"guest-runs-on", "SIDE", "source or destination: whose the guest is from now on", 0,
      OPTION_RESOLVE, AT(owner), read_owner},
     {"watch", NULL, "show them again and again, until Ctrl-C", 0, OPTION_WATCH, AT(watch),

@@ -91,6 +91,7 @@ struct options {
     bool post_copy;
     bool copy_disks;
     bool detach;
+    bool relay;
     bool watch;
     enum vst_migrate_then then;
     enum vst_migration_order owner; /* CANCEL: not said */
@@ -119,6 +120,7 @@ struct tool {
     struct event_base *base;
     struct event *signals[TOOL_SIGNALS];
     struct vst_conn *conn;
+    struct vst_conn *other; /* the destination, of what goes through this process */
     struct vst_domain *domain;
     struct vst_op *op;     /* in flight; NULL between two */
     struct asking *asking; /* for a password; NULL: not now */
@@ -145,7 +147,9 @@ int tool_fail_system(struct tool *tool, int number, const char *what);
 
 /* Opens the connection; from here on signals cancel instead of ending the process. */
 int tool_connect(struct tool *tool);
-/* That, and finds the domain that the first argument names. */
+/* The other connection, after that. */
+int tool_connect_other(struct tool *tool, const char *uri);
+/* The first one, and finds the domain that the first argument names. */
 int tool_find_domain(struct tool *tool);
 /* Signals cancel what tool_wait() waits for. Part of tool_connect(). */
 int tool_watch_signals(struct tool *tool);
@@ -188,6 +192,7 @@ int command_events(struct tool *tool);
 int command_doctor(struct tool *tool);
 int command_migrate(struct tool *tool);
 int command_migrations(struct tool *tool);
+int command_migration_relay(struct tool *tool);
 int command_migration_cancel(struct tool *tool);
 int command_migration_resolve(struct tool *tool);
 int command_migration_set(struct tool *tool);

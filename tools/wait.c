@@ -100,27 +100,36 @@ int tool_follow(struct tool *tool)
 
 static void opened(struct vst_conn *conn, const struct vst_error *err, void *opaque)
 {
-    struct tool *tool = opaque;
+    struct vst_conn **into = opaque;
 
     (void)err;
-    tool->conn = conn;
+    *into = conn;
 }
 
-int tool_connect(struct tool *tool)
+static int connect_to(struct tool *tool, const char *uri, struct vst_conn **into)
 {
-    struct vst_conn_cb cb = {opened, tool, NULL};
+    struct vst_conn_cb cb = {opened, into, NULL};
     struct vst_conn_options options = {
         .ask_password = ask_password,
         .step = tool->command->run == command_doctor ? doctor_step : NULL,
         .opaque = tool,
     };
-    int status;
+    int status = tool_wait(tool, vst_conn_open(tool->base, uri, &options, &cb));
 
-    if (tool_watch_signals(tool) < 0)
-        return -1;
-    status = tool_wait(tool, vst_conn_open(tool->base, tool->opt.uri, &options, &cb));
     ask_end(tool);
     return status;
+}
+
+int tool_connect(struct tool *tool)
+{
+    if (tool_watch_signals(tool) < 0)
+        return -1;
+    return connect_to(tool, tool->opt.uri, &tool->conn);
+}
+
+int tool_connect_other(struct tool *tool, const char *uri)
+{
+    return connect_to(tool, uri, &tool->other);
 }
 
 static void found(struct vst_domain *domain, const struct vst_error *err, void *opaque)
@@ -151,6 +160,7 @@ void tool_close(struct tool *tool)
         return;
     vst_domain_free(&tool->domain);
     vst_conn_close(&tool->conn);
+    vst_conn_close(&tool->other);
     for (int i = 0; i < TOOL_SIGNALS; i++)
         if (tool->signals[i])
             event_free(tool->signals[i]);

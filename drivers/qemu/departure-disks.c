@@ -198,7 +198,7 @@ static void stream_over(const struct vst_error *err, void *opaque)
 }
 
 /* The operation may outlive the departure. */
-static struct vst_op *move_stream(struct departing_disk *disk, struct vst_conn *conn)
+static struct vst_op *move_stream(struct departing_disk *disk)
 {
     struct copy_tie *tie = malloc(sizeof(*tie));
     struct vst_done done = {stream_over, tie, free};
@@ -209,17 +209,17 @@ static struct vst_op *move_stream(struct departing_disk *disk, struct vst_conn *
     tie->disk = disk;
     disk->tie = tie;
     snprintf(part, sizeof(part), "disk %s", disk->copy.disk);
-    return vst_conn_migrate_stream(conn, disk->departure->move.token, part, disk->stream, &done);
+    return vst_link_move(disk->departure->link, disk->departure->move.token, part, disk->stream,
+                         &done);
 }
 
 static int open_stream(struct departing_disk *disk, int *ours, struct vst_error *ret_err)
 {
     struct vst_departure *departure = disk->departure;
-    struct vst_conn *conn = vst_link_conn(departure->link);
     struct event_base *base = departure->move.qemu->conn->base;
     struct vst_moving moving;
 
-    if (!conn)
+    if (!vst_link_is_up(departure->link))
         return vst_error_set(ret_err, VST_ERR_CONNECT, "the connection to %s is lost",
                              departure->move.peer);
     disk->stream = vst_stream_new(base, NULL);
@@ -229,7 +229,7 @@ static int open_stream(struct departing_disk *disk, int *ours, struct vst_error 
         return -1;
     disk->spare = moving.spare;
     vst_stream_set_ends(disk->stream, moving.source, moving.sink);
-    if (move_stream(disk, conn))
+    if (move_stream(disk))
         return 0;
     disk->tie = NULL;
     return vst_error_no_memory(ret_err);

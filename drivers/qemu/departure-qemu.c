@@ -222,7 +222,7 @@ static void stream_over(const struct vst_error *err, void *opaque)
 }
 
 /* The operation may outlive the departure. */
-static struct vst_op *move_stream(struct vst_departure *departure, struct vst_conn *conn)
+static struct vst_op *move_stream(struct vst_departure *departure)
 {
     struct vst_stream_tie *tie = malloc(sizeof(*tie));
     struct vst_done done = {stream_over, tie, free};
@@ -231,16 +231,15 @@ static struct vst_op *move_stream(struct vst_departure *departure, struct vst_co
         return NULL;
     tie->departure = departure;
     departure->tie = tie;
-    return vst_conn_migrate_stream(conn, departure->move.token, NULL, departure->stream, &done);
+    return vst_link_move(departure->link, departure->move.token, NULL, departure->stream, &done);
 }
 
 static int open_stream(struct vst_departure *departure, int *ours, struct vst_error *ret_err)
 {
-    struct vst_conn *conn = vst_link_conn(departure->link);
     struct event_base *base = departure->move.qemu->conn->base;
     struct vst_moving moving;
 
-    if (!conn)
+    if (!vst_link_is_up(departure->link))
         return vst_error_set(ret_err, VST_ERR_LOST, "the connection to %s is lost",
                              departure->move.peer);
     departure->stream = vst_stream_new(base, NULL);
@@ -251,7 +250,7 @@ static int open_stream(struct vst_departure *departure, int *ours, struct vst_er
     departure->gate = moving.gate;
     departure->spare = moving.spare;
     vst_stream_set_ends(departure->stream, moving.source, moving.sink);
-    if (move_stream(departure, conn))
+    if (move_stream(departure))
         return 0;
     departure->tie = NULL;
     return vst_error_no_memory(ret_err);

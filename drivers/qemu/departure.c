@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "journal.h"
+#include "relay.h"
 
 void vst_departure_enter(struct vst_departure *departure, enum departure_state state)
 {
@@ -25,16 +26,19 @@ static void answer(struct vst_departure *departure, const struct vst_error *err)
     struct vst_error where;
 
     departure->op = NULL;
+    if (err) {
+        where = *err;
+        vst_error_where(&where, VST_SIDE_SOURCE, "migrate");
+    }
+    if (departure->relay)
+        vst_relay_tell(departure->relay, err ? &where : NULL);
     if (!op)
         return;
     vst_op_set_cancel(op, NULL, NULL);
-    if (!err) {
+    if (err)
+        vst_op_fail(op, &where);
+    else
         vst_op_done(op);
-        return;
-    }
-    where = *err;
-    vst_error_where(&where, VST_SIDE_SOURCE, "migrate");
-    vst_op_fail(op, &where);
 }
 
 static void answer_with_reason(struct vst_departure *departure, enum vst_code code)
@@ -48,9 +52,10 @@ static void answer_with_reason(struct vst_departure *departure, enum vst_code co
         err = move->why;
     if (code == VST_ERR_IN_DOUBT)
         vst_error_set(&err, code,
-                      "%s is paused here until it is known whether it runs at %s: %s; the hosts go "
-                      "on asking (virstream migrations)",
-                      move->name, move->peer, vst_move_reason(move));
+                      "%s is paused here until it is known whether it runs at %s: %s; %s",
+                      move->name, move->peer, vst_move_reason(move),
+                      departure->relay ? "who relays again ends that (virstream migration relay)"
+                                       : "the hosts go on asking (virstream migrations)");
     answer(departure, &err);
 }
 
@@ -152,12 +157,28 @@ static void link_down(void *opaque, const struct vst_error *err)
     vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, err);
 }
 
-static int make_link(struct vst_departure *departure, struct vst_error *ret_err)
+/* A client relays: it is asked again. Which host it leads to, the answer says. */
+static void link_up(void *opaque)
 {
-    struct vst_link_cb cb = {answered, link_down, departure};
-    struct vst_conn *conn = departure->move.qemu->conn;
+    struct vst_move *move = opaque;
 
-    departure->link = vst_link_new(conn, departure->move.peer, &cb, ret_err);
+    vst_move_feed(move, VST_HANDOVER_LINK_UP, move->machine.peer);
+}
+
+static int make_link(struct vst_departure *departure, bool expected, struct vst_error *ret_err)
+{
+    struct vst_link_cb cb = {answered, link_down, link_up, departure};
+    struct vst_move *move = &departure->move;
+
+    if (departure->link)
+        return 0;
+    if (!vst_relay_is_meant(move->peer)) {
+        departure->link = vst_link_new(move->qemu->conn, move->peer, &cb, ret_err);
+        return departure->link ? 0 : -1;
+    }
+    departure->relay = vst_relay_new(move->qemu, move->token, move->owner, expected, &cb, ret_err);
+    if (departure->relay)
+        departure->link = vst_link_new_relay(departure->relay, ret_err);
     return departure->link ? 0 : -1;
 }
 
@@ -202,7 +223,7 @@ void vst_departure_offer(struct vst_departure *departure)
     struct vst_error err = {0};
 
     departure->offer = print_offer(departure, &err);
-    if (!departure->offer || make_link(departure, &err) < 0) {
+    if (!departure->offer || make_link(departure, true, &err) < 0) {
         vst_departure_refuse(departure, &err);
         return;
     }
@@ -252,8 +273,9 @@ static void over(struct vst_move *move)
 {
     struct vst_departure *departure = vst_departure_of(move);
 
-    vst_link_free(&departure->link);
     answer_with_reason(departure, VST_ERR_DRIVER); /* nobody waits any more, as a rule */
+    vst_link_free(&departure->link);
+    departure->relay = NULL;
 }
 
 void vst_departure_refuse(struct vst_departure *departure, const struct vst_error *err)
@@ -314,54 +336,88 @@ static struct vst_departure *departure_new(struct vst_qemu *qemu, const unsigned
     return departure;
 }
 
-static int check_call(const struct vst_qemu *qemu, const char *name, const char *destination,
-                      const struct vst_migrate_options *opt, struct vst_error *ret_err)
+static int check_call(const struct vst_qemu *qemu, const struct vst_departure_wish *wish,
+                      struct vst_error *ret_err)
 {
+    const struct vst_migrate_options *opt = wish->opt;
+    size_t most = VST_JOURNAL_URI_MAX - (sizeof(VST_RELAY_PREFIX) - 1);
+
     if (opt->name && vst_name_check(opt->name, ret_err) < 0)
         return -1;
-    if (strlen(destination) > VST_JOURNAL_URI_MAX)
-        return vst_error_set(ret_err, VST_ERR_INVALID, "the destination's URI is longer than %d",
-                             VST_JOURNAL_URI_MAX);
+    if (strlen(wish->destination) > most)
+        return vst_error_set(ret_err, VST_ERR_INVALID, "the destination's URI is longer than %zu",
+                             most);
     if (opt->post_copy || opt->post_copy_after || opt->then == VST_MIGRATE_THEN_POST_COPY)
         return vst_error_set(ret_err, VST_ERR_UNSUPPORTED,
                              "post-copy is not supported by this version: for a guest that does "
                              "not converge, allow more downtime, or auto-converge");
-    if (vst_move_of(qemu, name))
+    if (vst_move_of(qemu, wish->name))
         return vst_error_set(ret_err, VST_ERR_BUSY,
-                             "a migration of %s is under way (virstream migrations)", name);
+                             "a migration of %s is under way (virstream migrations)", wish->name);
     if (!vst_journal_has_room(vst_journal_read(qemu->journal)))
         return vst_error_set(ret_err, VST_ERR_BUSY,
                              "too many migrations are without an end (virstream migrations)");
     return 0;
 }
 
-void vst_departure_begin(struct vst_qemu *qemu, const char *name, const char *destination,
-                         const struct vst_migrate_options *opt, bool check,
-                         const struct vst_caller *caller, struct vst_op *op)
+static void fill(struct vst_departure *departure, const struct vst_departure_wish *wish)
+{
+    const struct vst_migrate_options *opt = wish->opt;
+    struct vst_move *move = &departure->move;
+
+    departure->opt = *opt;
+    departure->opt.name = NULL;
+    departure->check = wish->check;
+    move->keep = opt->keep_source;
+    snprintf(departure->there, sizeof(departure->there), "%s", opt->name ? opt->name : "");
+    snprintf(move->name, sizeof(move->name), "%s", wish->name);
+    snprintf(move->peer, sizeof(move->peer), "%s%s", wish->relayed ? VST_RELAY_PREFIX : "",
+             wish->destination);
+}
+
+/* Whoever relays fetches the outcome. */
+static void give_token(const struct vst_departure *departure, struct vst_op *op)
+{
+    struct vst_errand errand = {.kind = VST_ERRAND_NONE};
+
+    snprintf(errand.token, sizeof(errand.token), "%s", departure->move.token);
+    vst_driver_errand(op, &errand);
+}
+
+static struct vst_departure *departure_make(struct vst_qemu *qemu,
+                                            const struct vst_departure_wish *wish,
+                                            struct vst_error *ret_err)
 {
     struct vst_departure *departure = NULL;
-    struct vst_error err = {0};
 
-    if (check_call(qemu, name, destination, opt, &err) == 0)
-        departure = departure_new(qemu, NULL, &err);
-    if (departure && vst_move_own(&departure->move, caller, &err) < 0) {
-        vst_move_free(&departure->move);
-        departure = NULL;
-    }
+    if (check_call(qemu, wish, ret_err) == 0)
+        departure = departure_new(qemu, NULL, ret_err);
+    if (!departure)
+        return NULL;
+    fill(departure, wish);
+    if (vst_move_own(&departure->move, wish->caller, ret_err) == 0 &&
+        (!wish->relayed || make_link(departure, true, ret_err) == 0))
+        return departure;
+    vst_move_free(&departure->move);
+    return NULL;
+}
+
+void vst_departure_begin(struct vst_qemu *qemu, const struct vst_departure_wish *wish,
+                         struct vst_op *op)
+{
+    struct vst_error err = {0};
+    struct vst_departure *departure = departure_make(qemu, wish, &err);
+
     if (!departure) {
         vst_op_fail(op, &err);
-        return;
+    } else if (wish->relayed) {
+        give_token(departure, op);
+        vst_departure_ask(departure);
+    } else {
+        departure->op = op;
+        vst_op_set_cancel(op, cancelled, departure);
+        vst_departure_ask(departure);
     }
-    departure->op = op;
-    departure->opt = *opt;
-    departure->check = check;
-    departure->move.keep = opt->keep_source;
-    snprintf(departure->there, sizeof(departure->there), "%s", opt->name ? opt->name : "");
-    departure->opt.name = NULL;
-    snprintf(departure->move.name, sizeof(departure->move.name), "%s", name);
-    snprintf(departure->move.peer, sizeof(departure->move.peer), "%s", destination);
-    vst_op_set_cancel(op, cancelled, departure);
-    vst_departure_ask(departure);
 }
 
 int vst_departure_recover(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
@@ -372,8 +428,9 @@ int vst_departure_recover(struct vst_qemu *qemu, const struct vst_journal_entry 
     if (!departure)
         return -1;
     snprintf(departure->move.peer, sizeof(departure->move.peer), "%s", entry->uri);
+    snprintf(departure->move.owner, sizeof(departure->move.owner), "%s", entry->owner);
     departure->state = DEPARTURE_DECIDED;
-    if (make_link(departure, ret_err) == 0 && vst_move_recover(&departure->move, entry) == 0)
+    if (make_link(departure, false, ret_err) == 0 && vst_move_recover(&departure->move, entry) == 0)
         return 0;
     vst_move_free(&departure->move);
     return -1;

@@ -54,6 +54,7 @@ struct vst_departure {
     char *offer; /* JSON */
     struct vst_migrate_message message;
     struct vst_link *link;
+    struct vst_relay *relay;    /* the link's; NULL: it has none */
     struct vst_stream *stream;  /* NULL: none is under way */
     struct vst_stream_tie *tie; /* to its operation */
     struct vst_channel *gate;   /* in the stream's source */
@@ -68,10 +69,18 @@ struct vst_departure {
 
 extern const struct vst_move_end vst_departure_end;
 
+/* Who wants which guest where. */
+struct vst_departure_wish {
+    const char *name;
+    const char *destination;
+    const struct vst_migrate_options *opt;
+    const struct vst_caller *caller;
+    bool check;
+    bool relayed; /* through a client: `op` completes as soon as there is a token */
+};
 /* A new one, after which `op` is its own, or a recovered one, which goes on by itself. */
-void vst_departure_begin(struct vst_qemu *qemu, const char *name, const char *destination,
-                         const struct vst_migrate_options *opt, bool check,
-                         const struct vst_caller *caller, struct vst_op *op);
+void vst_departure_begin(struct vst_qemu *qemu, const struct vst_departure_wish *wish,
+                         struct vst_op *op);
 int vst_departure_recover(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
                           struct vst_error *ret_err);
 

@@ -39,6 +39,7 @@ struct vst_qemu {
     struct vst_worker *worker;        /* the journal's */
     struct vst_migrate *migrate;      /* migrate.c's */
     LIST_HEAD(, vst_move) moves;
+    LIST_HEAD(, vst_relay) relays;
     LIST_HEAD(, vst_guest) guests;
 };
 
@@ -170,6 +171,15 @@ void vst_qemu_migrate_message(struct vst_conn *conn, const struct vst_migrate_me
                               struct vst_op *op);
 void vst_qemu_migrate_stream(struct vst_conn *conn, const char *token, const char *part,
                              struct vst_stream *stream, struct vst_op *op);
+void vst_qemu_relay_begin(struct vst_conn *conn, const char *name, const char *destination,
+                          const struct vst_migrate_options *opt, bool check, struct vst_op *op);
+void vst_qemu_relay_fetch(struct vst_conn *conn, const char *token, uint64_t after,
+                          struct vst_op *op);
+void vst_qemu_relay_answer(struct vst_conn *conn, const char *token, uint64_t number,
+                           const struct vst_migrate_message *answer, const struct vst_error *err,
+                           struct vst_op *op);
+void vst_qemu_relay_stream(struct vst_conn *conn, const char *token, const char *part,
+                           struct vst_stream *stream, struct vst_op *op);
 /* The connection goes: so does the memory of its migrations, but not what the journal says. */
 void vst_qemu_migrations_close(struct vst_qemu *qemu);
 void vst_qemu_list(struct vst_conn *conn, struct vst_op *op);

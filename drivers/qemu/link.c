@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The way to the destination. One message at a time waits for the connection; those that have been
- * said wait for their answers in the connection's own operations, each of which keeps the memory of
- * the link, but not the link.
+ * The way to the destination. Through a relay everything is the relay's. Else one message at a time
+ * waits for the connection; those that have been said wait for their answers in the connection's
+ * own operations, each of which keeps the memory of the link, but not the link.
  */
 #include "link.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "relay.h"
+
 struct vst_link {
     struct vst_conn *from; /* as whom the other host is asked */
     char *uri;
+    struct vst_relay *relay; /* NULL: a connection of our own */
     struct vst_link_cb cb;
     struct vst_conn *conn;                     /* NULL: none, or it is being opened */
     struct vst_op *opening;                    /* NULL: it is not */
@@ -130,6 +133,10 @@ static void open_conn(struct vst_link *link)
 
 void vst_link_say(struct vst_link *link, const struct vst_migrate_message *message)
 {
+    if (link->relay) {
+        vst_relay_say(link->relay, message);
+        return;
+    }
     link->message = message;
     if (link->conn)
         say(link);
@@ -137,9 +144,18 @@ void vst_link_say(struct vst_link *link, const struct vst_migrate_message *messa
         open_conn(link);
 }
 
-struct vst_conn *vst_link_conn(struct vst_link *link)
+/* A relay without a client fails the stream, from the loop. */
+bool vst_link_is_up(const struct vst_link *link)
 {
-    return link->conn;
+    return link->relay || link->conn;
+}
+
+struct vst_op *vst_link_move(struct vst_link *link, const char *token, const char *part,
+                             struct vst_stream *stream, const struct vst_done *done)
+{
+    if (link->relay)
+        return vst_relay_send(link->relay, part, stream, done);
+    return vst_conn_migrate_stream(link->conn, token, part, stream, done);
 }
 
 /* ---- its life ---- */
@@ -160,6 +176,19 @@ struct vst_link *vst_link_new(struct vst_conn *from, const char *uri, const stru
     return link;
 }
 
+struct vst_link *vst_link_new_relay(struct vst_relay *relay, struct vst_error *ret_err)
+{
+    struct vst_link *link = calloc(1, sizeof(*link));
+
+    if (!link) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    link->relay = relay;
+    link->refs = 1;
+    return link;
+}
+
 void vst_link_free(struct vst_link **slot)
 {
     struct vst_link *link = *slot;
@@ -168,6 +197,7 @@ void vst_link_free(struct vst_link **slot)
     if (!link)
         return;
     link->dead = true;
+    vst_relay_leave(&link->relay);
     vst_op_cancel(link->opening);
     hang_up(link);
     unref(link);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The source's way to the destination: a connection that is opened when there is something to say,
- * and opened anew when it was lost. It knows nothing of what the messages mean; who asks again, and
- * when, is the hand-over machine.
+ * and opened anew when it was lost; or a client that relays (relay.h). It knows nothing of what the
+ * messages mean; who asks again, and when, is the hand-over machine.
  */
 #ifndef VST_DRIVERS_QEMU_LINK_H
 #define VST_DRIVERS_QEMU_LINK_H
@@ -13,20 +13,28 @@ struct vst_link_cb {
     void (*answered)(void *opaque, const struct vst_migrate_message *answer);
     /* Of what was said there is no answer, and none will come. */
     void (*down)(void *opaque, const struct vst_error *err);
+    /* A client has come that relays: what has no answer may be asked again. */
+    void (*up)(void *opaque);
     void *opaque;
 };
 
 struct vst_link;
+struct vst_relay;
 
 /* `from`, which outlives it, says with which credentials. From the loop only, as all of it. */
 struct vst_link *vst_link_new(struct vst_conn *from, const char *uri, const struct vst_link_cb *cb,
                               struct vst_error *ret_err);
+/* By a relay, which becomes the link's. */
+struct vst_link *vst_link_new_relay(struct vst_relay *relay, struct vst_error *ret_err);
 /* Nothing is called any more. Sets *link to NULL. Accepts NULL. */
 void vst_link_free(struct vst_link **link);
 
 /* `message` and what it points to stay the caller's, until it is answered, down, or the next. */
 void vst_link_say(struct vst_link *link, const struct vst_migrate_message *message);
-/* The connection, for a stream; NULL: there is none now. */
-struct vst_conn *vst_link_conn(struct vst_link *link);
+/* Whether there is a way for streams now. */
+bool vst_link_is_up(const struct vst_link *link);
+/* Then: as vst_conn_migrate_stream(). */
+struct vst_op *vst_link_move(struct vst_link *link, const char *token, const char *part,
+                             struct vst_stream *stream, const struct vst_done *done);
 
 #endif

@@ -94,7 +94,8 @@ static void describe(const struct vst_glance *glance, const struct vst_error *er
         .since = glance->since,
         .busy_pid = glance->holder,
     };
-    if (vst_place_job_makes(&glance->job))
+    /* What arrives waits, until it is somebody's here. */
+    if (vst_place_job_makes(&glance->job) || strcmp(glance->job.kind, "in") == 0)
         ret_info->state = VST_DOMAIN_STARTING;
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", def->name);
     snprintf(ret_info->uuid, sizeof(ret_info->uuid), "%s", def->uuid);

@@ -12,6 +12,7 @@
 #include "core/worker.h"
 #include "departure.h"
 #include "journal.h"
+#include "relay.h"
 
 enum { REMEMBERED = 32 }; /* migrations that are over */
 
@@ -32,6 +33,8 @@ struct call {
     char *offer;
     struct vst_migrate_options opt;
     bool check;
+    bool relayed;
+    uint64_t number; /* of an errand */
     enum vst_migration_order order;
     struct vst_migration_change change;
     struct vst_migrate_message message;
@@ -270,6 +273,7 @@ void vst_qemu_migrations_close(struct vst_qemu *qemu)
     vst_journal_close(&qemu->journal); /* nothing is told of what it still writes */
     while ((move = LIST_FIRST(&qemu->moves)))
         vst_move_free(move);
+    vst_relays_close(qemu);
     if (qemu->migrate && qemu->migrate->state == MIGRATE_OPENING)
         vst_job_abandon(&qemu->migrate->job);
     else if (qemu->migrate)
@@ -300,20 +304,36 @@ static void run_migrate(struct vst_qemu *qemu, struct call *call)
         return;
     forget_old(qemu);
     call->opt.name = call->there;
-    vst_departure_begin(qemu, call->name, call->destination, &call->opt, call->check, &call->caller,
+    vst_departure_begin(qemu,
+                        &(struct vst_departure_wish){call->name, call->destination, &call->opt,
+                                                     &call->caller, call->check, call->relayed},
                         call->op);
 }
 
-void vst_qemu_migrate(struct vst_conn *conn, const char *name, const char *destination,
-                      const struct vst_migrate_options *opt, bool check, struct vst_op *op)
+static void migrate(struct vst_conn *conn, const char *name, const char *destination,
+                    const struct vst_migrate_options *opt, bool check, bool relayed,
+                    struct vst_op *op)
 {
     struct call *call = call_new(run_migrate, name, destination, opt->name, NULL, op);
 
     if (call) {
         call->opt = *opt;
         call->check = check;
+        call->relayed = relayed;
     }
     submit(conn->impl, call, op);
+}
+
+void vst_qemu_migrate(struct vst_conn *conn, const char *name, const char *destination,
+                      const struct vst_migrate_options *opt, bool check, struct vst_op *op)
+{
+    migrate(conn, name, destination, opt, check, false, op);
+}
+
+void vst_qemu_relay_begin(struct vst_conn *conn, const char *name, const char *destination,
+                          const struct vst_migrate_options *opt, bool check, struct vst_op *op)
+{
+    migrate(conn, name, destination, opt, check, true, op);
 }
 
 static enum vst_handover_event event_of(enum vst_migration_order order)
@@ -350,12 +370,26 @@ static int change(struct vst_move *move, const struct call *call, struct vst_err
     return vst_departure_set(vst_departure_of(move), &call->change, ret_err);
 }
 
+/* Before the machine has begun there is nothing for it to give up. */
+static bool give_up_early(struct vst_move *move)
+{
+    struct vst_error why = {0};
+
+    if (move->end->role != VST_MIGRATION_OUT || vst_departure_of(move)->state >= DEPARTURE_DECIDED)
+        return false;
+    vst_error_set(&why, VST_ERR_CANCELLED, "it was cancelled");
+    vst_departure_refuse(vst_departure_of(move), &why);
+    return true;
+}
+
 static int order(struct vst_move *move, const struct call *call, struct vst_error *ret_err)
 {
     unsigned state = move->machine.state;
 
     if (call->order == VST_MIGRATION_SET || call->order == VST_MIGRATION_GO_POST_COPY)
         return change(move, call, ret_err);
+    if (call->order == VST_MIGRATION_CANCEL && give_up_early(move))
+        return 0;
     vst_move_feed(move, event_of(call->order), NULL);
     if (move->machine.state != state)
         return 0;
@@ -467,4 +501,47 @@ void vst_qemu_migrate_stream(struct vst_conn *conn, const char *token, const cha
         vst_arrival_disks_take(qemu, id, part + sizeof(disk) - 1, stream, op);
     else
         vst_arrival_take(qemu, id, stream, op);
+}
+
+/* ---- for a client that relays ---- */
+
+static struct vst_relay_call relay_call(const struct call *call)
+{
+    return (struct vst_relay_call){call->name, &call->caller, call->op};
+}
+
+static void run_fetch(struct vst_qemu *qemu, struct call *call)
+{
+    const struct vst_relay_call relay = relay_call(call);
+
+    if (call->op)
+        vst_relay_fetch(qemu, &relay, call->number);
+}
+
+/* The first that is asked after a restart, as a rule: it waits for the journal. */
+void vst_qemu_relay_fetch(struct vst_conn *conn, const char *token, uint64_t after,
+                          struct vst_op *op)
+{
+    struct call *call = call_new(run_fetch, token, NULL, NULL, NULL, op);
+
+    if (call)
+        call->number = after;
+    submit(conn->impl, call, op);
+}
+
+void vst_qemu_relay_answer(struct vst_conn *conn, const char *token, uint64_t number,
+                           const struct vst_migrate_message *answer, const struct vst_error *err,
+                           struct vst_op *op)
+{
+    const struct vst_relay_call relay = {token, vst_conn_caller(conn), op};
+
+    vst_relay_answer(conn->impl, &relay, number, answer, err);
+}
+
+void vst_qemu_relay_stream(struct vst_conn *conn, const char *token, const char *part,
+                           struct vst_stream *stream, struct vst_op *op)
+{
+    const struct vst_relay_call relay = {token, vst_conn_caller(conn), op};
+
+    vst_relay_carry(conn->impl, &relay, part, stream);
 }

@@ -199,12 +199,18 @@ int vst_move_own(struct vst_move *move, const struct vst_caller *caller, struct 
 int vst_move_check_caller(const struct vst_move *move, const struct vst_caller *caller,
                           struct vst_error *ret_err)
 {
-    if (caller->admin || (caller->name[0] && strcmp(caller->name, move->owner) == 0))
+    return vst_owner_check(move->owner, move->token, caller, ret_err);
+}
+
+int vst_owner_check(const char *owner, const char *token, const struct vst_caller *caller,
+                    struct vst_error *ret_err)
+{
+    if (caller->admin || (caller->name[0] && strcmp(caller->name, owner) == 0))
         return 0;
     return vst_error_set(ret_err, VST_ERR_ACCESS,
                          "the migration %s is not yours: it is for whoever began it, and for the "
                          "role admin",
-                         move->token);
+                         token);
 }
 
 int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entry)

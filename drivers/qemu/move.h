@@ -69,6 +69,9 @@ int vst_move_own(struct vst_move *move, const struct vst_caller *caller, struct 
 /* ACCESS when it is somebody else's. */
 int vst_move_check_caller(const struct vst_move *move, const struct vst_caller *caller,
                           struct vst_error *ret_err);
+/* The same, where there is no move any more. */
+int vst_owner_check(const char *owner, const char *token, const struct vst_caller *caller,
+                    struct vst_error *ret_err);
 /* Goes on where the journal ends. */
 int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entry);
 /* Only the memory; the machine, if it is not over, goes on after the next restart. */

@@ -4,7 +4,8 @@
  * and is never lost, whatever dies on the way; docs/handover.md says how that is decided.
  *
  * The hosts do it between themselves: the host of the domain connects to the destination with
- * credentials of its own, and the application may go. A migration has a token by which it can be
+ * credentials of its own, and the application may go. Or, where the hosts do not reach each other,
+ * this process carries everything from one to the other. A migration has a token by which it can be
  * found, watched, changed, cancelled and, if its outcome is in doubt, resolved, from any connection
  * to either host.
  */
@@ -53,6 +54,34 @@ struct vst_op *vst_domain_migrate(struct vst_domain *domain, const char *destina
                                   const struct vst_migrate_options *opt,
                                   const struct vst_done *done);
 
+/*
+ * The same through this process, to a destination that only it reaches: a connection of the same
+ * loop, which stays open until the operation completes. Both hosts know us by what we are to each
+ * of them, not each other; we see the guest's memory, and are believed in what each is said to
+ * answer. What is decided, and by whom, is the same: if we are gone before the source has handed
+ * the guest over, it goes on there; after that it is in doubt, until somebody relays again. A guest
+ * with raw arguments for QEMU does not go this way.
+ *
+ * Cancelling gives it up, if that is still possible; so does closing a connection.
+ */
+struct vst_op *vst_domain_migrate_through(struct vst_domain *domain, struct vst_conn *destination,
+                                          const struct vst_migrate_options *opt,
+                                          const struct vst_done *done);
+
+/* Whether it could be, now, as vst_domain_check_migration(). */
+struct vst_op *vst_domain_check_migration_through(struct vst_domain *domain,
+                                                  struct vst_conn *destination,
+                                                  const struct vst_migrate_options *opt,
+                                                  const struct vst_done *done);
+
+/*
+ * Takes up one that was begun like that, whatever became of the process that did: `source` is where
+ * it began, and `destination` leads to the host that it began with. Completes with its outcome.
+ * VST_ERR_NOT_FOUND when no such migration is under way; VST_ERR_ACCESS when it is somebody else's.
+ */
+struct vst_op *vst_conn_relay_migration(struct vst_conn *source, const char *token,
+                                        struct vst_conn *destination, const struct vst_done *done);
+
 /* Whether it could be, now: VST_ERR_INCOMPATIBLE with every blocker, one a line. Starts nothing. */
 struct vst_op *vst_domain_check_migration(struct vst_domain *domain, const char *destination,
                                           const struct vst_migrate_options *opt,
@@ -64,7 +93,7 @@ struct vst_migration_info {
     char token[37]; /* as a UUID */
     char name[64];  /* of the domain, on this side */
     enum vst_migration_role role;
-    char peer[512]; /* the URI, or the identity, of the other host */
+    char peer[512]; /* the URI, after "relay:" if it is a client that reaches it; or the identity */
     char phase[32]; /* "prepare", "disks", "memory", "switch", "hand-over", "clean-up", ... */
     bool in_doubt;  /* paused until its owner is known */
     bool over;

@@ -6,7 +6,7 @@
 
 uri='test:///?domains=3&memory=64K'
 commands=(start list info suspend resume shutdown destroy save restore console screenshot
-    migrate migrations 'migration cancel' 'migration set' 'migration post-copy' 'migration resolve'
+    migrate migrations 'migration relay' 'migration cancel' 'migration set' 'migration post-copy' 'migration resolve'
     'image info' 'image check' 'pki init' 'pki issue' 'pki revoke' 'pki check')
 
 # every_command FUNCTION: calls it with the words of each command

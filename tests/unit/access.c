@@ -25,6 +25,8 @@ static const struct {
     {"volume-delete", "ta"},   {"migrate", "ta"},
     {"migrations", "opta"},    {"migration-order", "ta"},
     {"migrate-message", "ta"}, {"migrate-stream", "ta"},
+    {"relay-begin", "ta"},     {"relay-fetch", "ta"},
+    {"relay-answer", "ta"},    {"relay-stream", "ta"},
 };
 
 static const char letters[] = "-opta"; /* by role */

@@ -190,6 +190,78 @@ static void answers_of_hosts_arrive_clean(void **state)
     }
 }
 
+static void errands_arrive_as_they_were(void **state)
+{
+    struct vst_errand said[] = {
+        {.kind = VST_ERRAND_NONE},
+        {.kind = VST_ERRAND_ASK,
+         .number = 1,
+         .message = {.host = UUID, .event = VST_HANDOVER_COMMIT, .check = true, .offer = "{}"}},
+        {.kind = VST_ERRAND_CARRY, .number = 2, .part = "disk root"},
+        {.kind = VST_ERRAND_TOLD,
+         .number = UINT64_MAX,
+         .err = {.code = VST_ERR_IN_DOUBT, .side = VST_SIDE_SOURCE, .text = "no\033[2J"}},
+        {.kind = VST_ERRAND_OVER, .number = 4},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(said) / sizeof(*said); i++) {
+        union vst_results result;
+        struct vst_errand got;
+        char *body;
+
+        snprintf(said[i].token, sizeof(said[i].token), UUID);
+        body = vst_errand_print(VST_PROCEDURE_RELAY_FETCH, &said[i], NULL);
+        assert_int_equal(
+            vst_reply_parse(VST_PROCEDURE_RELAY_FETCH, body, strlen(body), &result, NULL), 0);
+        vst_errand_get(&result.errand, &got);
+        assert_int_equal(got.kind, said[i].kind);
+        assert_int_equal(got.number, said[i].number);
+        assert_string_equal(got.token, UUID);
+        assert_string_equal(got.part, said[i].part);
+        assert_int_equal(got.message.event, said[i].message.event);
+        assert_int_equal(got.message.check, said[i].message.check);
+        assert_string_equal(got.message.host, said[i].message.host);
+        assert_int_equal(got.message.offer != NULL, said[i].message.offer != NULL);
+        assert_int_equal(got.err.code, said[i].err.code);
+        assert_string_equal(got.err.text, said[i].err.code ? "no?[2J" : "");
+        vst_results_clear(VST_PROCEDURE_RELAY_FETCH, &result);
+        free(body);
+    }
+}
+
+static void relayed_answer_is_an_answer_or_an_error(void **state)
+{
+    const struct vst_migrate_message answer = {
+        .token = UUID, .host = UUID, .event = VST_HANDOVER_ABORTED, .text = "no\033"};
+    union vst_arguments said, carried;
+    struct vst_migrate_message got;
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_relay_answer_set(UUID, 7, &answer, NULL, &said.relay_answer);
+    carried = carry(VST_PROCEDURE_RELAY_ANSWER, &said);
+    vst_relay_answer_get(&carried.relay_answer, &got, &err);
+    assert_int_equal(err.code, VST_ERR_OK);
+    assert_int_equal(carried.relay_answer.number, 7);
+    assert_int_equal(got.event, VST_HANDOVER_ABORTED);
+    assert_string_equal(got.host, UUID);
+    assert_string_equal(got.text, "no?");
+    vst_arguments_clear(VST_PROCEDURE_RELAY_ANSWER, &carried);
+    vst_relay_answer_set(UUID, 7, NULL, "{\"code\":\"access\",\"text\":\"no\"}",
+                         &said.relay_answer);
+    carried = carry(VST_PROCEDURE_RELAY_ANSWER, &said);
+    vst_relay_answer_get(&carried.relay_answer, &got, &err);
+    assert_int_equal(err.code, VST_ERR_ACCESS);
+    vst_arguments_clear(VST_PROCEDURE_RELAY_ANSWER, &carried);
+    vst_relay_answer_set(UUID, 7, NULL, NULL, &said.relay_answer);
+    carried = carry(VST_PROCEDURE_RELAY_ANSWER, &said);
+    err = (struct vst_error){0};
+    vst_relay_answer_get(&carried.relay_answer, &got, &err);
+    assert_int_equal(err.code, VST_ERR_PROTOCOL);
+    vst_arguments_clear(VST_PROCEDURE_RELAY_ANSWER, &carried);
+}
+
 static const struct vst_migration_info moving = {
     .token = UUID,
     .name = "g1",
@@ -624,6 +696,8 @@ int main(void)
         VST_TEST(orders_arrive_as_they_were),
         VST_TEST(messages_of_hosts_arrive_as_they_were),
         VST_TEST(answers_of_hosts_arrive_clean),
+        VST_TEST(errands_arrive_as_they_were),
+        VST_TEST(relayed_answer_is_an_answer_or_an_error),
         VST_TEST(migrations_arrive_as_they_were),
         VST_TEST(many_migrations_come_in_pages),
         VST_TEST(what_is_no_call_is_refused_by_name),

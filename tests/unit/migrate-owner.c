@@ -77,7 +77,8 @@ static const struct timeval answers_within = {2, 0};
 static struct answer say(const struct vst_caller *caller, enum vst_handover_event event)
 {
     char *offer = event == VST_HANDOVER_PREPARE ? make_offer() : NULL;
-    struct vst_migrate_message message = {TOKEN, SOURCE, event, false, offer, NULL};
+    struct vst_migrate_message message = {
+        .token = TOKEN, .host = SOURCE, .event = event, .offer = offer};
     struct answer answer = {VST_ERR_OK, VST_HANDOVER_NONE};
     struct vst_answer_cb cb = {have_answer, &answer, NULL};
     struct vst_op *op;

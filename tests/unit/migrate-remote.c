@@ -387,7 +387,8 @@ static void have_answer(const struct vst_migrate_message *message, const struct 
 
 static enum vst_code say(enum vst_handover_event event, const char *offer)
 {
-    struct vst_migrate_message message = {TOKEN, HOST, event, false, offer, NULL};
+    struct vst_migrate_message message = {
+        .token = TOKEN, .host = HOST, .event = event, .offer = offer};
     struct outcome outcome = {0};
     struct vst_answer_cb cb = {have_answer, &outcome, NULL};
 
@@ -436,6 +437,27 @@ static void offer_that_may_not_come_is_refused_before_the_driver(void **state)
     served_set_policy(&served, &policy);
     assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_ACCESS);
     assert_int_equal(mover.messages, 1);
+}
+
+static void who_may_bring_raw_arguments_may_refuse_them(void **state)
+{
+    char *offer = strdup(OFFER(",\"args\":[\"-S\"]"));
+    struct vst_migrate_message message = {.token = TOKEN,
+                                          .host = HOST,
+                                          .event = VST_HANDOVER_PREPARE,
+                                          .no_args = true,
+                                          .offer = offer};
+    struct outcome outcome = {0};
+    struct vst_answer_cb cb = {have_answer, &outcome, NULL};
+
+    (void)state;
+    served_set_role(&served, VST_ROLE_ADMIN);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, offer), VST_ERR_OK);
+    vst_conn_migrate_message(app.conn, &message, &cb);
+    while (!outcome.calls)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    assert_int_equal(outcome.err.code, VST_ERR_ACCESS);
+    free(offer);
 }
 
 /* Runs a stream whose two ends are in memory, and returns the code of its outcome. */
@@ -521,6 +543,7 @@ int main(void)
         MIGRATE_TEST(end_of_the_server_gives_nothing_up),
         MIGRATE_TEST(messages_come_with_who_sent_them),
         MIGRATE_TEST(offer_that_may_not_come_is_refused_before_the_driver),
+        MIGRATE_TEST(who_may_bring_raw_arguments_may_refuse_them),
         MIGRATE_TEST(stream_moves_both_ways),
         MIGRATE_TEST(guests_come_from_those_that_are_named_alone),
     };
