@@ -504,12 +504,13 @@ static void break_at(const char *machine, const char *state_name, void (*act)(st
         event_base_loop(host.base, EVLOOP_ONCE);
     vst_domain_free(&domain);
     await_rest(host.conn);
-    vst_host_run(&host, 50); /* files go on a thread */
 }
 
 static void expect_guest_and_no_file(const char *step)
 {
     vst_host_expect_counting(&host, "g", 3);
+    for (int i = 0; vst_host_entries(&host, "disks") && i < 400; i++)
+        vst_host_run(&host, 25); /* they go on a thread, when their QEMU has ended */
     if (vst_host_entries(&host, "disks"))
         fail_msg("%s: a file is left", step);
 }

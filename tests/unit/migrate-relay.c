@@ -201,21 +201,29 @@ static enum vst_code relay_between(const char *source, const char *destination, 
     return err.code;
 }
 
-static pid_t start_client(const char *token, const struct vst_migrate_options *opt)
+/* This program once more: nothing but that may be done beside the threads of this one. */
+static pid_t start_client(const char *token, const char *how)
 {
     char source[160], destination[160];
+    char name[] = "relay";
+    char *arguments[] = {name, source, destination, (char *)how, (char *)token, NULL};
     pid_t client;
 
     snprintf(source, sizeof(source), "qemu+unix://%s", here.path);
     snprintf(destination, sizeof(destination), "qemu+unix://%s", there.path);
-    fflush(stdout);
-    client = fork();
-    assert_true(client >= 0);
+    client = vst_test_fork();
     if (client)
         return client;
-    vst_trace_set(NULL);
-    alarm(0);
-    _exit((int)relay_between(source, destination, token, opt));
+    execv("/proc/self/exe", arguments);
+    _exit(VST_ERR_SYSTEM);
+}
+
+static int be_client(char **arguments)
+{
+    const struct vst_migrate_options busy = {.downtime_ms = 2000, .zstd_level = 1};
+    bool is_busy = strcmp(arguments[3], "busy") == 0;
+
+    return (int)relay_between(arguments[1], arguments[2], arguments[4], is_busy ? &busy : NULL);
 }
 
 /* The code it ended with; -1: it was killed. */
@@ -276,7 +284,7 @@ static bool settle(const char *where)
             return relayed;
         if (i >= ON_ITS_OWN && source.open) {
             relayed = true;
-            await_client(start_client(source.token, NULL));
+            await_client(start_client(source.token, "plain"));
         }
         vst_host_run(&host, SETTLE_MS);
     }
@@ -314,7 +322,7 @@ static int strike_client(struct strike *strike)
 
     host.edge = see;
     host.opaque = strike;
-    strike->client = start_client(NULL, NULL);
+    strike->client = start_client(NULL, "plain");
     code = await_client(strike->client);
     host.edge = NULL;
     return code;
@@ -326,18 +334,16 @@ static void guest_goes_through_the_client(void **state)
 {
     (void)state;
     start("P");
-    assert_int_equal(await_client(start_client(NULL, NULL)), VST_ERR_OK);
+    assert_int_equal(await_client(start_client(NULL, "plain")), VST_ERR_OK);
     assert_int_equal(look_at(here.conn).open + look_at(there.conn).open, 0);
     expect_one("", false);
 }
 
 static void guest_that_dirties_its_memory_goes_through_the_client(void **state)
 {
-    const struct vst_migrate_options opt = {.downtime_ms = 2000, .zstd_level = 1};
-
     (void)state;
     start("D");
-    assert_int_equal(await_client(start_client(NULL, &opt)), VST_ERR_OK);
+    assert_int_equal(await_client(start_client(NULL, "busy")), VST_ERR_OK);
     expect_one("", false);
 }
 
@@ -426,13 +432,13 @@ static void doubt_lasts_until_somebody_relays_again(void **state)
     outlook = look_at(here.conn);
     assert_int_equal(outlook.open, 1);
     assert_refused_to_others(outlook.token);
-    assert_int_equal(await_client(start_client(outlook.token, NULL)), VST_ERR_OK);
+    assert_int_equal(await_client(start_client(outlook.token, "plain")), VST_ERR_OK);
     expect_one("", false);
 }
 
 #define RELAY_TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         RELAY_TEST(guest_goes_through_the_client),
@@ -441,6 +447,8 @@ int main(void)
         RELAY_TEST(doubt_lasts_until_somebody_relays_again),
     };
 
+    if (argc >= 4)
+        return be_client(argv);
     if (!vst_host_has_qemu())
         return 0;
     return cmocka_run_group_tests(tests, NULL, NULL);
