@@ -60,7 +60,7 @@ static _Noreturn void become_daemon(const struct host *host)
     char program[PATH_MAX + 16];
 
     snprintf(program, sizeof(program), "%s/virstreamd", build);
-    if (!freopen(path_of(host, "log"), "we", stderr))
+    if (!freopen(path_of(host, "log"), "w", stderr))
         _exit(1);
     execl(program, "virstreamd", "--config", path_of(host, "conf"), (char *)NULL);
     _exit(127);

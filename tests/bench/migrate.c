@@ -351,6 +351,7 @@ int main(int argc, char **argv)
     if (memory_mib < 16 || rounds < 1 || rounds > ROUNDS_MAX)
         return 2;
     parent = getpid();
+    signal(SIGPIPE, SIG_IGN); /* whoever reads what is printed may go; the guests must not stay */
     setvbuf(stdout, NULL, _IOLBF, 0);
     longest_silence = mmap(NULL, sizeof(*longest_silence), PROT_READ | PROT_WRITE,
                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
