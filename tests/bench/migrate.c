@@ -162,7 +162,7 @@ static double end_watching(const char *name)
 
 struct racer {
     const char *name;
-    const char *guest;
+    const char *guest; /* NULL: not here, so that its downtime is not seen */
     void (*move)(struct racer *racer);
     struct qemu_guest qemu;
     double seconds[ROUNDS_MAX];
@@ -220,9 +220,11 @@ static void tell(const struct racer *racer)
         least = racer->seconds[i] < least ? racer->seconds[i] : least;
         most = racer->seconds[i] > most ? racer->seconds[i] : most;
     }
-    printf("%-24s %6.2f s (%.2f to %.2f), %5.0f MiB/s; downtime %4.0f ms\n", racer->name,
-           median(racer->seconds), least, most, memory_mib / median(racer->seconds),
-           median(racer->downtime) * 1e3);
+    printf("%-24s %6.2f s (%.2f to %.2f), %5.0f MiB/s", racer->name, median(racer->seconds), least,
+           most, memory_mib / median(racer->seconds));
+    if (racer->guest)
+        printf("; downtime %4.0f ms", median(racer->downtime) * 1e3);
+    printf("\n");
 }
 
 /* Of migrations in a row, which a busy machine hampers alike. */
@@ -237,7 +239,8 @@ static void tell_ratio(const struct racer *ours, const struct racer *other, cons
 
 /* ---- libvirt ---- */
 
-/* It moves no guest to its own host: so a guest and two hosts are to be named, if there are any. */
+/* It moves no guest to its own host: so a guest, with as much noise in its memory as ours, and two
+ * hosts are to be named, if there are any. */
 static bool has_libvirt(void)
 {
     if (system("command -v virsh >/dev/null") != 0)
