@@ -290,6 +290,69 @@ static void every_cut_is_a_lost_connection(void **state)
     }
 }
 
+static size_t add_frame(unsigned char *to, enum vst_frame_type type, const char *body)
+{
+    const size_t length = strlen(body);
+    const struct vst_frame frame = {
+        .length = (uint32_t)length,
+        .type = type,
+        .sum = vst_frame_sum(body, length),
+    };
+
+    vst_frame_put(&frame, to);
+    memcpy(to + VST_FRAME_HEAD, body, length);
+    return VST_FRAME_HEAD + length;
+}
+
+/* All that a peer says in a greeting without a login. */
+static size_t whole_word(int attacker, unsigned char *to)
+{
+    size_t length;
+
+    if (attacker == GREET_CLIENT)
+        return add_frame(to, VST_FRAME_HELLO, client_hello);
+    length = add_frame(to, VST_FRAME_HELLO, server_hello);
+    return length + add_frame(to + length, VST_FRAME_AUTH_DONE, "{}");
+}
+
+static enum vst_code greet_with(int attacker, const unsigned char *bytes, size_t length)
+{
+    enum vst_code code;
+
+    greet_make(&greet, ROOM);
+    greet_begin(&greet, !attacker);
+    greet_send_bytes(&greet, attacker, bytes, length);
+    vst_channel_finish(greet.ends[attacker]);
+    greet_settle(&greet);
+    vst_channel_free(&greet.ends[attacker]);
+    greet_wait(&greet, !attacker);
+    code = greet.party[!attacker].err.code;
+    greet_drop(&greet);
+    return code;
+}
+
+static void no_altered_bit_is_believed(void **state)
+{
+    unsigned char bytes[256];
+
+    (void)state;
+    vst_test_seconds(300);
+    for (int attacker = 0; attacker < 2; attacker++) {
+        size_t length = whole_word(attacker, bytes);
+
+        assert_int_equal(greet_with(attacker, bytes, length), VST_ERR_OK);
+        for (size_t bit = 0; bit < 8 * length; bit += vst_test_long() ? 1 : 5) {
+            enum vst_code code;
+
+            bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+            code = greet_with(attacker, bytes, length);
+            bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
+            if (code != VST_ERR_PROTOCOL && code != VST_ERR_LOST)
+                fail_msg("bit %zu from %d: %s", bit, attacker, vst_code_name(code));
+        }
+    }
+}
+
 /* ---- peers that stop ---- */
 
 static void peer_that_says_nothing_is_waited_for_and_given_up(void **state)
@@ -352,6 +415,7 @@ int main(void)
         VST_TEST(broken_rules_end_the_greeting),
         VST_TEST(heads_that_cannot_be_end_the_greeting),
         VST_TEST(every_cut_is_a_lost_connection),
+        VST_TEST(no_altered_bit_is_believed),
         VST_TEST(peer_that_says_nothing_is_waited_for_and_given_up),
         VST_TEST_WITH(client_waits_to_be_let_in, make, drop),
         VST_TEST(refused_client_that_does_not_read_is_given_up),
