@@ -71,9 +71,12 @@ static void note(void *opaque, unsigned line, const char *text)
 {
     struct load *load = opaque;
     size_t used = strlen(load->complaints);
+    char place[24] = "";
 
-    snprintf(load->complaints + used, sizeof(load->complaints) - used, "%s%s:%u: %s",
-             used ? "\n" : "", load->file, line, text);
+    if (line)
+        snprintf(place, sizeof(place), ":%u", line);
+    snprintf(load->complaints + used, sizeof(load->complaints) - used, "%s%s%s: %s",
+             used ? "\n" : "", load->file, place, text);
 }
 
 static void work(struct vst_job *job)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What each frame means, and when it breaks a rule. The rules are those of PROTOCOL.md, in its
- * order; tests/unit/mux-rules.c has a case for each.
+ * order; tests/vectors/wire has a case for each.
  */
 #include <inttypes.h>
 #include <stdlib.h>

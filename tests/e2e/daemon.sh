@@ -180,6 +180,12 @@ bad_reload()
         contains STATE there list && refuses 4 'needs the role transfer' there restore "$work/slow.image"
 }
 
+missing_reload()
+{
+    rm "$conf" && kill -HUP "$daemon"
+    logged "everything is as before: $conf: No such file" && contains STATE there list
+}
+
 good_reload()
 {
     configure admin
@@ -208,6 +214,7 @@ second_signal()
 
 check reload_takes_a_role_away_and_no_stream  reload
 check reload_that_fails_changes_nothing_and_says_why  bad_reload
+check reload_of_nothing_changes_nothing_and_says_why  missing_reload
 check reload_gives_the_role_back  good_reload
 check end_waits_for_a_save_and_takes_nobody_new  drain
 check second_signal_does_not_wait_and_the_guest_goes_on  second_signal
