@@ -41,22 +41,31 @@ told_as_json()
     grep -q '^{"console":{"name":"test1",.*"sent":6,"received":6}}$' "$work/said"
 }
 
-# on_a_terminal STATUS KEYS ARGUMENTS...: the console on a terminal where KEYS are typed after a
-# moment ends with STATUS, and the terminal is as it was
+# on_a_terminal STATUS KEYS: the console on a terminal where KEYS are typed when it is open, or after
+# some seconds, ends with STATUS, and the terminal is as it was
 on_a_terminal()
 {
     local wanted=$1 keys=$2
-    shift 2
+    rm -f "$work/pid" "$work/trace"
+    cat >"$work/said-by" <<END
+echo \$\$ >"$work/pid"
+exec "$top/run" virstream --trace=state console \${guest-test1} 2>"$work/trace"
+END
     cat >"$work/session" <<END
 stty -g >"$work/before"
-$* "$top/run" virstream console \${guest-test1}
+bash "$work/said-by"
 echo \$? >"$work/status"
 stty -g >"$work/after"
 END
-    { sleep 1; printf '%b' "$keys"; sleep 1; } |
-        timeout 20 script -qec "bash '$work/session'" /dev/null >"$work/seen"
+    { wait_until 5 is_open; printf '%b' "$keys"; sleep 1; } |
+        timeout 60 script -qec "bash '$work/session'" /dev/null >"$work/seen"
     cat "$work/seen"
     [ "$(cat "$work/status")" = "$wanted" ] && cmp "$work/before" "$work/after"
+}
+
+is_open()
+{
+    grep -qs STREAM_FLOWING "$work/trace"
 }
 
 escape_leaves()
@@ -67,7 +76,9 @@ escape_leaves()
 
 signal_leaves()
 {
-    on_a_terminal 8 x timeout --foreground --preserve-status -s "$1" 1 && grep -q cancelled "$work/seen"
+    rm -f "$work/trace"
+    { wait_until 30 is_open; kill -s "$1" "$(cat "$work/pid")"; } &
+    on_a_terminal 8 x && grep -q '^virstream: .*cancelled' "$work/trace"
 }
 
 unknown_guest_leaves()

@@ -38,7 +38,7 @@ check()
     else
         echo "not ok $test_count - $sentence"
         echo "# exit status $status of: $*"
-        sed 's/^/# /' "$work/.said"
+        awk '{ print "# " $0 }' "$work/.said" # its last line may have no end
     fi
 }
 
