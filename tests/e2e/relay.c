@@ -24,6 +24,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -465,6 +466,7 @@ int main(int argc, char **argv)
     struct event *words;
 
     parse(argc, argv);
+    signal(SIGPIPE, SIG_IGN); /* who has gone ends his connection, and not the link */
     target = argv[optind + 1];
     base = event_base_new();
     if (!base || !said)
