@@ -52,7 +52,11 @@ static void give_verdict(struct vst_departure *departure)
     struct vst_migration_info *info = &departure->progress;
     bool hopeless = info->pass > 2 && info->dirty_rate > info->rate;
 
-    if (info->pass <= 1)
+    if (departure->one_pass)
+        snprintf(info->verdict, sizeof(info->verdict),
+                 "the only pass over the memory, whatever the downtime: this QEMU without KVM "
+                 "would lose changes in another");
+    else if (info->pass <= 1)
         snprintf(info->verdict, sizeof(info->verdict), "first pass over the memory");
     else if (hopeless)
         snprintf(info->verdict, sizeof(info->verdict),

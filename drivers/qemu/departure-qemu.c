@@ -86,6 +86,27 @@ static void take_status(struct vst_departure *departure, struct json_object *val
         return;
     }
     departure->move.ran = strcmp(status, "running") == 0;
+    command(departure, DEPARTURE_ACCELERATOR, "query-kvm");
+}
+
+/*
+ * Without KVM, QEMU itself notes which pages the guest writes to: at the first write to a page,
+ * after which it is not looked at again. QEMU before 9.0 forgets to look again when it has fetched
+ * these notes, as it does between two passes, and what the guest then writes to a page after that
+ * has been sent is lost: the guest that arrives has old memory. When a migration begins all pages
+ * are looked at, and when the guest is paused nothing is written: one pass, and what is left at its
+ * end, is whole. (QEMU's commit 03bfc2188f, "physmem: Fix migration dirty bitmap coherency with TCG
+ * memory access".)
+ */
+static void take_accelerator(struct vst_departure *departure, struct json_object *value)
+{
+    long major = strtol(vst_guest_version(departure->move.guest), NULL, 10);
+    struct json_object *kvm;
+    struct vst_error err = {0};
+
+    departure->one_pass =
+        major < 9 && !(value && json_object_object_get_ex(value, "enabled", &kvm) &&
+                       json_object_get_boolean(kvm));
     vst_departure_enter(departure, DEPARTURE_MACHINE);
     sent(departure,
          vst_qmp_execute(qmp_of(departure), "qom-get", then_step(departure), &err, "path",
@@ -172,16 +193,24 @@ static struct json_object *bandwidth_of(uint64_t bandwidth)
                                               : vst_migration_unlimited();
 }
 
-static void set_parameters(struct vst_departure *departure)
+/* QEMU begins another pass when what is left would take less than this: with 0, never. It pauses the
+ * guest instead when nothing is left. */
+static struct json_object *downtime_of(const struct vst_departure *departure)
 {
     unsigned downtime = departure->opt.downtime_ms ? departure->opt.downtime_ms : DOWNTIME_MS;
+
+    return json_object_new_int64(departure->one_pass ? 0 : downtime);
+}
+
+static void set_parameters(struct vst_departure *departure)
+{
     struct vst_error err = {0};
 
     vst_departure_enter(departure, DEPARTURE_PARAMETERS);
     sent(departure,
          vst_qmp_execute(qmp_of(departure), "migrate-set-parameters", then_step(departure), &err,
                          "max-bandwidth", bandwidth_of(departure->opt.bandwidth), "downtime-limit",
-                         json_object_new_int64(downtime), NULL),
+                         downtime_of(departure), NULL),
          &err);
 }
 
@@ -195,12 +224,9 @@ int vst_departure_set(struct vst_departure *departure, const struct vst_migratio
         departure->opt.bandwidth = change->bandwidth;
     if (change->downtime_ms)
         departure->opt.downtime_ms = change->downtime_ms;
-    return vst_qmp_execute(
-        qmp_of(departure), "migrate-set-parameters", (struct vst_qmp_reply){0}, ret_err,
-        "max-bandwidth", bandwidth_of(departure->opt.bandwidth), "downtime-limit",
-        json_object_new_int64(departure->opt.downtime_ms ? departure->opt.downtime_ms
-                                                         : DOWNTIME_MS),
-        NULL);
+    return vst_qmp_execute(qmp_of(departure), "migrate-set-parameters", (struct vst_qmp_reply){0},
+                           ret_err, "max-bandwidth", bandwidth_of(departure->opt.bandwidth),
+                           "downtime-limit", downtime_of(departure), NULL);
 }
 
 /* The destination has taken, verified and loaded everything; or the stream broke off. */
@@ -304,6 +330,9 @@ static void step(struct vst_departure *departure, struct json_object *value)
     switch (departure->state) {
     case DEPARTURE_ASKING:
         take_status(departure, value);
+        break;
+    case DEPARTURE_ACCELERATOR:
+        take_accelerator(departure, value);
         break;
     case DEPARTURE_MACHINE:
         take_machine(departure, value);

@@ -19,6 +19,7 @@ struct json_object;
 #define DEPARTURE_STATES(X)                                                                    \
     X(DEPARTURE_WAITING, "the guest", "its monitor is being connected")                        \
     X(DEPARTURE_ASKING, "reply to query-status", "does it run, and can it be migrated?")       \
+    X(DEPARTURE_ACCELERATOR, "reply to query-kvm", "does QEMU see each change of memory?")     \
     X(DEPARTURE_MACHINE, "reply to qom-get", "the exact machine type, for the offer")          \
     X(DEPARTURE_SIZES, "reply to query-named-block-nodes", "of the disks that are copied")     \
     X(DEPARTURE_CHECKING, "the destination's answer", "only what stands in the way is wanted") \
@@ -50,6 +51,7 @@ struct vst_departure {
     struct vst_migrate_options opt;
     char there[VST_NAME_MAX + 1]; /* the guest's name there */
     bool check;
+    bool one_pass; /* QEMU would lose changes in a second one: departure-qemu.c */
     char machine[128];
     char *offer; /* JSON */
     struct vst_migrate_message message;

@@ -43,6 +43,12 @@ struct vst_migrate_options {
 };
 
 /*
+ * Without KVM, QEMU before 9.0 loses changes of memory when it passes over it again. There a guest
+ * is moved in one pass and stands still until what it changed meanwhile has been sent, whatever
+ * `downtime_ms` and `auto_converge` say.
+ */
+
+/*
  * Moves the domain to the connection that `destination` is the URI of, as the host of the domain
  * sees it. Completes when the guest runs there (or is paused there, as it was) and its QEMU here
  * has ended; VST_ERR_IN_DOUBT when that cannot be told now and the hosts go on trying;

@@ -173,6 +173,19 @@ static void guest_that_dirties_its_memory_goes_on_there(void **state)
     vst_host_expect_gapless(&host, "g");
 }
 
+/* A QEMU that passes over memory a second time, and does not look again what the guest changes, has
+ * ample time for it here. */
+static void memory_that_changes_on_a_slow_way_arrives_as_it_is(void **state)
+{
+    (void)state;
+    start("P");
+    migrate_well(&(struct vst_migrate_options){.bandwidth = 400 * 1000, .downtime_ms = 10});
+    assert_true(runs(far, "g"));
+    vst_host_expect_counting(&host, "g", 5);
+    end_there("g");
+    vst_host_expect_gapless(&host, "g");
+}
+
 static void paused_guest_stays_paused(void **state)
 {
     (void)state;
@@ -425,6 +438,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(running_guest_goes_on_there, begin, end),
         cmocka_unit_test_setup_teardown(guest_that_dirties_its_memory_goes_on_there, begin, end),
+        cmocka_unit_test_setup_teardown(memory_that_changes_on_a_slow_way_arrives_as_it_is, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(paused_guest_stays_paused, begin, end),
         cmocka_unit_test_setup_teardown(migrated_guest_migrates_on, begin, end),
         cmocka_unit_test_setup_teardown(compressed_and_renamed, begin, end),
