@@ -451,16 +451,15 @@ static void load_password(struct vst_connect *connect)
 static void turn(evutil_socket_t fd, short what, void *opaque)
 {
     struct vst_connect *connect = opaque;
+    bool wants_password = connect->target->user && connect->state != CONNECT_PASSWORD;
 
     (void)fd, (void)what;
     if (vst_error_is_set(&connect->err)) {
         fail(connect, &connect->err);
-    } else if (connect->state == CONNECT_PASSWORD || !connect->target->user) {
-        begin(connect);
-    } else if (connect->target->password_file) {
+    } else if (wants_password && connect->target->password_file) {
         enter(connect, CONNECT_PASSWORD);
         load_password(connect);
-    } else if (connect->conn->options.ask_password) {
+    } else if (wants_password && connect->conn->options.ask_password) {
         enter(connect, CONNECT_PASSWORD);
         ask(connect);
     } else {

@@ -124,7 +124,7 @@ static char *print(enum vst_procedure procedure, const struct vst_domain_info *i
                    bool more, struct vst_error *ret_err)
 {
     struct shown *shown = calloc(count + 1, sizeof(*shown));
-    struct vst_info_text **list = calloc(count + 1, sizeof(*list));
+    struct vst_info_text **list = calloc(count + 1, sizeof(struct vst_info_text *));
     char *body = NULL;
 
     for (size_t i = 0; shown && list && i < count; i++) {

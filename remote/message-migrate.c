@@ -333,7 +333,7 @@ static char *print(const struct vst_migration_info *infos, size_t count, bool mo
                    struct vst_error *ret_err)
 {
     struct vst_migration_text *texts = calloc(count + 1, sizeof(*texts));
-    struct vst_migration_text **list = calloc(count + 1, sizeof(*list));
+    struct vst_migration_text **list = calloc(count + 1, sizeof(struct vst_migration_text *));
     char *body = NULL;
 
     for (size_t i = 0; texts && list && i < count; i++) {

@@ -41,7 +41,7 @@ static int make_room(struct vst_mux *mux)
 
     if (mux->count < mux->room)
         return 0;
-    calls = realloc(mux->calls, room * sizeof(*calls));
+    calls = realloc(mux->calls, room * sizeof(struct mux_call *));
     if (!calls)
         return -1;
     mux->calls = calls;

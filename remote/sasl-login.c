@@ -69,7 +69,7 @@ static char *wire_name(const struct vst_login *login, const char *name, size_t l
     memcpy(copy, name, length);
     copy[length] = '\0';
     if (login->has_binding && is_scram(copy) && !plus)
-        strcpy(copy + length, PLUS);
+        memcpy(copy + length, PLUS, sizeof(PLUS));
     return copy;
 }
 

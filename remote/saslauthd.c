@@ -70,7 +70,7 @@ static int connect_to(const char *path, struct vst_error *ret_err)
 
     if (strlen(path) >= sizeof(address.sun_path))
         return vst_error_set(ret_err, VST_ERR_INVALID, "%s is too long for a socket's path", path);
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return complain(path, "socket", ret_err);

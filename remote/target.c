@@ -204,7 +204,7 @@ static int check_parameters(const struct vst_uri *uri, const struct vst_target *
 
 int vst_target_read(const struct vst_uri *uri, struct vst_target *target, struct vst_error *ret_err)
 {
-    unsigned keepalive;
+    unsigned keepalive = 0;
 
     if (read_transport(uri, target, ret_err) < 0 || check_parameters(uri, target, ret_err) < 0 ||
         read_user(uri, target, ret_err) < 0)

@@ -151,7 +151,7 @@ int vst_departure_disks_offer(struct vst_departure *departure, struct vst_disk_c
         *ret_copies = NULL;
         return 0;
     }
-    copies = calloc(disks->count + 1, sizeof(*copies));
+    copies = calloc(disks->count + 1, sizeof(struct vst_disk_copy *));
     if (!copies)
         return vst_error_no_memory(ret_err);
     for (size_t i = 0; i < disks->count; i++)

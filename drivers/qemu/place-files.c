@@ -325,7 +325,7 @@ int vst_place_glance(struct vst_root *root, const char *name, struct vst_glance 
 
 bool vst_root_is_leaving(struct vst_root *root, const struct vst_definition *def)
 {
-    struct vst_glance glance;
+    struct vst_glance glance = {0};
     bool leaving;
 
     if (vst_place_glance(root, def->name, &glance, NULL) < 0)
