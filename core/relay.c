@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dispatch.h"
 #include "fsm.h"
@@ -325,12 +326,15 @@ static struct vst_op *begin(struct vst_domain *domain, struct vst_conn *destinat
     struct vst_op *op;
     struct relaying *relaying = relaying_new(domain->conn, destination, done, &op);
     struct vst_errand_cb cb = {begun, relaying, unref};
+    const char *uri = vst_conn_get_uri(destination);
+    char shown[512];
 
     if (!relaying)
         return op;
+    /* For people: how we connect is nobody's business. */
+    snprintf(shown, sizeof(shown), "%.*s", (int)strcspn(uri, "?"), uri);
     relaying->refs++;
-    if (!vst_conn_relay_begin(domain->conn, domain->name, vst_conn_get_uri(destination),
-                              opt ? opt : &defaults, check, &cb))
+    if (!vst_conn_relay_begin(domain->conn, domain->name, shown, opt ? opt : &defaults, check, &cb))
         no_memory(relaying);
     return op;
 }
