@@ -8,7 +8,8 @@
 TMPDIR=$work "$VIRSTREAM_BUILD/tests/e2e/mover" >"$work/socket" &
 mover=$!
 wait_until 10 test -s "$work/socket"
-export VIRSTREAM_DEFAULT_URI="test+unix://$(cat "$work/socket")"
+VIRSTREAM_DEFAULT_URI="test+unix://$(cat "$work/socket")"
+export VIRSTREAM_DEFAULT_URI
 
 # token WORD: the token of the migration whose line in the list has WORD in it
 token()
