@@ -49,6 +49,8 @@ log blank '00000001\n\n00000002\n'
 log dot '00000001\n.\n00000002\n'
 log zero '00000000\n00000001\n'
 log short '1\n2\n'
+log twice '00000001\n000000002\n\n00000003\n000000044\n'
+log twice-cut '00000001\n00000002\n\n'
 
 check one_log_is_gapless  judged 0 '300 counts, gapless' whole
 check two_logs_are_gapless  judged 0 '400 counts, gapless' whole next
@@ -77,5 +79,11 @@ check silence_is_a_fault  judged 1 '0 counts, fewer than 1' empty
 check a_minimum_that_is_met_passes  judged 0 '300 counts, gapless' --min 300 whole
 check a_minimum_that_is_missed_fails  judged 1 '300 counts, fewer than 301' --min 301 whole
 check a_log_that_is_missing_fails  judged 1 'absent: not a file that can be read' whole absent
-check no_log_is_wrong_usage  judged 2 'usage: count-check [--min N] LOG...'
+check a_character_twice_is_found  judged 1 'line 2: expected 00000002, got "000000002"' twice
+check characters_twice_are_forgiven_if_asked  judged 0 '4 counts, gapless, characters twice: 3' --repeats 3 twice
+check more_of_them_are_not  judged 1 'line 5: expected 00000004, got "000000044"' --repeats 2 twice
+check an_end_of_line_twice_is_one  judged 0 '2 counts, gapless, characters twice: 1' --repeats 1 twice-cut
+check a_number_twice_is_not_forgiven  judged 1 'line 301: expected 0000012d, got "0000012c"' --repeats 100 whole repeat
+check a_gap_is_not_forgiven  judged 1 'line 301: expected 0000012d, got "0000012e"' --repeats 100 whole later
+check no_log_is_wrong_usage  judged 2 'usage: count-check [--min N] [--repeats N] LOG...'
 end_tests

@@ -54,10 +54,9 @@ stopped_for_it()
 }
 
 check idle_guest_goes_there_and_back  idle
-# Their count breaks about once in fifty migrations, and it is not known why; see migrate-faults.sh.
-check guest_that_dirties_its_memory_goes_there_and_back  in_three_tries dirtying
-check guest_of_random_memory_goes_there_and_back  in_three_tries large
-check compressed_guest_goes_there_and_back  in_three_tries compressed
+check guest_that_dirties_its_memory_goes_there_and_back  dirtying
+check guest_of_random_memory_goes_there_and_back  large
+check compressed_guest_goes_there_and_back  compressed
 check paused_guest_stays_paused_and_goes_on_when_told  paused
 check guest_goes_offline_and_runs_there  stopped_for_it
 
