@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SOCKET_BUFFER = 1024 * 1024 };
+enum { SOCKET_BUFFER = 1024 * 1024, DEEP_BUFFER = 4 * SOCKET_BUFFER };
 
 static const struct {
     const char *name;
@@ -113,13 +113,16 @@ struct json_object *vst_migration_unlimited(void)
     return json_object_new_int64(INT64_MAX);
 }
 
-static void enlarge(int fd)
+static void enlarge(int fd, int size)
 {
-    int size = SOCKET_BUFFER;
-
     /* Only speed depends on it, and the system may allow less. */
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+}
+
+void vst_migration_deepen(int qemus)
+{
+    enlarge(qemus, DEEP_BUFFER);
 }
 
 void vst_migration_break(int ours)
@@ -133,8 +136,8 @@ int vst_migration_sockets(int *ret_ours, int *ret_qemus, struct vst_error *ret_e
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
         return vst_error_system(ret_err, errno, "a socket pair for QEMU");
-    enlarge(ends[0]);
-    enlarge(ends[1]);
+    enlarge(ends[0], SOCKET_BUFFER);
+    enlarge(ends[1], SOCKET_BUFFER);
     *ret_ours = ends[0];
     *ret_qemus = ends[1];
     return 0;

@@ -41,6 +41,9 @@ struct json_object *vst_migration_unlimited(void);
 /* A socket pair for QEMU's end and ours, with large buffers. Sockets and not pipes: QEMU cannot
  * cancel a migration into a pipe whose reader stands still. */
 int vst_migration_sockets(int *ret_ours, int *ret_qemus, struct vst_error *ret_err);
+/* QEMU's end of such a pair takes more before QEMU has to wait, for who is only after throughput:
+ * what waits in it waits in front of every answer, too. */
+void vst_migration_deepen(int qemus);
 
 /*
  * Our end of the socket pair fails QEMU's, now: the migration fails with it. A QEMU that waits for

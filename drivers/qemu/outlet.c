@@ -20,6 +20,7 @@ static int open_ends(struct vst_outlet *outlet, const struct vst_qemu *qemu, boo
         return vst_drain_start(qemu->cat, ret_ours, ret_qemus, &outlet->leash, ret_err);
     if (vst_migration_sockets(ret_ours, ret_qemus, ret_err) < 0)
         return -1;
+    vst_migration_deepen(*ret_qemus);
     outlet->socket = fcntl(*ret_ours, F_DUPFD_CLOEXEC, 0);
     if (outlet->socket < 0)
         return vst_error_system(ret_err, errno, "a second descriptor of the socket");

@@ -22,7 +22,7 @@
 
 #include "virstream/virstream.h"
 
-enum { ROUNDS = 11, MEBIBYTE = 1024 * 1024 };
+enum { ROUNDS = 11, MEBIBYTE = 1024 * 1024, BUFFER = 4 * MEBIBYTE };
 
 static char root[] = "/tmp/bench-save-XXXXXX";
 static uint64_t counted;
@@ -237,7 +237,7 @@ static void drain(int fd)
 static struct cost save_to_bare_loop(void)
 {
     int monitor = connect_monitor();
-    int ends[2], size = MEBIBYTE;
+    int ends[2], size = BUFFER;
     struct cost begin;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
