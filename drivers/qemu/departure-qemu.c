@@ -193,8 +193,8 @@ static struct json_object *bandwidth_of(uint64_t bandwidth)
                                               : vst_migration_unlimited();
 }
 
-/* QEMU begins another pass when what is left would take less than this: with 0, never. It pauses the
- * guest instead when nothing is left. */
+/* QEMU begins another pass when what is left would take less than this: with 0, never. It pauses
+ * the guest instead when nothing is left. */
 static struct json_object *downtime_of(const struct vst_departure *departure)
 {
     unsigned downtime = departure->opt.downtime_ms ? departure->opt.downtime_ms : DOWNTIME_MS;

@@ -214,6 +214,7 @@ static void run(unsigned milliseconds)
 static void share(const char *name, pid_t daemon)
 {
     uint64_t least = UINT64_MAX, most = 0, sum = 0;
+    size_t middle, late;
 
     for (int i = 0; i < STREAMS; i++)
         takers[i].taken = 0;
@@ -229,12 +230,13 @@ static void share(const char *name, pid_t daemon)
     }
     qsort(pings, ping_count, sizeof(*pings), by_size);
     qsort(between, ping_count, sizeof(*between), by_size);
+    middle = ping_count / 2;
+    late = ping_count * 99 / 100;
     printf("%-22s %6.0f MiB/s, each %.1f to %.1f; ping %.2f ms, 99 %% within %.2f ms (aim: 5) and "
            "%.2f MiB of data; most memory: daemon %.0f MiB, client %.0f MiB\n",
            name, (double)sum / MIB / seconds, (double)least / MIB / seconds,
-           (double)most / MIB / seconds, (double)pings[ping_count / 2] / 1e3,
-           (double)pings[ping_count * 99 / 100] / 1e3, (double)between[ping_count * 99 / 100] / MIB,
-           memory_of(daemon, "VmHWM"), memory_of(getpid(), "VmHWM"));
+           (double)most / MIB / seconds, (double)pings[middle] / 1e3, (double)pings[late] / 1e3,
+           (double)between[late] / MIB, memory_of(daemon, "VmHWM"), memory_of(getpid(), "VmHWM"));
     event_del(ping_timer);
     run(200);
 }
