@@ -10,12 +10,13 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "core/trace.h"
 #include "daemon.h"
 
 enum { EXIT_USAGE = 2 };
 
 static const char usage[] =
-    "usage: virstreamd [--config FILE] [--check-config]\n"
+    "usage: virstreamd [--config FILE] [--check-config] [--trace LIST]\n"
     "\n"
     "Serves the guests of this host over UNIX sockets, TCP and TLS; see virstreamd(8).\n"
     "\n"
@@ -23,13 +24,32 @@ static const char usage[] =
     "/virstream/virstreamd.conf;\n"
     "                      see virstreamd.conf(5)\n"
     "      --check-config  says what is wrong with it, and with the certificates, and ends\n"
+    "      --trace LIST    shows on stderr what it does: state,pump,qmp,process,wire or all\n"
     "  -h, --help          this\n"
     "  -V, --version       the version\n";
 
 struct options {
     const char *file;
     bool check;
+    unsigned trace;
 };
+
+static void trace_line(unsigned category, const char *line, void *opaque)
+{
+    (void)category, (void)opaque;
+    fprintf(stderr, "%s\n", line);
+}
+
+static int read_trace(const char *list, unsigned *ret_categories)
+{
+    const char *unknown = vst_trace_parse(list, ret_categories);
+
+    if (unknown)
+        fprintf(stderr,
+                "virstreamd: `%.*s` is not to be traced: state, pump, qmp, process, wire or all\n",
+                (int)strcspn(unknown, ","), unknown);
+    return unknown ? -1 : 0;
+}
 
 static void complain(void *opaque, unsigned line, const char *text)
 {
@@ -45,11 +65,9 @@ static void complain(void *opaque, unsigned line, const char *text)
 static int parse(int argc, char **argv, struct options *ret_options)
 {
     static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"check-config", no_argument, NULL, 'k'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'}, {"check-config", no_argument, NULL, 'k'},
+        {"trace", required_argument, NULL, 't'},  {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
     };
     int option;
 
@@ -60,6 +78,10 @@ static int parse(int argc, char **argv, struct options *ret_options)
             break;
         case 'k':
             ret_options->check = true;
+            break;
+        case 't':
+            if (read_trace(optarg, &ret_options->trace) < 0)
+                return EXIT_USAGE;
             break;
         case 'h':
             return fputs(usage, stdout) < 0;
@@ -106,7 +128,10 @@ static struct vst_log *open_log(const struct vst_config *config, struct vst_erro
 static int run(const struct options *options, struct vst_config *config)
 {
     struct vst_daemon_start start = {.file = options->file, .config = config};
+    struct vst_trace trace = {options->trace, trace_line, NULL};
     struct vst_error err = {0};
+
+    vst_trace_set(&trace);
 
     if (vst_notify_open(&start.notify, &err) == 0 &&
         (start.fd_count = vst_listen_fds(&start.fd_names, &err)) >= 0 &&

@@ -199,39 +199,14 @@ static int read_progress(struct tool *tool, void *into, const char *value)
     return tool_usage(tool, "`%s` is not a kind of progress: auto, bar, json or none", value);
 }
 
-static unsigned trace_category(const char *name, size_t length)
-{
-    static const struct {
-        const char *name;
-        unsigned category;
-    } all[] = {
-        {"state", VST_TRACE_STATE},     {"pump", VST_TRACE_PUMP}, {"qmp", VST_TRACE_QMP},
-        {"process", VST_TRACE_PROCESS}, {"wire", VST_TRACE_WIRE}, {"all", (unsigned)VST_TRACE_ALL},
-    };
-
-    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
-        if (strlen(all[i].name) == length && strncmp(all[i].name, name, length) == 0)
-            return all[i].category;
-    return 0;
-}
-
 static int read_trace(struct tool *tool, void *into, const char *value)
 {
-    unsigned *mask = into;
+    const char *unknown = vst_trace_parse(value, into);
 
-    for (const char *at = value;; at++) {
-        size_t length = strcspn(at, ",");
-        unsigned category = trace_category(at, length);
-
-        if (!category)
-            return tool_usage(tool,
-                              "`%.*s` is not to be traced: state, pump, qmp, process, wire or all",
-                              (int)length, at);
-        *mask |= category;
-        at += length;
-        if (!*at)
-            return 0;
-    }
+    if (!unknown)
+        return 0;
+    return tool_usage(tool, "`%.*s` is not to be traced: state, pump, qmp, process, wire or all",
+                      (int)strcspn(unknown, ","), unknown);
 }
 
 #define AT(field) offsetof(struct options, field)

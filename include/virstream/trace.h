@@ -31,6 +31,10 @@ struct vst_trace {
 /* Sets the hook of this process; NULL turns it off. Call it before the first connection. */
 void vst_trace_set(const struct vst_trace *trace);
 
+/* Adds the categories of a list such as "state,qmp", or "all", to *categories. Returns NULL, or
+ * where in `list` the first word stands that is none of them. */
+const char *vst_trace_parse(const char *list, unsigned *categories);
+
 #ifdef __cplusplus
 }
 #endif

@@ -95,6 +95,8 @@ certificates_are_missing()
 check version_is_told  contains "$(run virstream --version | cut -d' ' -f2)" run virstreamd --version
 check help_is_told  contains --check-config run virstreamd --help
 check unknown_option_is_refused  refuses 2 --help run virstreamd --nothing
+check unknown_category_of_the_trace_is_refused  refuses 2 '`qmb` is not to be traced' \
+    run virstreamd --trace state,qmb,wire
 check faults_of_the_configuration_are_told_with_their_lines  faulty
 check good_configuration_is_good  good
 check certificates_are_part_of_the_check  certificates_are_missing
