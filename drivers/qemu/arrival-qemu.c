@@ -28,6 +28,26 @@ static void acknowledged(void *opaque, struct json_object *value, const struct v
         failed(opaque, err);
 }
 
+/* ---- what is to run ---- */
+
+/* "pc" means another machine in another version of QEMU. */
+static struct vst_definition *definition_of(const struct vst_arrival *arrival,
+                                            struct vst_error *ret_err)
+{
+    const struct vst_image_header *offer = arrival->offer;
+    struct vst_definition *def = vst_definition_copy(offer->definition, ret_err);
+    char *machine = def && offer->machine ? strdup(offer->machine) : NULL;
+
+    if (machine) {
+        free(def->machine);
+        def->machine = machine;
+    } else if (def && offer->machine) {
+        vst_error_no_memory(ret_err);
+        vst_definition_free(&def);
+    }
+    return def;
+}
+
 /* ---- CHECK ---- */
 
 static void checked(void *opaque, const struct vst_error *err)
@@ -41,12 +61,25 @@ static void checked(void *opaque, const struct vst_error *err)
         vst_move_feed(&arrival->move, VST_HANDOVER_CHECKED, NULL);
 }
 
+struct vst_check *vst_arrival_check(struct vst_arrival *arrival,
+                                    void (*fn)(void *opaque, const struct vst_error *err),
+                                    struct vst_error *ret_err)
+{
+    struct vst_definition *def = definition_of(arrival, ret_err);
+    struct vst_check *check = NULL;
+
+    if (def)
+        check = vst_check_start(arrival->move.qemu, NULL, def, vst_arrival_expects(arrival), fn,
+                                arrival, ret_err);
+    vst_definition_free(&def);
+    return check;
+}
+
 static void check(struct vst_arrival *arrival)
 {
     struct vst_error err = {0};
 
-    arrival->check = vst_check_start(arrival->move.qemu, NULL, arrival->offer->definition,
-                                     vst_arrival_expects(arrival), checked, arrival, &err);
+    arrival->check = vst_arrival_check(arrival, checked, &err);
     if (!arrival->check)
         checked(arrival, &err);
 }
@@ -111,24 +144,6 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
     (void)guest;
     if (!err) /* else gone() comes with the same */
         set_capabilities(opaque);
-}
-
-/* "pc" means another machine in another version of QEMU. */
-static struct vst_definition *definition_of(const struct vst_arrival *arrival,
-                                            struct vst_error *ret_err)
-{
-    const struct vst_image_header *offer = arrival->offer;
-    struct vst_definition *def = vst_definition_copy(offer->definition, ret_err);
-    char *machine = def && offer->machine ? strdup(offer->machine) : NULL;
-
-    if (machine) {
-        free(def->machine);
-        def->machine = machine;
-    } else if (def && offer->machine) {
-        vst_error_no_memory(ret_err);
-        vst_definition_free(&def);
-    }
-    return def;
 }
 
 void vst_arrival_spawn(struct vst_arrival *arrival)

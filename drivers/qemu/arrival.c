@@ -69,10 +69,36 @@ static void give_up_stream(struct vst_arrival *arrival)
     end_stream(arrival, vst_error_is_set(&arrival->move.why) ? &arrival->move.why : &err);
 }
 
+/* A link that is lost before anything came on it is told by nobody. */
+static void await_stream(struct vst_arrival *arrival)
+{
+    struct timeval patience = {vst_conn_patience(arrival->move.qemu->conn), 0};
+
+    event_add(&arrival->awaited, &patience);
+}
+
+static void never_came(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_arrival *arrival = opaque;
+    struct vst_error err = {0};
+
+    (void)fd, (void)what;
+    vst_error_set(&err, VST_ERR_TIMEOUT, "%s: the source has sent nothing for %u seconds",
+                  arrival->move.name, vst_conn_patience(arrival->move.qemu->conn));
+    vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &err);
+}
+
+void vst_arrival_has_stream(struct vst_arrival *arrival)
+{
+    event_del(&arrival->awaited);
+}
+
 static void say_to_source(struct vst_move *move, enum vst_handover_event message)
 {
     struct vst_arrival *arrival = vst_arrival_of(move);
 
+    if (message == VST_HANDOVER_STARTED)
+        await_stream(arrival);
     if (message == VST_HANDOVER_LOADED)
         end_stream(arrival, NULL);
     else if (message == VST_HANDOVER_ABORTED)
@@ -133,6 +159,7 @@ static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct v
     if (vst_stream_claim(stream, op, &user, ret_err) < 0 ||
         vst_arrival_load(arrival, &moving, ret_err) < 0)
         return -1;
+    vst_arrival_has_stream(arrival);
     arrival->stream = stream;
     arrival->loading = op;
     arrival->gate = moving.gate;
@@ -163,6 +190,7 @@ static void over(struct vst_move *move)
 {
     struct vst_arrival *arrival = vst_arrival_of(move);
 
+    vst_arrival_has_stream(arrival);
     vst_check_cancel(&arrival->check);
 }
 
@@ -170,6 +198,7 @@ static void arrival_free(struct vst_move *move)
 {
     struct vst_arrival *arrival = vst_arrival_of(move);
 
+    vst_arrival_has_stream(arrival);
     vst_check_cancel(&arrival->check);
     if (arrival->asker)
         vst_op_set_cancel(arrival->asker, NULL, NULL);
@@ -193,10 +222,12 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
         ret_info->total = arrival->offer->definition->memory_mib * 1024 * 1024;
     if (move->over)
         phase = "over";
+    else if (vst_handover_settled(&move->machine))
+        phase = "clean-up";
     else if (arrival->stream)
         phase = "memory";
     else if (arrival->taken || !arrival->offer)
-        phase = vst_handover_holds_guest(&move->machine) ? "hand-over" : "clean-up";
+        phase = "hand-over";
     snprintf(ret_info->phase, sizeof(ret_info->phase), "%s", phase);
 }
 
@@ -220,6 +251,7 @@ static struct vst_arrival *arrival_new(struct vst_qemu *qemu, const unsigned cha
         return NULL;
     }
     arrival->spare = -1;
+    event_assign(&arrival->awaited, qemu->conn->base, -1, 0, never_came, arrival);
     if (vst_move_init(&arrival->move, qemu, &vst_arrival_end, token, ret_err) < 0) {
         free(arrival);
         return NULL;
@@ -298,8 +330,7 @@ static void only_check(struct vst_arrival *arrival)
 {
     struct vst_error err = {0};
 
-    arrival->check = vst_check_start(arrival->move.qemu, NULL, arrival->offer->definition,
-                                     vst_arrival_expects(arrival), looked, arrival, &err);
+    arrival->check = vst_arrival_check(arrival, looked, &err);
     if (!arrival->check)
         looked(arrival, &err);
 }

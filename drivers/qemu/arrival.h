@@ -27,6 +27,7 @@ struct vst_arrival {
     bool returned;                    /* and all that goes back */
     struct vst_arrival_disks *disks;  /* NULL: none is copied */
     enum vst_migration_status status; /* by QEMU's last word */
+    struct event awaited;             /* the first stream, which is to come soon */
 };
 
 extern const struct vst_move_end vst_arrival_end;
@@ -34,6 +35,8 @@ extern const struct vst_move_end vst_arrival_end;
 /* One message of the source, for a token that is known or not; `op` gets the answer. */
 void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *message,
                       const struct vst_caller *caller, struct vst_op *op);
+/* The first stream is there: that it breaks off would be told. */
+void vst_arrival_has_stream(struct vst_arrival *arrival);
 /* The stream of a token. */
 void vst_arrival_take(struct vst_qemu *qemu, const unsigned char *token, struct vst_stream *stream,
                       struct vst_op *op);
@@ -42,6 +45,10 @@ int vst_arrival_recover(struct vst_qemu *qemu, const struct vst_journal_entry *e
 
 /* arrival-qemu.c */
 void vst_arrival_qemu(struct vst_move *move, enum vst_handover_command command);
+/* Everything that keeps it from running here, as vst_check_start(); NULL with an error. */
+struct vst_check *vst_arrival_check(struct vst_arrival *arrival,
+                                    void (*fn)(void *opaque, const struct vst_error *err),
+                                    struct vst_error *ret_err);
 /* QEMU gets its end of what the stream will bring. */
 int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
                      struct vst_error *ret_err);

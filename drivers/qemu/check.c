@@ -6,6 +6,7 @@
 #include "check.h"
 
 #include <inttypes.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,8 @@ struct vst_check {
     struct vst_job job; /* from here to `worker` the thread's, while it looks */
     struct vst_definition *def;
     enum vst_disks disks;
-    char found[400]; /* the reasons, one after the other */
-    unsigned count;
+    char found[440]; /* the reasons, one after the other: as much as an error holds */
+    unsigned count, left_out;
     bool restores; /* and so takes the name last: see restore.c */
     struct vst_worker *worker;
     struct vst_qemu *qemu;
@@ -33,18 +34,21 @@ struct vst_check {
 static void block(struct vst_check *check, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* One that has no room is counted, not cut. */
 static void block(struct vst_check *check, const char *format, ...)
 {
-    size_t used = strlen(check->found);
+    size_t used = strlen(check->found), room = sizeof(check->found) - used;
+    char reason[sizeof(check->found)];
     va_list args;
 
-    if (check->count++)
-        used += (size_t)snprintf(check->found + used, sizeof(check->found) - used, "; ");
-    if (used >= sizeof(check->found))
-        return;
     va_start(args, format);
-    vsnprintf(check->found + used, sizeof(check->found) - used, format, args);
+    vsnprintf(reason, sizeof(reason), format, args);
     va_end(args);
+    if (snprintf(check->found + used, room, "%s%s", check->count++ ? "; " : "", reason) >=
+        (int)room) {
+        check->found[used] = '\0';
+        check->left_out++;
+    }
 }
 
 static void block_file(void *opaque, const struct vst_error *err)
@@ -104,6 +108,33 @@ static void tell(struct vst_check *check, const struct vst_error *err)
     fn(opaque, err);
 }
 
+/* QEMU itself says what else is wrong with raw arguments, but only when it is started. */
+static void check_device(struct vst_check *check, const char *value)
+{
+    static const char key[] = "driver=";
+    struct json_object *json = *value == '{' ? json_tokener_parse(value) : NULL, *driver;
+    const char *name = value;
+    char word[64];
+
+    if (strncmp(name, key, strlen(key)) == 0)
+        name += strlen(key);
+    if (json)
+        name = json_object_object_get_ex(json, "driver", &driver) ? json_object_get_string(driver)
+                                                                  : "";
+    snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, ","), name);
+    if (*word && *word != '{' && !vst_probe_knows_device(check->probe, word))
+        block(check, "QEMU %s of this host has no device %s", vst_probe_version(check->probe),
+              word);
+    json_object_put(json);
+}
+
+static void check_devices(struct vst_check *check)
+{
+    for (char **arg = check->def->args; arg && arg[0] && arg[1]; arg++)
+        if (strcmp(arg[0], "-device") == 0)
+            check_device(check, arg[1]);
+}
+
 static void looked(struct vst_job *job)
 {
     struct vst_check *check = (struct vst_check *)job;
@@ -111,15 +142,18 @@ static void looked(struct vst_job *job)
     bool leaving = check->restores && vst_root_is_leaving(root, check->def);
     bool taken = !leaving && vst_root_has(root, check->def->name);
     struct vst_error err = {0};
+    char more[24];
 
     if (taken)
         block(check, "a domain named %s is there already", check->def->name);
     if (!vst_probe_knows_machine(check->probe, check->def->machine))
         block(check, "QEMU %s of this host has no machine type %s", vst_probe_version(check->probe),
               check->def->machine);
+    check_devices(check);
+    snprintf(more, sizeof(more), "; and %u more", check->left_out);
     if (check->count)
         vst_error_set(&err, taken && check->count == 1 ? VST_ERR_EXISTS : VST_ERR_INCOMPATIBLE,
-                      "%s", check->found);
+                      "%s%s", check->found, check->left_out ? more : "");
     tell(check, check->count ? &err : NULL);
 }
 

@@ -17,6 +17,7 @@
 
 #define PROBE_STATES(X)                                                             \
     X(PROBE_ASKING, "reply to query-machines", "a QEMU without a machine is asked") \
+    X(PROBE_DEVICES, "reply to qom-list-types", "and for its devices")              \
     X(PROBE_ANSWERED, "nothing", "the answers are there")                           \
     X(PROBE_FAILED, "somebody who asks again", "this QEMU cannot be asked; the error says why")
 VST_FSM(probe, PROBE_STATES)
@@ -29,6 +30,7 @@ struct vst_probe {
     int leash; /* while it is open the process waits for a migration; else it ends */
     char version[32];
     struct json_object *machines; /* as QEMU listed them */
+    struct json_object *devices;
     struct vst_error error;
     LIST_HEAD(, vst_probe_wait) waits;
     struct vst_turn turn;
@@ -47,6 +49,11 @@ void vst_probe_unwait(struct vst_probe_wait *wait)
     wait->waiting = false;
 }
 
+static bool is_asking(const struct vst_probe *probe)
+{
+    return probe->state == PROBE_ASKING || probe->state == PROBE_DEVICES;
+}
+
 /* Tells everybody who waits; each may ask again, or go. */
 static void tell(evutil_socket_t fd, short what, void *opaque)
 {
@@ -55,7 +62,7 @@ static void tell(evutil_socket_t fd, short what, void *opaque)
     struct vst_probe_wait *wait;
 
     (void)fd, (void)what;
-    while (probe->state != PROBE_ASKING && (wait = LIST_FIRST(&probe->waits))) {
+    while (!is_asking(probe) && (wait = LIST_FIRST(&probe->waits))) {
         vst_probe_unwait(wait);
         wait->fn(wait->opaque, failed ? NULL : probe, failed ? &probe->error : NULL);
     }
@@ -74,7 +81,7 @@ static void stop_qemu(struct vst_probe *probe)
 
 static void finish(struct vst_probe *probe, const struct vst_error *err)
 {
-    if (probe->state != PROBE_ASKING)
+    if (!is_asking(probe))
         return;
     stop_qemu(probe);
     if (err) {
@@ -85,20 +92,45 @@ static void finish(struct vst_probe *probe, const struct vst_error *err)
     vst_turn_schedule(&probe->turn);
 }
 
-static void answered(void *opaque, struct json_object *value, const struct vst_error *err)
+/* Keeps a list; false: there is none, and the probe may have failed. */
+static bool take_list(struct vst_probe *probe, const char *command, struct json_object *value,
+                      const struct vst_error *err, struct json_object **ret_list)
 {
-    struct vst_probe *probe = opaque;
     struct vst_error bad = {0};
 
     if (err && err->code == VST_ERR_LOST)
-        return; /* closed() comes */
+        return false; /* closed() comes */
     if (!err && !json_object_is_type(value, json_type_array)) {
-        vst_error_set(&bad, VST_ERR_PROTOCOL, "query-machines gave no list");
+        vst_error_set(&bad, VST_ERR_PROTOCOL, "%s gave no list", command);
         err = &bad;
     }
-    if (!err)
-        probe->machines = json_object_get(value);
-    finish(probe, err);
+    if (err)
+        finish(probe, err);
+    else
+        *ret_list = json_object_get(value);
+    return !err;
+}
+
+static void have_devices(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_probe *probe = opaque;
+
+    if (take_list(probe, "qom-list-types", value, err, &probe->devices))
+        finish(probe, NULL);
+}
+
+static void have_machines(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_probe *probe = opaque;
+    struct vst_error failed = {0};
+
+    if (!take_list(probe, "query-machines", value, err, &probe->machines))
+        return;
+    enter(probe, PROBE_DEVICES);
+    if (vst_qmp_execute(probe->qmp, "qom-list-types", (struct vst_qmp_reply){have_devices, probe},
+                        &failed, "implements", json_object_new_string("device"), "abstract",
+                        json_object_new_boolean(false), NULL) < 0)
+        finish(probe, &failed);
 }
 
 static void ready(void *opaque, const char *version)
@@ -107,8 +139,8 @@ static void ready(void *opaque, const char *version)
     struct vst_error err = {0};
 
     snprintf(probe->version, sizeof(probe->version), "%s", version);
-    if (vst_qmp_execute(probe->qmp, "query-machines", (struct vst_qmp_reply){answered, probe}, &err,
-                        NULL) < 0)
+    if (vst_qmp_execute(probe->qmp, "query-machines", (struct vst_qmp_reply){have_machines, probe},
+                        &err, NULL) < 0)
         finish(probe, &err);
 }
 
@@ -213,6 +245,8 @@ int vst_probe_get(struct vst_qemu *qemu, struct vst_probe_wait *wait, struct vst
     wait->waiting = true;
     if (probe->state == PROBE_FAILED) {
         probe->error = (struct vst_error){0};
+        json_object_put(probe->machines);
+        probe->machines = NULL;
         enter(probe, PROBE_ASKING);
         if (start_qemu(probe, &err) < 0)
             finish(probe, &err);
@@ -232,6 +266,7 @@ void vst_probe_free(struct vst_probe **slot)
     stop_qemu(probe);
     vst_turn_cancel(&probe->turn);
     json_object_put(probe->machines);
+    json_object_put(probe->devices);
     free(probe);
 }
 
@@ -256,6 +291,28 @@ bool vst_probe_knows_machine(const struct vst_probe *probe, const char *name)
             return true;
     }
     return false;
+}
+
+/* Names for `-device` that QEMU has besides those of the types: softmmu/qdev-monitor.c. */
+static bool is_alias(const char *name)
+{
+    static const char *const aliases[] = {"ac97", "ahci", "e1000-82540em", "es1370", "lsi", NULL};
+
+    for (const char *const *alias = aliases; *alias; alias++)
+        if (strcmp(*alias, name) == 0)
+            return true;
+    return strncmp(name, "virtio-", strlen("virtio-")) == 0;
+}
+
+bool vst_probe_knows_device(const struct vst_probe *probe, const char *name)
+{
+    for (size_t i = 0; i < json_object_array_length(probe->devices); i++) {
+        struct json_object *device = json_object_array_get_idx(probe->devices, i);
+
+        if (json_object_is_type(device, json_type_object) && has_name(device, "name", name))
+            return true;
+    }
+    return is_alias(name);
 }
 
 const char *vst_probe_version(const struct vst_probe *probe)

@@ -24,6 +24,8 @@ void vst_probe_unwait(struct vst_probe_wait *wait);
 
 /* By its name or its alias. */
 bool vst_probe_knows_machine(const struct vst_probe *probe, const char *name);
+/* As what stands behind `-device`. True also of some that it may lack. */
+bool vst_probe_knows_device(const struct vst_probe *probe, const char *name);
 const char *vst_probe_version(const struct vst_probe *probe);
 
 /* Sets *probe to NULL. Accepts NULL. */

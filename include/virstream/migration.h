@@ -88,7 +88,7 @@ struct vst_op *vst_domain_check_migration_through(struct vst_domain *domain,
 struct vst_op *vst_conn_relay_migration(struct vst_conn *source, const char *token,
                                         struct vst_conn *destination, const struct vst_done *done);
 
-/* Whether it could be, now: VST_ERR_INCOMPATIBLE with every blocker, one a line. Starts nothing. */
+/* Whether it could be, now: VST_ERR_INCOMPATIBLE with every blocker. Starts nothing. */
 struct vst_op *vst_domain_check_migration(struct vst_domain *domain, const char *destination,
                                           const struct vst_migrate_options *opt,
                                           const struct vst_done *done);

@@ -218,6 +218,8 @@ static void obey(struct fake *fake, const char *command, const char *how, long l
                  fake->running ? "true" : "false");
     else if (!strcmp(command, "query-machines"))
         snprintf(value, sizeof(value), "[{\"name\": \"fake\", \"cpu-max\": 1}]");
+    else if (!strcmp(command, "qom-list-types"))
+        snprintf(value, sizeof(value), "[{\"name\": \"fake-device\"}]");
     else if (!strcmp(command, "qom-get"))
         snprintf(value, sizeof(value), "\"fake-machine\"");
     else if (!strcmp(command, "query-migrate"))

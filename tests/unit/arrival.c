@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a destination says to a guest that is offered, before any memory moves: everything that
+ * stands in its way, at once; and what it does when nothing follows. With a QEMU, but no other
+ * host: the offers are made up, so they may name what no source here could run.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/image.h"
+#include "core/migration.h"
+#include "host.h"
+
+#define TOKEN "00000000-0000-4000-8000-000000000001"
+#define SOURCE "00000000-0000-4000-8000-00000000000a"
+
+static struct vst_host host;
+
+static int begin(void **state)
+{
+    (void)state;
+    vst_test_seconds(60);
+    vst_host_make(&host);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    vst_host_clear(&host);
+    return 0;
+}
+
+/* ---- what is said ---- */
+
+/* Of a tiny guest, with more members; `machine` is the type in full, as its QEMU has it. */
+static char *make_offer(const char *machine, const char *more)
+{
+    static char qemu[] = "qemu", none[] = "none", test[] = "test";
+    struct vst_image_header header = {.driver = qemu, .running = true, .compression = none};
+    char *definition, *text;
+
+    if (asprintf(&definition,
+                 "{\"name\": \"g\", \"machine\": \"none\", \"accel\": \"tcg\", \"vcpus\": 1%s}",
+                 more) < 0)
+        fail_msg("memory");
+    header.created_by = test;
+    header.machine = (char *)machine;
+    header.definition = vst_definition_parse(definition, strlen(definition), NULL);
+    assert_non_null(header.definition);
+    text = vst_image_header_to_json(&header, NULL);
+    vst_definition_free(&header.definition);
+    free(definition);
+    return text;
+}
+
+static struct {
+    enum vst_code code;
+    enum vst_handover_event event;
+    char text[600];
+} answer;
+
+static void have_answer(const struct vst_migrate_message *message, const struct vst_error *err,
+                        void *opaque)
+{
+    (void)opaque;
+    answer.code = err ? err->code : VST_ERR_OK;
+    answer.event = err ? VST_HANDOVER_NONE : message->event;
+    snprintf(answer.text, sizeof(answer.text), "%s",
+             err             ? err->text
+             : message->text ? message->text
+                             : "");
+}
+
+static void say(enum vst_handover_event event, bool check, char *offer)
+{
+    struct vst_migrate_message message = {TOKEN, SOURCE, event, check, offer, NULL};
+    struct vst_answer_cb cb = {have_answer, NULL, NULL};
+
+    vst_op_wait(vst_conn_migrate_message(host.conn, &message, &cb), NULL);
+    free(offer);
+}
+
+static void assert_said(const char *words)
+{
+    if (!strstr(answer.text, words))
+        fail_msg("`%s` is not in `%s`", words, answer.text);
+}
+
+/* Nothing of it is left, and no QEMU was started but the one that is asked what it can do. */
+static void assert_nothing_began(void)
+{
+    vst_host_run(&host, 20);
+    assert_true(host.started->count <= 1);
+    assert_int_equal(vst_host_entries(&host, "root"), 1); /* the journal */
+}
+
+/* ---- what stands in the way ---- */
+
+static void everything_that_stands_in_the_way_is_told_at_once(void **state)
+{
+    const char *more = ", \"memory-mib\": 16777216, \"kernel\": \"/nowhere/kernel\", "
+                       "\"disks\": [{\"name\": \"d\", \"file\": \"/nowhere/disk\", "
+                       "\"format\": \"raw\"}], \"args\": [\"-device\", \"warp-drive,id=w\"]";
+
+    (void)state;
+    for (int check = 1; check >= 0; check--) {
+        say(VST_HANDOVER_PREPARE, check, make_offer("pc-i440fx-99.0", more));
+        assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+        assert_said("needs 16777216 MiB of memory");
+        assert_said("/nowhere/kernel");
+        assert_said("/nowhere/disk");
+        assert_said("no machine type pc-i440fx-99.0");
+        assert_said("no device warp-drive");
+        assert_nothing_began();
+    }
+}
+
+static void name_that_is_taken_is_told(void **state)
+{
+    char *definition = vst_host_none("g");
+    struct vst_error err = {0};
+
+    (void)state;
+    assert_int_equal(vst_host_start(&host, definition, &err), 0);
+    free(definition);
+    say(VST_HANDOVER_PREPARE, false, make_offer("none", ", \"memory-mib\": 1"));
+    assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+    assert_said("a domain named g is there already");
+    vst_host_destroy(&host, "g", &err);
+}
+
+static void reason_that_finds_no_room_is_counted(void **state)
+{
+    char more[2000] = ", \"memory-mib\": 1, \"disks\": [";
+    size_t used = strlen(more);
+
+    (void)state;
+    for (int i = 0; i < 9; i++)
+        used += (size_t)snprintf(more + used, sizeof(more) - used,
+                                 "%s{\"name\": \"d%d\", \"file\": \"/nowhere/%0100d\", "
+                                 "\"format\": \"raw\"}",
+                                 i ? "," : "", i, i);
+    snprintf(more + used, sizeof(more) - used, "]");
+    say(VST_HANDOVER_PREPARE, true, make_offer("none", more));
+    assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+    assert_said("d0: ");
+    assert_said(" more");
+    assert_null(strstr(answer.text, "d8: "));
+}
+
+static void every_way_to_name_a_device_is_understood(void **state)
+{
+    static const struct {
+        const char *args;
+        const char *said; /* "": it is known */
+    } rows[] = {
+        {"\"-device\", \"virtio-net,id=a\"", ""},
+        {"\"-device\", \"e1000\"", ""},
+        {"\"-device\", \"driver=warp,id=a\"", "no device warp"},
+        {"\"-device\", \"{\\\"driver\\\": \\\"warp\\\"}\"", "no device warp"},
+        {"\"-device\", \"{\\\"driver\\\": \\\"e1000\\\"}\"", ""},
+        {"\"-rtc\", \"base=utc\"", ""},
+    };
+    char more[200];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        snprintf(more, sizeof(more), ", \"memory-mib\": 1, \"args\": [%s]", rows[i].args);
+        say(VST_HANDOVER_PREPARE, true, make_offer("none", more));
+        assert_int_equal(answer.event, *rows[i].said ? VST_HANDOVER_REFUSED : VST_HANDOVER_STARTED);
+        assert_said(rows[i].said);
+    }
+}
+
+/* ---- what follows, or does not ---- */
+
+static struct vst_migration_info seen;
+
+static void have_migrations(const struct vst_migration_info *infos, size_t count,
+                            const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    assert_null(err);
+    assert_int_equal(count, 1);
+    seen = infos[0];
+}
+
+static void look(void)
+{
+    struct vst_migrations_cb cb = {.fn = have_migrations};
+
+    vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
+}
+
+static void source_that_never_sends_is_given_up(void **state)
+{
+    (void)state;
+    vst_conn_set_patience(host.conn, 1);
+    say(VST_HANDOVER_PREPARE, false, make_offer("none", ", \"memory-mib\": 1"));
+    assert_int_equal(answer.event, VST_HANDOVER_STARTED);
+    look();
+    assert_string_equal(seen.phase, "prepare");
+    while (strcmp(seen.phase, "prepare") == 0) {
+        vst_host_run(&host, 50);
+        look();
+    }
+    assert_string_equal(seen.reason, "g: the source has sent nothing for 1 seconds");
+    while (strcmp(seen.phase, "clean-up") != 0) {
+        vst_host_run(&host, 50);
+        look();
+    }
+    assert_int_equal(vst_host_entries(&host, "root"), 1); /* the journal */
+    say(VST_HANDOVER_COMMIT, false, NULL);
+    assert_int_equal(answer.event, VST_HANDOVER_ABORTED);
+    say(VST_HANDOVER_FINISH, false, NULL);
+    look();
+    assert_string_equal(seen.phase, "over");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST_WITH(everything_that_stands_in_the_way_is_told_at_once, begin, end),
+        VST_TEST_WITH(name_that_is_taken_is_told, begin, end),
+        VST_TEST_WITH(reason_that_finds_no_room_is_counted, begin, end),
+        VST_TEST_WITH(every_way_to_name_a_device_is_understood, begin, end),
+        VST_TEST_WITH(source_that_never_sends_is_given_up, begin, end),
+    };
+
+    if (!vst_host_has_qemu())
+        return 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
