@@ -10,6 +10,8 @@
 
 declare -A address daemon_pid port namespace_pid
 pki=$work/pki
+daemon_options=()
+patience=60 # of the hosts, in seconds
 
 # enter HOST: sets `inside` to what comes in front of a command that is to run there
 enter()
@@ -68,6 +70,8 @@ key = $certificates/serverkey.pem
 [access]
 admin = unix:$(id -u)
 transfer = x509:CN=localhost
+[migrate]
+patience-seconds = $patience
 [limits]
 drain-seconds = 1
 END
@@ -84,7 +88,8 @@ begin_host()
     local inside
     enter "$1"
     : >"$work/$1/log"
-    "${inside[@]}" "$top/run" virstreamd --config "$work/$1/conf" >>"$work/$1/log" 2>&1 &
+    "${inside[@]}" "$top/run" virstreamd --config "$work/$1/conf" "${daemon_options[@]}" \
+        >>"$work/$1/log" 2>&1 &
     daemon_pid[$1]=$!
     wait_until 20 is_ready "$1" && grep -q 'is ready' "$work/$1/log" && return
     cat "$work/$1/log"

@@ -1,306 +1,174 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Live migration between two daemons when something dies, stops or is cut off at a random moment:
-# in the end exactly one guest runs, and its count has no gap. Only where the QEMU that had the
-# guest was killed may it be gone. A table of the outcomes is printed at the end; VST_TEST_SEED
-# repeats the moments.
-. "$(dirname "$0")/hosts.sh"
+# Live migration between two daemons when things die, stop, or are cut off, one alone or two at
+# once, at each step of the hand-over: in the end exactly one guest runs, its count has no gap, and
+# people were asked only where a link was lost for good or a guest was lost at the very moment it
+# was told to run. Only where a QEMU was killed may the guest be gone. A table of the outcomes, and of
+# the steps at which the faults struck, is printed at the end. Several pairs of hosts try side by
+# side. VST_TEST_SEED repeats the plan and its moments, VST_TEST_ITEMS="3 17" some of its runs, and
+# VST_TEST_LANES says how many pairs there are.
+. "$(dirname "$0")/trouble.sh"
 
 need_guests
-RANDOM=${VST_TEST_SEED-$$}
-runs=1
-standstill=1
+seed=${VST_TEST_SEED-$$}
+lanes=${VST_TEST_LANES-3}
+kills_each=1 others_each=1 pairs=10
 if is_long; then
-    runs=20
-    standstill=70
+    kills_each=$((20 * most_steps)) others_each=24 pairs=500
+    lanes=${VST_TEST_LANES-6}
+else
+    long_standstill=$standstill qemu_standstill=$standstill
 fi
-declare -A outcomes
-faults=()
-link=
-moving=
-relay=
+plan=()
 
-# ---- the two hosts, and the link from `a` to `b` ----
+# ---- the plan: "FAULT STEP", or two of these, a run ----
 
-make_link()
-{
-    mkfifo "$work/words" || return
-    exec 8<>"$work/words"
-    "$VIRSTREAM_BUILD/tests/e2e/relay" 0 "${port[b]}" <"$work/words" >"$work/link" &
-    relay=$!
-    wait_until 5 grep -q . "$work/link" && link=qemu+tls://localhost:$(head -n 1 "$work/link")/
-}
-
-tell_link()
-{
-    echo "$1" >&8
-}
-
-# qemu_of HOST: the process of the guest there; of one that arrives, too
-qemu_of()
-{
-    local pid
-    read -r pid _ 2>/dev/null <"$(echo "$work/$1/root"/*g/identity)" && echo "$pid"
-}
-
-begin_moving()
-{
-    "$top/run" virstream -c "qemu+unix://$work/a/socket" migrate -q --bandwidth 100M g "$link" \
-        >"$work/said" 2>&1 &
-    moving=$!
-}
-
-# ---- one run ----
-
-now_ms()
-{
-    echo $(($(date +%s%N) / 1000000))
-}
-
-# A random moment of a migration that takes about as long as an undisturbed one did.
-sleep_a_while()
-{
-    local ms=$((RANDOM % duration))
-    sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
-}
-
-measure()
-{
-    local begun
-    launch a g F 32 && on a migrate -q --check g "$link" || return
-    begun=$(now_ms)
-    begin_moving
-    wait "$moving" || {
-        cat "$work/said"
-        return 1
-    }
-    duration=$(($(now_ms) - begun + 50))
-    echo "# a migration takes $duration ms" >"$work/duration"
-    finish b g
-}
-
-# over_on HOST: it answers, and knows of no migration that is not over
-over_on()
-{
-    local list
-    list=$(on "$1" migrations --json 2>/dev/null) && ! grep -q '"over": *false' <<<"$list"
-}
-
-settled()
-{
-    over_on a && over_on b
-}
-
-# A daemon that is stopped does not read the consoles: QEMU logs a character twice then.
-continued_after()
-{
-    local repeats=0
-    [ "$1" != stop_daemon ] || repeats=3
-    continued --repeats "$repeats" "$work/g.log"
-}
-
-# What became of the guest: a word for the table; fails if that may not be.
-judge()
-{
-    local states
-    states="$(state_on a g) $(state_on b g)"
-    case $states in
-    "running none") judged=here ;;
-    "none running") judged=there ;;
-    "crashed none" | "none crashed" | "none none") judged=died ;;
-    *) judged=$states ;;
-    esac
-    case $judged in
-    here | there) goes_on g && continued_after "$1" ;;
-    died) [[ $1 = *qemu* ]] && continued_after "$1" ;;
-    *) false ;;
-    esac
-}
-
-show_hosts()
-{
-    local host
-    for host in a b; do
-        echo "-- $host"
-        on "$host" list
-        on "$host" migrations
-        tail -n 20 "$work/$host/log"
-    done
-    echo "-- the command"
-    cat "$work/said"
-    tail -n 3 "$work/g.log"
-}
-
-clear_hosts()
-{
-    local host
-    for host in a b; do
-        [ "$(state_on "$host" g)" = none ] || on "$host" destroy -q g
-    done
-}
-
-# Who lost the guest at the moment it was told to run: people are asked, and say that it is here.
-resolve_what_is_lost()
-{
-    on a migrations | grep -q 'told to run the guest' || return
-    judged=asked
-    on a migration resolve g --guest-runs-on=source
-}
-
-# one_run FAULT: a migration with it; FAULT is a function, or several words
-one_run()
-{
-    local judged=
-    launch a g F 32 || return
-    begin_moving
-    sleep_a_while
-    "$@" || return
-    wait "$moving" 2>/dev/null
-    wait_until 40 settled || { resolve_what_is_lost && wait_until 20 settled; } ||
-        { show_hosts && return 1; }
-    judge "$1" || { show_hosts && outcomes[$*,wrong]=1 && return 1; }
-    outcomes[$*,$judged]=$((${outcomes[$*,$judged]-0} + 1))
-    clear_hosts
-}
-
-# several FAULT...
+# several TIMES FAULT...: each of them, at each step in turn
 several()
 {
-    local round
-    faults+=("$*")
-    for ((round = 0; round < runs; round++)); do
-        one_run "$@" || {
-            echo "round $round"
-            clear_hosts >/dev/null 2>&1
-            return 1
-        }
+    local times=$1 fault round first
+    shift
+    for fault in "$@"; do
+        first=$((RANDOM % most_steps))
+        for ((round = 0; round < times; round++)); do
+            plan+=("$fault $(((first + round) % most_steps + 1))")
+        done
     done
 }
 
-# ---- what goes wrong ----
-
-kill_client()
+make_plan()
 {
-    kill -KILL "$moving" 2>/dev/null
-    return 0
+    local all=("${kills[@]}" "${others[@]}")
+    local one two round
+    RANDOM=$seed
+    several "$kills_each" "${kills[@]}"
+    several "$others_each" "${others[@]}"
+    for ((round = 0; round < pairs; round++)); do
+        one=${all[RANDOM % ${#all[@]}]} two=${all[RANDOM % ${#all[@]}]}
+        plan+=("$one $((RANDOM % most_steps + 1)) $two $((RANDOM % most_steps + 1))")
+    done
 }
 
-kill_daemon()
+# ---- the lanes ----
+
+# claim ITEM: true for the first lane that asks
+claim()
 {
-    kill_host "$1"
-    sleep_a_while
-    begin_host "$1"
+    mkdir "$whole/claimed/$1" 2>/dev/null
 }
 
-kill_both_daemons()
+is_wanted()
 {
-    kill_host a
-    kill_host b
-    begin_host a && begin_host b
+    [ -z "${VST_TEST_ITEMS-}" ] || [[ " $VST_TEST_ITEMS " = *" $1 "* ]]
 }
 
-kill_qemu()
+# The results are lines "ITEM|PLAN|CAME|STEPS|STATES|SECONDS", of all lanes.
+go_through()
 {
-    local pid
-    pid=$(qemu_of "$1") && kill -KILL "$pid" 2>/dev/null
-    return 0
+    local item parts begun
+    for item in "${!plan[@]}"; do
+        is_wanted "$item" && claim "$item" || continue
+        have_guest >"$work/begun" 2>&1 || {
+            mend
+            have_guest >"$work/begun" 2>&1
+        }
+        RANDOM=$((seed + item)) begun=$SECONDS
+        read -r -a parts <<<"${plan[item]}"
+        one_run "${parts[@]}" >"$work/shown" 2>&1
+        case $came in
+        here | there | died | asked) ;;
+        *) { echo "run $item: ${plan[item]}: $came"; cat "$work/shown"; } >"$whole/wrong/$item" ;;
+        esac
+        echo "$item|${plan[item]}|$came|${struck[*]}|${states[*]}|$((SECONDS - begun))" >>"$whole/results"
+    done
 }
 
-stop_for_a_while()
+lane()
 {
-    kill -STOP "$1" 2>/dev/null
-    sleep "$standstill"
-    kill -CONT "$1" 2>/dev/null
-    return 0
+    work=$whole/lane$1
+    mkdir -p "$work" && pki=$work/pki && RANDOM=$$$1 || return
+    where="" age=0
+    begin_lane && go_through && end_lane
 }
 
-stop_client()
+run_lanes()
 {
-    stop_for_a_while "$moving"
+    local number running=() pid status=0
+    make_plan
+    whole=$work
+    mkdir "$whole/claimed" "$whole/wrong" && : >"$whole/results"
+    for ((number = 0; number < lanes; number++)); do
+        (lane "$number") >"$whole/lane$number.said" 2>&1 &
+        running+=($!)
+    done
+    for pid in "${running[@]}"; do
+        wait "$pid" || status=1
+    done
+    [ "$status" = 0 ] || tail -n 20 "$whole"/lane*.said
+    return "$status"
 }
-
-stop_daemon()
-{
-    stop_for_a_while "${daemon_pid[$1]}"
-}
-
-# Not one that may be another process by then.
-stop_the_qemu()
-{
-    local pid
-    pid=$(qemu_of "$1") && stop_for_a_while "$pid"
-    return 0
-}
-
-cut_link()
-{
-    tell_link cut
-}
-
-cut_link_for_a_while()
-{
-    tell_link refuse
-    tell_link cut
-    sleep "$standstill"
-    tell_link accept
-}
-
-# hold_link [WAY]: nothing goes through, and nobody is told
-hold_link()
-{
-    tell_link "hold${1+ $1}"
-    sleep "$standstill"
-    tell_link go
-}
-
-cancel_it()
-{
-    on a migration cancel g >/dev/null 2>&1
-    return 0
-}
-
-# ---- all of it ----
-
-check two_hosts_and_a_link_begin  eval 'make_hosts && make_link'
-check undisturbed_migration_is_measured  measure
-cat "$work/duration"
-check killed_client_is_not_missed  several kill_client
-check killed_daemon_of_the_source_goes_on_when_it_is_back  several kill_daemon a
-check killed_daemon_of_the_destination_goes_on_when_it_is_back  several kill_daemon b
-check both_daemons_killed_and_back  several kill_both_daemons
-check killed_qemu_of_the_source_leaves_one_guest_at_most  several kill_qemu a
-check killed_qemu_of_the_destination_leaves_one_guest_at_most  several kill_qemu b
-check stopped_client_is_not_missed  several stop_client
-check stopped_daemon_of_the_source_leaves_one_guest  several stop_daemon a
-check stopped_daemon_of_the_destination_leaves_one_guest  several stop_daemon b
-check stopped_qemu_of_the_source_leaves_one_guest  several stop_the_qemu a
-check stopped_qemu_of_the_destination_leaves_one_guest  several stop_the_qemu b
-check cut_link_leaves_one_guest  several cut_link
-check link_that_is_away_for_a_while_leaves_one_guest  several cut_link_for_a_while
-check held_link_leaves_one_guest  several hold_link
-check link_held_towards_the_destination_leaves_one_guest  several hold_link up
-check link_held_towards_the_source_leaves_one_guest  several hold_link down
-check cancelled_migration_leaves_one_guest  several cancel_it
 
 # ---- what came of it ----
 
-table()
+all_ran()
 {
-    local fault came
-    printf '# %-24s %6s %6s %6s %6s %6s\n' "each $runs times" here there died asked wrong
-    for fault in "${faults[@]}"; do
-        printf '# %-24s' "$fault"
-        for came in here there died asked wrong; do
-            printf ' %6s' "${outcomes[$fault,$came]--}"
-        done
-        echo
-    done
+    local wanted=${#plan[@]}
+    [ -z "${VST_TEST_ITEMS-}" ] || wanted=$(wc -w <<<"$VST_TEST_ITEMS")
+    [ "$(wc -l <"$work/results")" = "$wanted" ]
 }
 
+# is_right WORDS: of the runs whose plan has so many words none came to what may not be
+is_right()
+{
+    local item fields status=0
+    for item in "$work"/wrong/*; do
+        [ -f "$item" ] || continue
+        read -r -a fields <<<"${plan[${item##*/}]}"
+        [ "${#fields[@]}" = "$1" ] || continue
+        cat "$item"
+        status=1
+    done
+    return "$status"
+}
+
+table()
+{
+    awk -F '|' -v steps="$most_steps" '
+        {
+            split($2, words, " ")
+            name = words[3] ? "two of them" : words[1]
+            if (!(name in runs))
+                order[++names] = name
+            runs[name]++
+            came[name, $3]++
+            count = split($4, struck, " ")
+            for (i = 1; i <= count; i++)
+                met[name, struck[i]]++
+        }
+        END {
+            split("here there died asked two none count stuck", outcomes, " ")
+            printf "# %-22s %5s |", "what went wrong", "runs"
+            for (i = 1; i <= 8; i++) printf " %6s", outcomes[i]
+            printf " | at step"
+            for (i = 0; i <= steps; i++) printf " %3d", i
+            printf "\n"
+            for (n = 1; n <= names; n++) {
+                printf "# %-22s %5d |", order[n], runs[order[n]]
+                for (i = 1; i <= 8; i++)
+                    printf " %6s", came[order[n], outcomes[i]] ? came[order[n], outcomes[i]] : "-"
+                printf " |        "
+                for (i = 0; i <= steps; i++)
+                    printf " %3s", met[order[n], i] ? met[order[n], i] : "-"
+                printf "\n"
+            }
+        }' "$work/results"
+}
+
+check hosts_go_through_all_that_is_planned  run_lanes
+check every_run_has_an_outcome  all_ran
+check one_fault_leaves_one_guest  is_right 2
+check two_faults_leave_one_guest  is_right 4
 table
-kill_host a TERM
-kill_host b TERM
-kill "$relay"
-check nothing_is_left  wait_until 10 no_process_left
+check nothing_is_left  wait_until 20 no_process_left
 end_tests
