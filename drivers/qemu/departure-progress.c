@@ -32,19 +32,26 @@ static double real(struct json_object *from, const char *name)
                                                                  : 0;
 }
 
-/* Who is waited for when nothing moves. */
+/* Who is waited for when nothing has moved since `moved_us`. */
 static const char *culprit(const struct vst_departure *departure)
 {
+    bool there = vst_link_answered_us(departure->link) > departure->moved_us;
     struct vst_progress progress;
 
-    if (departure->state == DEPARTURE_COPYING)
-        return "QEMU here, the link or the destination copies nothing of the disks";
-    if (!departure->stream)
+    if (departure->heard_us <= departure->moved_us)
+        return "QEMU here does not answer";
+    if (!departure->stream && departure->state != DEPARTURE_COPYING)
         return "there is no stream";
-    vst_stream_get_progress(departure->stream, &progress);
-    if (progress.waits_for == VST_STALLED_ON_DRIVER)
-        return "the link or the destination takes nothing";
-    return "QEMU here gives nothing";
+    if (departure->stream) {
+        vst_stream_get_progress(departure->stream, &progress);
+        if (progress.waits_for != VST_STALLED_ON_DRIVER)
+            return "QEMU here gives nothing";
+    }
+    if (there && !departure->stream)
+        return "the destination answers, but QEMU, there or here, copies nothing of the disks";
+    if (there)
+        return "the destination answers, but takes nothing: its QEMU, or a disk, stands still";
+    return "the link takes nothing, and the destination does not answer";
 }
 
 static void give_verdict(struct vst_departure *departure)
@@ -93,17 +100,21 @@ static void stalled(struct vst_departure *departure, int64_t us)
     vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, &err);
 }
 
+/* When it is getting late, the other host is asked whether it is there: by then it has answered, or
+ * will not. */
 static void look_for_stall(struct vst_departure *departure)
 {
     unsigned seconds = departure->opt.stall_seconds ? departure->opt.stall_seconds
                                                     : vst_conn_patience(departure->move.qemu->conn);
-    int64_t now = vst_now_us();
+    int64_t now = vst_now_us(), most = (int64_t)seconds * 1000000;
 
     if (departure->progress.sent != departure->moved || !departure->moved_us) {
         departure->moved = departure->progress.sent;
         departure->moved_us = now;
-    } else if (now - departure->moved_us > (int64_t)seconds * 1000000) {
+    } else if (now - departure->moved_us > most) {
         stalled(departure, now - departure->moved_us);
+    } else if (now - departure->moved_us > most / 2) {
+        vst_link_ping(departure->link);
     }
 }
 
@@ -125,51 +136,70 @@ static void look_for_timeout(struct vst_departure *departure)
     vst_move_fail(move, VST_HANDOVER_CANCEL, &err);
 }
 
+/* From the switch on the hand-over machine has its own times, and people are not told of ours. */
 static void judge(struct vst_departure *departure)
 {
     enum departure_state state = departure->state;
 
+    if ((state != DEPARTURE_MOVING && state != DEPARTURE_COPYING) || !departure->move.guest ||
+        vst_handover_holds_guest(&departure->move.machine))
+        return;
     look_for_timeout(departure);
     if (departure->state == state)
         look_for_stall(departure);
+}
+
+static void heard(struct vst_departure *departure, const struct vst_error *err)
+{
+    departure->asking = false;
+    if (!err)
+        departure->heard_us = vst_now_us();
 }
 
 static void told(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_departure *departure = opaque;
 
-    if (err || departure->state != DEPARTURE_MOVING)
-        return;
-    take_figures(departure, value);
-    judge(departure);
+    heard(departure, err);
+    if (!err && departure->state == DEPARTURE_MOVING)
+        take_figures(departure, value);
 }
 
 static void told_of_disks(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_departure *departure = opaque;
 
-    if (err || departure->state != DEPARTURE_COPYING)
-        return;
-    vst_departure_disks_look(departure, value);
-    judge(departure);
+    heard(departure, err);
+    if (!err && departure->state == DEPARTURE_COPYING)
+        vst_departure_disks_look(departure, value);
+}
+
+static void ask(struct vst_departure *departure, const char *command,
+                void (*fn)(void *opaque, struct json_object *value, const struct vst_error *err))
+{
+    struct vst_move *move = &departure->move;
+
+    departure->asking = vst_qmp_execute(vst_guest_qmp(move->guest), command,
+                                        (struct vst_qmp_reply){fn, move}, NULL, NULL) == 0;
 }
 
 void vst_departure_look(struct vst_departure *departure)
 {
-    struct vst_move *move = &departure->move;
-
-    if (departure->state == DEPARTURE_MOVING && move->guest)
-        vst_qmp_execute(vst_guest_qmp(move->guest), "query-migrate",
-                        (struct vst_qmp_reply){told, move}, NULL, NULL);
-    if (departure->state == DEPARTURE_COPYING && move->guest)
-        vst_qmp_execute(vst_guest_qmp(move->guest), "query-block-jobs",
-                        (struct vst_qmp_reply){told_of_disks, move}, NULL, NULL);
+    if (departure->state == DEPARTURE_MOVING && departure->move.guest)
+        ask(departure, "query-migrate", told);
+    if (departure->state == DEPARTURE_COPYING && departure->move.guest)
+        ask(departure, "query-block-jobs", told_of_disks);
 }
 
+/* A QEMU that does not answer is not asked again and again; but that it does not is noticed. */
 static void poll(evutil_socket_t fd, short what, void *opaque)
 {
+    struct vst_departure *departure = opaque;
+
     (void)fd, (void)what;
-    vst_departure_look(opaque);
+    judge(departure);
+    if (!departure->asking)
+        vst_departure_look(departure);
 }
 
 void vst_departure_paused(struct vst_departure *departure)

@@ -69,6 +69,7 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
         answer_with_reason(departure, VST_ERR_IN_DOUBT);
         break;
     case VST_HANDOVER_TELL_GIVEN_UP:
+        departure->progress.downtime_ms = 0; /* what was expected did not come */
         answer_with_reason(departure, move->machine.cause == VST_HANDOVER_CANCEL ? VST_ERR_CANCELLED
                                                                                  : VST_ERR_DRIVER);
         break;

@@ -64,6 +64,8 @@ struct vst_departure {
     struct vst_departure_disks *disks; /* NULL: none is copied */
     struct event poll;
     struct vst_migration_info progress; /* by QEMU's last word */
+    int64_t heard_us;                   /* when that was */
+    bool asking;                        /* for the next */
     int64_t moved_us;                   /* when it was seen to have moved last */
     uint64_t moved;
     int64_t paused_us; /* when the guest was paused for the switch; 0: it never was */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "relay.h"
 
 struct vst_link {
@@ -20,8 +21,10 @@ struct vst_link {
     struct vst_op *opening;                    /* NULL: it is not */
     const struct vst_migrate_message *message; /* to be said when the connection is there */
     unsigned asked;                            /* messages that were said */
-    unsigned refs;                             /* the owner's, and each operation's */
-    bool dead;                                 /* the owner has gone */
+    bool pinging;
+    int64_t answered_us; /* a ping, last */
+    unsigned refs;       /* the owner's, and each operation's */
+    bool dead;           /* the owner has gone */
 };
 
 /* A message that waits for its answer. */
@@ -156,6 +159,35 @@ struct vst_op *vst_link_move(struct vst_link *link, const char *token, const cha
     if (link->relay)
         return vst_relay_send(link->relay, part, stream, done);
     return vst_conn_migrate_stream(link->conn, token, part, stream, done);
+}
+
+/* ---- is it there? ---- */
+
+static void ponged(int64_t us, const struct vst_error *err, void *opaque)
+{
+    struct vst_link *link = opaque;
+
+    (void)us;
+    link->pinging = false;
+    if (!err)
+        link->answered_us = vst_now_us();
+}
+
+void vst_link_ping(struct vst_link *link)
+{
+    struct vst_ping_cb cb = {ponged, link, unref};
+
+    if (!link->conn || link->pinging)
+        return;
+    link->refs++;
+    link->pinging = true;
+    if (!vst_conn_ping(link->conn, &cb))
+        link->pinging = false;
+}
+
+int64_t vst_link_answered_us(const struct vst_link *link)
+{
+    return link->answered_us;
 }
 
 /* ---- its life ---- */

@@ -37,4 +37,9 @@ bool vst_link_is_up(const struct vst_link *link);
 struct vst_op *vst_link_move(struct vst_link *link, const char *token, const char *part,
                              struct vst_stream *stream, const struct vst_done *done);
 
+/* Asks whether the other host is there at all, unless that is being asked, or nobody can be. */
+void vst_link_ping(struct vst_link *link);
+/* When it answered that last, by vst_now_us(); 0: never. */
+int64_t vst_link_answered_us(const struct vst_link *link);
+
 #endif

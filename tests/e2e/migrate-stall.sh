@@ -1,0 +1,93 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# A migration that stands still, and who is to blame: the destination's QEMU, the link, or the QEMU
+# here. Each is told from the others, and the guest goes on where it was.
+. "$(dirname "$0")/hosts.sh"
+
+need_guests
+
+make_link()
+{
+    mkfifo "$work/words" || return
+    exec 8<>"$work/words"
+    "$VIRSTREAM_BUILD/tests/e2e/relay" 0 "${port[b]}" <"$work/words" >"$work/link" &
+    relay=$!
+    wait_until 10 grep -q . "$work/link" && link=qemu+tls://localhost:$(head -n 1 "$work/link")/
+}
+
+# qemu_of HOST: the process of the guest there, of one that arrives, too
+qemu_of()
+{
+    local pid
+    read -r pid _ <"$work/$1/root/g/identity" && echo "$pid"
+}
+
+moves_memory()
+{
+    on a --json migrations | grep -q '"phase":"memory".*"over":false.*"sent":[1-9]'
+}
+
+begin_moving()
+{
+    launch a g F 96 || return
+    "$top/run" virstream -c "qemu+unix://$work/a/socket" migrate -q --stall 3 --bandwidth 24M g \
+        "$link" >"$work/said" 2>&1 &
+    moving=$!
+    wait_until 20 moves_memory
+}
+
+# blames TEXT: so the command ends, by its time being over, and the guest goes on
+blames()
+{
+    local status=0
+    wait "$moving" || status=$?
+    cat "$work/said"
+    [ "$status" = 7 ] && grep -q "no progress for [3-9] seconds: $1" "$work/said" &&
+        [ "$(state_on a g)" = running ] && goes_on g
+}
+
+is_gone_from_b()
+{
+    [ "$(state_on b g)" = none ]
+}
+
+destination_stands_still()
+{
+    local pid
+    begin_moving && pid=$(qemu_of b) && kill -STOP "$pid" &&
+        blames "the destination answers, but takes nothing" && wait_until 20 is_gone_from_b &&
+        on a destroy -q g
+}
+
+link_stands_still()
+{
+    begin_moving && echo hold >&8 &&
+        blames "the link takes nothing, and the destination does not answer"
+    local status=$?
+    echo go >&8
+    [ "$status" = 0 ] && wait_until 20 is_gone_from_b && on a destroy -q g
+}
+
+source_stands_still()
+{
+    local pid
+    begin_moving && pid=$(qemu_of a) && kill -STOP "$pid" && wait_until 20 is_given_up_on_a &&
+        kill -CONT "$pid" && blames "QEMU here does not answer" &&
+        wait_until 20 is_gone_from_b && on a destroy -q g
+}
+
+is_given_up_on_a()
+{
+    on a migrations | grep -q 'QEMU here does not answer'
+}
+
+check two_hosts_and_a_link_begin  eval 'make_hosts && make_link'
+check destination_that_stands_still_is_told  destination_stands_still
+check link_that_stands_still_is_told  link_stands_still
+check source_that_stands_still_is_told  source_stands_still
+kill_host a TERM
+kill_host b TERM
+kill "$relay"
+check nothing_is_left  wait_until 20 no_process_left
+end_tests
