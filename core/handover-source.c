@@ -56,7 +56,7 @@ static const struct vst_handover_entry source_entries[] = {
     [SOURCE_FINISHING] = {WRITE(CLOSED), SEND(FINISH), TIMER(AGAIN), SETTLED},
     [SOURCE_ABORTING] = {WRITE(ABORTED), TIMER(AGAIN), HOLDS},
     [SOURCE_RESUMING] = {QEMU(RESUME), TIMER(AGAIN), HOLDS},
-    [SOURCE_TELLING] = {WRITE(DONE), SEND(ABORT), TIMER(AGAIN), SETTLED},
+    [SOURCE_TELLING] = {WRITE(RETURNED), SEND(ABORT), TIMER(AGAIN), SETTLED},
     [SOURCE_ENDING] = {WRITE(DONE), SETTLED},
     [SOURCE_DONE] = {SETTLED, .over = true},
 };
@@ -156,8 +156,8 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_RESUMING, VST_ON(QEMU_REFUSED), STAY, TELL(PAUSED)),
     EDGE(SOURCE_RESUMING, VST_ON(TIMER), SOURCE_RESUMING),
 
-    EDGE(SOURCE_TELLING, VST_ON(FINISHED) | VST_ON(ENOUGH), SOURCE_DONE),
-    EDGE(SOURCE_TELLING, VST_ON(COMMITTED), SOURCE_DONE, TELL(CONFLICT)),
+    EDGE(SOURCE_TELLING, VST_ON(FINISHED) | VST_ON(ENOUGH), SOURCE_ENDING),
+    EDGE(SOURCE_TELLING, VST_ON(COMMITTED), SOURCE_ENDING, TELL(CONFLICT)),
     EDGE(SOURCE_TELLING, VST_ON(TIMER) | VST_ON(LINK_UP), SOURCE_TELLING),
 
     EDGE(SOURCE_ENDING, JOURNAL, SOURCE_DONE), /* else a restart does the end once more */
@@ -174,6 +174,8 @@ static const struct vst_handover_restart source_restarts[] = {
     RESTART(COMMITTED, SOURCE_QUITTING),
     RESTART(CLOSED, SOURCE_FINISHING),
     RESTART(ABORTED, SOURCE_RESUMING),
+    /* Not to resume the guest: it was, and may be another by now. */
+    RESTART(RETURNED, SOURCE_TELLING),
 };
 
 static void source_trace(const char *label, unsigned from, unsigned to)

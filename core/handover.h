@@ -96,7 +96,8 @@ enum vst_handover_event {
     X(ABORTED, "aborted", "the guest is the source's")                                   \
     X(CLOSED, "closed", "source: its QEMU is gone; the destination is to be told")       \
     X(DISOWNED, "disowned", "destination: asked about what was never prepared: aborted") \
-    X(DONE, "done", "nothing is left to do, and nobody will ask: it may be forgotten")
+    X(DONE, "done", "nothing is left to do, and nobody will ask: it may be forgotten")    \
+    X(RETURNED, "returned", "source: the guest is not moving; the destination is to be told")
 
 enum vst_handover_record {
 #define VST_HANDOVER_RECORD_ENUM(name, text, meaning) VST_HANDOVER_RECORD_##name,

@@ -77,7 +77,8 @@ static void have_answer(const struct vst_migrate_message *message, const struct 
 
 static void say(enum vst_handover_event event, bool check, char *offer)
 {
-    struct vst_migrate_message message = {TOKEN, SOURCE, event, check, offer, NULL};
+    struct vst_migrate_message message = {
+        .token = TOKEN, .host = SOURCE, .event = event, .check = check, .offer = offer};
     struct vst_answer_cb cb = {have_answer, NULL, NULL};
 
     vst_op_wait(vst_conn_migrate_message(host.conn, &message, &cb), NULL);

@@ -284,7 +284,7 @@ static void before_handed_over_the_source_gives_up_alone(void **state)
             assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(reasons[r]));
             feed(EVENT(QEMU_RESUMED));
             assert_int_equal(actions.tell, VST_HANDOVER_TELL_GIVEN_UP);
-            assert_int_equal(actions.write, RECORD(DONE));
+            assert_int_equal(actions.write, RECORD(RETURNED));
             assert_int_equal(actions.send, EVENT(ABORT));
             assert_false(vst_handover_holds_guest(&machine));
         }
