@@ -89,19 +89,23 @@ static void keep_stats(const char *json, const struct vst_error *err, void *opaq
         *(struct json_object **)opaque = json_tokener_parse(json);
 }
 
+/* Names and values are the server's: neither their length nor what is in them can be relied on. */
 static void print_stats(struct json_object *stats, const char *prefix)
 {
     json_object_object_foreach(stats, name, value)
     {
-        char whole[128];
+        bool is_group = json_object_is_type(value, json_type_object);
+        char whole[128], text[512];
 
-        snprintf(whole, sizeof(whole), "%s%s", prefix, name);
-        if (json_object_is_type(value, json_type_object)) {
-            strncat(whole, " ", sizeof(whole) - strlen(whole) - 1);
+        snprintf(text, sizeof(text), "%s", json_object_get_string(value));
+        snprintf(whole, sizeof(whole), "%s%.*s%s", prefix,
+                 (int)(sizeof(whole) - strlen(prefix) - 2), name, is_group ? " " : ":");
+        text_clean(text);
+        text_clean(whole);
+        if (is_group && strlen(whole) < sizeof(whole) / 2)
             print_stats(value, whole);
-        } else {
-            printf("%-22s %s\n", strcat(whole, ":"), json_object_get_string(value));
-        }
+        else
+            printf("%-22s %s\n", whole, text);
     }
 }
 
