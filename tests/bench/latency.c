@@ -247,7 +247,7 @@ static void tell(const struct run *run)
 static void tell_table(struct run *runs, size_t bytes)
 {
     printf("%zu MiB, a delay each way:\n", bytes / MIB);
-    printf("wire      delay   trips before     time   throughput   of %d KiB\n",
+    printf("wire      delay   trips before     time   throughput   of %u KiB\n",
            VST_WINDOW_INITIAL / 1024);
     printf("                the first byte                         a round trip\n");
     for (size_t w = 0; w < WIRES; w++) {

@@ -13,8 +13,6 @@
 
 #include "loop.h"
 
-extern char **environ;
-
 /*
  * The DIGEST-MD5 of Debian 12 loses the cipher that it gets from libcrypto, some KiB for each
  * login; stacks end there. Nothing of ours calls libcrypto.

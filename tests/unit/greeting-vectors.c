@@ -49,7 +49,7 @@ static void begin(const char *words)
 /* One frame, or its type. */
 static void expect(const char *text)
 {
-    unsigned char wanted[LINE_BYTES], came[LINE_BYTES];
+    unsigned char wanted[LINE_BYTES] = {0}, came[LINE_BYTES];
     size_t length = bytes_of(text, wanted);
     char *body = (char *)came + VST_FRAME_HEAD;
     struct vst_frame frame = {.type = greet_take(&greet, !we, body, LINE_BYTES - VST_FRAME_HEAD)};

@@ -158,7 +158,7 @@ static void as_much_of_it_as_fits(void **state)
         snprintf(offer + strlen(offer), sizeof(offer) - strlen(offer),
                  "%s{\"name\":\"d%d\",\"file\":\"/%0100d\",\"format\":\"raw\"}", i ? "," : "", i,
                  i);
-    strcat(offer, "]}}");
+    snprintf(offer + strlen(offer), sizeof(offer) - strlen(offer), "]}}");
     assert_int_equal(vst_moves_check_offer(offer, paths, false, &err), -1);
     assert_int_equal(err.code, VST_ERR_ACCESS);
     assert_true(strlen(err.text) > sizeof(err.text) - 4);

@@ -25,8 +25,6 @@
 
 enum { ROOM = 1 << 17, STUCK = 20, OTHERS = 20 };
 
-extern char **environ;
-
 static struct {
     char dir[40];
     char mux[60];
