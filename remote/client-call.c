@@ -119,15 +119,19 @@ static const char *key_of(const void *entries, size_t size, size_t i)
     return (const char *)entries + i * size;
 }
 
-/* They go up from page to page: so a list ends. */
+/* They go up from page to page: so a list ends. Within a page a migration may be there twice, when
+ * both its ends are the server's. */
 static int check_page(const struct remote_call *call, const void *page, size_t count, size_t size,
                       bool more, struct vst_error *ret_err)
 {
     const char *last = call->count ? key_of(call->entries, size, call->count - 1) : "";
 
-    for (size_t i = 0; i < count; last = key_of(page, size, i++))
-        if (strcmp(last, key_of(page, size, i)) >= 0)
+    for (size_t i = 0; i < count; last = key_of(page, size, i++)) {
+        int step = strcmp(key_of(page, size, i), last);
+
+        if (step < 0 || (step == 0 && i == 0))
             return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server's list is in no order");
+    }
     if (more && !count)
         return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server's list never ends");
     return 0;

@@ -365,6 +365,10 @@ char *vst_migrations_print(struct vst_migration_info *infos, size_t count, const
     while (after && first < count && strcmp(infos[first].token, after) <= 0)
         first++;
     size = count - first < VST_PAGE ? count - first : VST_PAGE;
+    /* Both ends of a migration may be here; the next page begins behind a token. */
+    if (size == VST_PAGE && first + size < count &&
+        strcmp(infos[first + size - 1].token, infos[first + size].token) == 0)
+        size--;
     return print(infos + first, size, first + size < count, ret_err);
 }
 

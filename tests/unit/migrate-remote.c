@@ -257,6 +257,22 @@ static void hundreds_are_listed(void **state)
     assert_int_equal(list(app.conn).count, 2 * VST_PAGE + 1);
 }
 
+/* As of a guest that was sent to its own host. */
+static void both_ends_on_one_host_are_listed(void **state)
+{
+    const unsigned count = 2 * VST_PAGE + 1;
+
+    (void)state;
+    while (mover.count < count)
+        mover_add(&mover, "g");
+    for (unsigned first = 0; first < 2; first++) {
+        for (unsigned i = 0; i < count; i++)
+            snprintf(mover.moves[i].info.token, sizeof(mover.moves[i].info.token),
+                     "00000000-0000-4000-8000-%012u", (i + first) / 2);
+        assert_int_equal(list(app.conn).count, count);
+    }
+}
+
 /* ---- it goes on ---- */
 
 static void assert_goes_on(void)
@@ -535,6 +551,7 @@ int main(void)
         MIGRATE_TEST(orders_come_to_the_driver),
         MIGRATE_TEST(only_admin_says_where_a_guest_runs),
         MIGRATE_TEST(hundreds_are_listed),
+        MIGRATE_TEST(both_ends_on_one_host_are_listed),
         MIGRATE_TEST(closing_the_connection_lets_it_go_on),
         MIGRATE_TEST(client_that_is_lost_lets_it_go_on),
         MIGRATE_TEST(what_has_not_begun_goes_with_its_client),
