@@ -222,6 +222,8 @@ static int say(struct follow *follow)
     bool left = !follow->ended;
     char line[MOVING_LINE];
 
+    /* For us it is: what the hosts still have to say to each other concerns nobody. */
+    follow->info.over |= !left;
     if (tool->opt.json)
         return output_json(tool, left ? "migrating" : "migrated", moving_json(&follow->info));
     if (left) {

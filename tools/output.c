@@ -71,6 +71,12 @@ static const char *hint_for_guest(const struct vst_error *err)
     }
 }
 
+static bool is_of_a_migration(int (*run)(struct tool *))
+{
+    return run == command_migration_cancel || run == command_migration_set ||
+           run == command_migration_resolve || run == command_migration_post_copy;
+}
+
 /* For what means something else in one command; NULL: it does not. */
 static const char *hint_for_command(enum vst_code code, int (*run)(struct tool *))
 {
@@ -84,6 +90,8 @@ static const char *hint_for_command(enum vst_code code, int (*run)(struct tool *
         return "[access] and [migrate] in virstreamd.conf of the host that refuses say who may";
     if (code == VST_ERR_LOST && run == command_migrate)
         return "the hosts go on without us; `virstream migrations` tells how it is";
+    if (code == VST_ERR_STATE && is_of_a_migration(run))
+        return "`virstream migrations` tells how it is";
     return NULL;
 }
 

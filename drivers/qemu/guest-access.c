@@ -23,8 +23,9 @@ int vst_guest_check_idle(const struct vst_guest *guest, struct vst_error *ret_er
                              guest->def->name);
     if (guest->job.kind == VST_JOB_NONE)
         return 0;
-    return vst_error_set(ret_err, VST_ERR_BUSY, "domain %s is busy: a %s is under way",
-                         guest->def->name, vst_job_kind_name(guest->job.kind));
+    return vst_error_set(
+        ret_err, VST_ERR_BUSY, "domain %s is busy: a %s is under way", guest->def->name,
+        guest->job.kind == VST_JOB_MIGRATE ? "migration" : vst_job_kind_name(guest->job.kind));
 }
 
 int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job,

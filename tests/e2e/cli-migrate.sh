@@ -50,6 +50,13 @@ is_found_by_its_beginning()
     contains "is changed" virstream migration set "${whole:0:8}" --bandwidth 10M --downtime 100
 }
 
+is_over_by_then()
+{
+    local whole
+    whole=$(token slow) && refuses 6 'virstream migrations` tells how it is' \
+        virstream migration cancel "$whole"
+}
+
 is_cancelled_by_the_name_of_its_guest()
 {
     contains "stays on the source" virstream migration cancel test1 &&
@@ -121,6 +128,7 @@ check this_process_cannot_be_left  refuses 2 "a server would go on" \
 check detached_it_goes_on  leaves_it_going
 check token_is_known_by_its_beginning  is_found_by_its_beginning
 check guest_is_as_good_as_a_token  is_cancelled_by_the_name_of_its_guest
+check what_is_over_is_not_cancelled_again  is_over_by_then
 check unknown_token_is_exit_5  refuses 5 "no such migration" virstream migration cancel ffffffff
 check command_that_is_killed_lets_it_go_on  survives_its_command
 check interrupt_gives_it_up  interrupts test+tls://slow/int 8
