@@ -10,7 +10,7 @@ set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 export VIRSTREAM_BUILD=${VIRSTREAM_BUILD:-$top/build}
 work=$(mktemp -d "${TMPDIR:-/tmp}/virstream-demo.XXXXXX")
-port=$((20000 + $$ % 20000))
+port=$((20000 + $$ % 12000))
 there=qemu+tls://localhost:$((port + 1))/
 login="ca=$work/pki/cacert.pem&password-file=$work/password"
 export VIRSTREAM_DEFAULT_URI="qemu+tls://demo@127.0.0.1:$port/?$login"

@@ -9,7 +9,7 @@ need_guests
 conf=$work/virstreamd.conf
 sock=$work/virstreamd.sock
 log=$work/virstreamd.log
-port=$((20000 + $$ % 20000))
+port=$((20000 + $$ % 12000))
 daemon=
 remote=qemu+unix://$sock
 

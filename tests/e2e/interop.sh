@@ -8,7 +8,7 @@
 command -v saslpasswd2 >/dev/null || skip_all "no saslpasswd2 here"
 command -v saslauthd >/dev/null || PATH=$PATH:/usr/sbin
 
-port=$((20000 + RANDOM % 6000 * 4)) # certificates; +1: a login is enough; +2: metrics
+port=$((20000 + RANDOM % 3000 * 4)) # certificates; +1: a login is enough; +2: metrics
 ca=$work/ca
 host=$ca/localhost
 
@@ -258,11 +258,11 @@ metrics_are_good()
         sed '1,/^$/d' "$work/page" | check_metrics && grep -q '^virstream_' "$work/page"
 }
 
-make_identities >"$work/said" 2>&1 || skip_all "no identities: $(tail -n 1 "$work/said")"
+check identities_are_made  make_identities
 configure strict "$port" yes '[metrics]' "listen = 127.0.0.1:$((port + 2))"
 configure login "$((port + 1))" no '[sasl]' 'mechanisms = SCRAM-SHA-256 PLAIN GSSAPI' \
     "database = $work/users" "saslauthd = $work/auth/mux"
-start_daemon strict || skip_all "no daemon: $(tail -n 1 "$work/strict.log")"
+check daemon_begins  start_daemon strict
 
 if command -v gnutls-cli >/dev/null && command -v certtool >/dev/null; then
     expire >/dev/null 2>&1
@@ -292,7 +292,7 @@ else
 fi
 
 if command -v saslauthd >/dev/null && start_saslauthd; then
-    start_daemon login
+    check daemon_with_logins_begins  start_daemon login
     check user_of_saslpasswd2_logs_in  login "&mech=SCRAM-SHA-256"
     check wrong_password_is_refused  exits 4 virstream -c \
         "test+tls://alice@localhost:$((port + 1))/?ca=$ca/cacert.pem&password-file=$work/wrong&mech=SCRAM-SHA-256" \

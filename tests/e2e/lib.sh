@@ -19,8 +19,8 @@ virstream()
 need_guests()
 {
     command -v qemu-system-x86_64 >/dev/null || skip_all "no qemu-system-x86_64 here"
-    [ -f "$guest_elf" ] || skip_all "no $guest_elf; make check builds it"
-    run virstream list >/dev/null || skip_all "no qemu driver: $(run virstream list 2>&1 | head -1)"
+    [ -f "$guest_elf" ] || fail_all "no $guest_elf; make check builds it"
+    run virstream list >/dev/null || fail_all "no qemu driver: $(run virstream list 2>&1 | head -1)"
 }
 
 # define NAME [MODE [MIB [MACHINE]]]: $work/NAME.json is a guest that counts into $work/NAME.log

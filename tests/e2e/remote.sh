@@ -152,9 +152,9 @@ observer_may_not_save()
     virstream -c "$uri" list && refuses 4 "transfer" virstream -c "$uri" save test1 "$work/no"
 }
 
-make_identities >"$work/said" 2>&1 || skip_all "no identities: $(tail -n 1 "$work/said")"
+check identities_are_made  make_identities
 configure
-start_daemon || skip_all "no daemon: $(tail -n 1 "$work/log")"
+check daemon_begins  start_daemon
 
 check doctor_walks_the_unix_socket  doctor_sees_it_all "$unix" connect greeting access ping list
 check doctor_walks_tcp  doctor_sees_it_all "$tcp?$login&mech=DIGEST-MD5" lookup connect login \
