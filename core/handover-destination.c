@@ -6,6 +6,10 @@
  * `aborted` is on the disk; it never takes that back. The guest is resumed only when `committed`
  * is on the disk. Once it was told to run, giving up is not possible any more: a QEMU that is gone
  * before it answered may have run the guest, and that is LOST.
+ *
+ * In post-copy it loads all but a part of the memory, which is SWITCHED; told to run then, the
+ * guest is LACKING. A copy that lacks memory is worth nothing without the source, which has all of
+ * it: so it is given up as soon as the stream breaks, unless it may have run.
  */
 #include "handover-table.h"
 
@@ -18,12 +22,17 @@
     X(DESTINATION_VERIFIED, "QEMU's completed", "the stream was right, to its end")         \
     X(DESTINATION_UNVERIFIED, "END", "QEMU believes to have it all, which proves nothing")  \
     X(DESTINATION_LOADED, "COMMIT", "there are two whole copies, both paused")              \
+    X(DESTINATION_SWITCHED, "COMMIT", "post-copy: all but a part of the memory is there")   \
     X(DESTINATION_COMMITTING, "committed, written", "the guest is ours")                    \
     X(DESTINATION_RESUMING, "the reply to cont", "QEMU was told to run the guest")          \
     X(DESTINATION_ADOPTING, "word of QEMU", "restarted, and the guest is ours")             \
+    X(DESTINATION_REJOINING, "word of QEMU", "restarted, and the guest lacked memory")      \
+    X(DESTINATION_RESUMED, "lacking, written", "the guest runs here, and lacks memory")     \
+    X(DESTINATION_LACKING, "QEMU's completed", "the guest runs here, its memory follows")   \
     X(DESTINATION_STARTED, "running, written", "the guest runs here")                       \
     X(DESTINATION_RUNNING, "FINISH", "the guest runs here; the source may still ask")       \
     X(DESTINATION_LOST, "the operator", "QEMU was told to run the guest, and is gone")      \
+    X(DESTINATION_DEAD, "FINISH", "the guest died here, before it had all of its memory")   \
     X(DESTINATION_ABORTING, "aborted, written", "given up")                                 \
     X(DESTINATION_KILLING, "the end of QEMU", "the copy here is not needed any more")       \
     X(DESTINATION_ABORTED, "ABORT or FINISH", "given up; who asks is told so")              \
@@ -50,11 +59,15 @@ static const struct vst_handover_entry destination_entries[] = {
     [DESTINATION_VERIFIED] = {TIMER(SWITCH), HOLDS},
     [DESTINATION_UNVERIFIED] = {TIMER(SWITCH), HOLDS},
     [DESTINATION_LOADED] = {SEND(LOADED), TIMER(PATIENCE), HOLDS},
+    [DESTINATION_SWITCHED] = {SEND(LOADED), TIMER(PATIENCE), HOLDS},
     [DESTINATION_COMMITTING] = {WRITE(COMMITTED), HOLDS},
     [DESTINATION_RESUMING] = {QEMU(CONT), HOLDS},
     [DESTINATION_ADOPTING] = {QEMU(ADOPT), TIMER(AGAIN), HOLDS},
+    [DESTINATION_REJOINING] = {QEMU(REJOIN), TIMER(AGAIN)},
+    [DESTINATION_RESUMED] = {WRITE(LACKING), SEND(NEEDS)},
     [DESTINATION_STARTED] = {WRITE(RUNNING), SEND(COMMITTED), SETTLED},
     [DESTINATION_RUNNING] = {SETTLED},
+    [DESTINATION_DEAD] = {SETTLED},
     [DESTINATION_ABORTING] = {WRITE(ABORTED), TIMER(AGAIN), HOLDS},
     [DESTINATION_KILLING] = {QEMU(END), SEND(ABORTED), TIMER(AGAIN), HOLDS},
     [DESTINATION_ABORTED] = {SETTLED},
@@ -82,11 +95,12 @@ static const struct vst_handover_entry destination_entries[] = {
 #define JOURNAL (VST_ON(WRITTEN) | VST_ON(NOT_WRITTEN))
 #define RESOLVE (VST_ON(RESOLVE_SOURCE) | VST_ON(RESOLVE_DESTINATION))
 #define ASKS (VST_ON(COMMIT) | VST_ON(ABORT))
-#define REST                                                                                      \
-    (VST_ON(PREPARE) | ASKS | VST_ON(FINISH) | JOURNAL | VST_ON(TIMER) | VST_ON(ENOUGH) |         \
-     VST_ON(LINK_UP) | VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) | VST_ON(QEMU_READY) |              \
-     VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_RESUMED) | VST_ON(QEMU_REFUSED) | \
-     VST_ON(CHECKED) | VST_ON(CHECK_FAILED) | VST_ON(STREAM_VERIFIED) | BROKEN)
+#define REST                                                                                     \
+    (VST_ON(PREPARE) | VST_ON(SWITCH) | ASKS | VST_ON(FINISH) | JOURNAL | VST_ON(TIMER) |        \
+     VST_ON(ENOUGH) | VST_ON(LINK_UP) | VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) |                 \
+     VST_ON(QEMU_READY) | VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_SWITCHED) | \
+     VST_ON(QEMU_RESUMED) | VST_ON(QEMU_LACKS) | VST_ON(QEMU_REFUSED) | VST_ON(CHECKED) |        \
+     VST_ON(CHECK_FAILED) | VST_ON(STREAM_VERIFIED) | BROKEN)
 
 static const struct vst_handover_edge destination_edges[] = {
     EDGE(DESTINATION_NEW, VST_ON(PREPARE), DESTINATION_CHECKING),
@@ -108,6 +122,7 @@ static const struct vst_handover_edge destination_edges[] = {
 
     EDGE(DESTINATION_LOADING, VST_ON(STREAM_VERIFIED), DESTINATION_VERIFIED),
     EDGE(DESTINATION_LOADING, VST_ON(QEMU_COMPLETED), DESTINATION_UNVERIFIED),
+    EDGE(DESTINATION_LOADING, VST_ON(QEMU_SWITCHED), DESTINATION_SWITCHED),
     EDGE(DESTINATION_LOADING, GIVE_UP | PARTED, DESTINATION_ABORTING),
 
     EDGE(DESTINATION_VERIFIED, VST_ON(QEMU_COMPLETED), DESTINATION_LOADED),
@@ -118,20 +133,48 @@ static const struct vst_handover_edge destination_edges[] = {
 
     /* Without a link, too, the copy is kept: it may be the last one. */
     EDGE(DESTINATION_LOADED, VST_ON(COMMIT) | VST_ON(RESOLVE_DESTINATION), DESTINATION_COMMITTING),
+    EDGE(DESTINATION_LOADED, VST_ON(SWITCH), STAY, SAY(LOADED)),
     EDGE(DESTINATION_LOADED, GIVE_UP | VST_ON(RESOLVE_SOURCE), DESTINATION_ABORTING),
+
+    /* The stream's END comes when nothing is lacking any more. */
+    EDGE(DESTINATION_SWITCHED, VST_ON(COMMIT), DESTINATION_COMMITTING),
+    EDGE(DESTINATION_SWITCHED, VST_ON(STREAM_VERIFIED), DESTINATION_LOADED),
+    EDGE(DESTINATION_SWITCHED, VST_ON(SWITCH), STAY, SAY(LOADED)),
+    EDGE(DESTINATION_SWITCHED, GIVE_UP | PARTED | VST_ON(RESOLVE_SOURCE), DESTINATION_ABORTING),
 
     /* Not told to run yet: this may still be given up. */
     EDGE(DESTINATION_COMMITTING, VST_ON(WRITTEN), DESTINATION_RESUMING),
-    EDGE(DESTINATION_COMMITTING, VST_ON(NOT_WRITTEN) | VST_ON(QEMU_GONE), DESTINATION_ABORTING),
+    EDGE(DESTINATION_COMMITTING, VST_ON(NOT_WRITTEN) | VST_ON(QEMU_GONE) | VST_ON(STREAM_FAILED),
+         DESTINATION_ABORTING),
 
     EDGE(DESTINATION_RESUMING, VST_ON(QEMU_RESUMED), DESTINATION_STARTED, TELL(MIGRATED)),
+    EDGE(DESTINATION_RESUMING, VST_ON(QEMU_LACKS), DESTINATION_RESUMED, TELL(MIGRATED)),
     EDGE(DESTINATION_RESUMING, VST_ON(QEMU_REFUSED), DESTINATION_ABORTING),
     EDGE(DESTINATION_RESUMING, VST_ON(QEMU_GONE), DESTINATION_LOST, TELL(IN_DOUBT)),
 
     EDGE(DESTINATION_ADOPTING, VST_ON(QEMU_PAUSED), DESTINATION_RESUMING),
     EDGE(DESTINATION_ADOPTING, VST_ON(QEMU_RESUMED), DESTINATION_STARTED, TELL(MIGRATED)),
+    EDGE(DESTINATION_ADOPTING, VST_ON(QEMU_LACKS), DESTINATION_RESUMED, TELL(MIGRATED)),
     EDGE(DESTINATION_ADOPTING, VST_ON(QEMU_GONE), DESTINATION_LOST, TELL(IN_DOUBT)),
     EDGE(DESTINATION_ADOPTING, VST_ON(TIMER), DESTINATION_ADOPTING), /* it may be deaf now */
+
+    EDGE(DESTINATION_REJOINING, VST_ON(QEMU_LACKS), DESTINATION_RESUMED),
+    EDGE(DESTINATION_REJOINING, VST_ON(QEMU_COMPLETED), DESTINATION_STARTED),
+    EDGE(DESTINATION_REJOINING, VST_ON(QEMU_GONE), DESTINATION_DEAD, TELL(DIED)),
+    EDGE(DESTINATION_REJOINING, VST_ON(TIMER), DESTINATION_REJOINING),
+
+    /* A broken stream is the source's to make again: it asks with COMMIT. */
+    EDGE(DESTINATION_RESUMED, JOURNAL, DESTINATION_LACKING),
+    EDGE(DESTINATION_RESUMED, ASKS, STAY, SAY(NEEDS)),
+    EDGE(DESTINATION_RESUMED, VST_ON(QEMU_COMPLETED), DESTINATION_STARTED),
+    EDGE(DESTINATION_RESUMED, VST_ON(QEMU_GONE), DESTINATION_DEAD, TELL(DIED)),
+    EDGE(DESTINATION_RESUMED, VST_ON(FINISH), DESTINATION_ENDING, TELL(CUT_OFF)),
+
+    EDGE(DESTINATION_LACKING, ASKS, STAY, SAY(NEEDS)),
+    EDGE(DESTINATION_LACKING, VST_ON(QEMU_COMPLETED), DESTINATION_STARTED),
+    EDGE(DESTINATION_LACKING, VST_ON(QEMU_GONE), DESTINATION_DEAD, TELL(DIED)),
+    EDGE(DESTINATION_LACKING, VST_ON(QEMU_FAILED), DESTINATION_REJOINING), /* a monitor lost */
+    EDGE(DESTINATION_LACKING, VST_ON(FINISH), DESTINATION_ENDING, TELL(CUT_OFF)),
 
     EDGE(DESTINATION_STARTED, JOURNAL, DESTINATION_RUNNING),
     EDGE(DESTINATION_STARTED, ASKS, STAY, SAY(COMMITTED)),
@@ -144,6 +187,9 @@ static const struct vst_handover_edge destination_edges[] = {
     EDGE(DESTINATION_LOST, VST_ON(ABORT) | VST_ON(RESOLVE_SOURCE), DESTINATION_ABORTING),
     EDGE(DESTINATION_LOST, VST_ON(RESOLVE_DESTINATION), DESTINATION_STARTED, TELL(MIGRATED)),
     EDGE(DESTINATION_LOST, VST_ON(FINISH), DESTINATION_ENDING),
+
+    EDGE(DESTINATION_DEAD, VST_ON(COMMIT), STAY, SAY(DIED)),
+    EDGE(DESTINATION_DEAD, VST_ON(ABORT) | VST_ON(FINISH), DESTINATION_ENDING),
 
     EDGE(DESTINATION_ABORTING, VST_ON(WRITTEN), DESTINATION_KILLING, TELL(GIVEN_UP)),
     EDGE(DESTINATION_ABORTING, VST_ON(TIMER), DESTINATION_ABORTING),
@@ -173,6 +219,7 @@ static const struct vst_handover_edge destination_edges[] = {
 static const struct vst_handover_restart destination_restarts[] = {
     RESTART(PREPARED, DESTINATION_ABORTING),
     RESTART(COMMITTED, DESTINATION_ADOPTING),
+    RESTART(LACKING, DESTINATION_REJOINING),
     RESTART(RUNNING, DESTINATION_RUNNING),
     RESTART(ABORTED, DESTINATION_KILLING),
     /* Not to end a QEMU: one of this token may have run, and be forgotten. */

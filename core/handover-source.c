@@ -6,6 +6,10 @@
  * never resumes the guest by itself, only when the destination says that it has given up, or
  * when the operator says so; and then only when `aborted` is on the disk, lest a restart ask
  * again for a guest that runs here.
+ *
+ * In post-copy QEMU switches with memory still to be sent: SWITCHED is to that what COMPLETED is
+ * without it, since a guest that has not run there can be resumed here all the same. Once it runs
+ * there its memory is served until it has all of it, over as many streams as that takes.
  */
 #include "handover-table.h"
 
@@ -18,9 +22,13 @@
     X(SOURCE_DRAINING, "QEMU's completed, and LOADED", "the last bytes travel")           \
     X(SOURCE_LOADED, "QEMU's completed", "the destination has it all")                    \
     X(SOURCE_COMPLETED, "LOADED", "QEMU will not resume the guest by itself any more")    \
+    X(SOURCE_SWITCHED, "LOADED", "post-copy: all but a part of the memory has left")      \
     X(SOURCE_HANDING, "handed-over, written", "the point of no return")                   \
     X(SOURCE_COMMITTING, "COMMITTED", "the destination decides")                          \
     X(SOURCE_DOUBT, "the time to ask again", "in doubt: the guest stays paused")          \
+    X(SOURCE_SERVING, "QEMU's completed", "the guest runs there, its memory follows")     \
+    X(SOURCE_APART, "the time to ask again", "the stream of its memory is broken")        \
+    X(SOURCE_REJOINING, "NEEDS", "the destination is asked what it lacks")                \
     X(SOURCE_CLOSING, "committed, written", "the guest runs there")                       \
     X(SOURCE_QUITTING, "the end of QEMU", "the copy here is not needed any more")         \
     X(SOURCE_FINISHING, "FINISHED", "the destination may forget the token")               \
@@ -48,9 +56,13 @@ static const struct vst_handover_entry source_entries[] = {
     [SOURCE_DRAINING] = {QEMU(CONTINUE), TIMER(SWITCH), HOLDS},
     [SOURCE_LOADED] = {TIMER(SWITCH), HOLDS},
     [SOURCE_COMPLETED] = {TIMER(SWITCH), HOLDS},
+    [SOURCE_SWITCHED] = {SEND(SWITCH), TIMER(SWITCH), HOLDS},
     [SOURCE_HANDING] = {WRITE(HANDED_OVER), HOLDS},
     [SOURCE_COMMITTING] = {SEND(COMMIT), TIMER(AGAIN), HOLDS},
     [SOURCE_DOUBT] = {TIMER(AGAIN), HOLDS},
+    [SOURCE_SERVING] = {QEMU(SERVE), HOLDS},
+    [SOURCE_APART] = {TIMER(AGAIN), HOLDS},
+    [SOURCE_REJOINING] = {SEND(COMMIT), TIMER(AGAIN), HOLDS},
     [SOURCE_CLOSING] = {WRITE(COMMITTED), TIMER(AGAIN), HOLDS},
     [SOURCE_QUITTING] = {QEMU(END), TIMER(AGAIN), HOLDS},
     [SOURCE_FINISHING] = {WRITE(CLOSED), SEND(FINISH), TIMER(AGAIN), SETTLED},
@@ -77,15 +89,18 @@ static const struct vst_handover_entry source_entries[] = {
     (VST_ON(CANCEL) | VST_ON(LINK_DOWN) | VST_ON(ABORTED) | VST_ON(TIMER) | VST_ON(QEMU_FAILED))
 #define DISOWNED (VST_ON(ABORTED) | VST_ON(UNKNOWN))
 #define NO_WORD (VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) | VST_ON(LOST))
+#define BROKEN (VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) | VST_ON(QEMU_FAILED))
+#define HAS_ALL (VST_ON(QEMU_COMPLETED) | VST_ON(COMMITTED))
 #define JOURNAL (VST_ON(WRITTEN) | VST_ON(NOT_WRITTEN))
 #define RESOLVE (VST_ON(RESOLVE_SOURCE) | VST_ON(RESOLVE_DESTINATION))
 #define ANSWERS                                                                          \
     (VST_ON(STARTED) | VST_ON(REFUSED) | VST_ON(LOADED) | VST_ON(COMMITTED) | DISOWNED | \
-     VST_ON(LOST) | VST_ON(FINISHED))
-#define REST                                                                                    \
-    (ANSWERS | JOURNAL | VST_ON(TIMER) | VST_ON(ENOUGH) | VST_ON(LINK_UP) | VST_ON(LINK_DOWN) | \
-     VST_ON(WRONG_HOST) | VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_RESUMED) | \
-     VST_ON(QEMU_REFUSED) | VST_ON(QEMU_FAILED) | VST_ON(QEMU_GONE) | VST_ON(BEGIN))
+     VST_ON(LOST) | VST_ON(FINISHED) | VST_ON(NEEDS) | VST_ON(DIED))
+#define REST                                                                                     \
+    (ANSWERS | JOURNAL | VST_ON(TIMER) | VST_ON(ENOUGH) | VST_ON(LINK_UP) | VST_ON(LINK_DOWN) |  \
+     VST_ON(WRONG_HOST) | VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_SWITCHED) | \
+     VST_ON(QEMU_RESUMED) | VST_ON(QEMU_REFUSED) | VST_ON(QEMU_FAILED) | VST_ON(QEMU_GONE) |     \
+     VST_ON(BEGIN))
 
 static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_NEW, VST_ON(BEGIN), SOURCE_BEGINNING),
@@ -109,6 +124,7 @@ static const struct vst_handover_edge source_edges[] = {
 
     EDGE(SOURCE_DRAINING, VST_ON(QEMU_COMPLETED), SOURCE_COMPLETED),
     EDGE(SOURCE_DRAINING, VST_ON(LOADED), SOURCE_LOADED),
+    EDGE(SOURCE_DRAINING, VST_ON(QEMU_SWITCHED), SOURCE_SWITCHED),
     EDGE(SOURCE_DRAINING, GIVE_UP, SOURCE_RESUMING),
     EDGE(SOURCE_DRAINING, VST_ON(QEMU_GONE), SOURCE_TELLING, TELL(GUEST_GONE)),
 
@@ -122,22 +138,55 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_COMPLETED, VST_ON(LOADED) | VST_ON(QEMU_GONE), SOURCE_HANDING),
     EDGE(SOURCE_COMPLETED, GIVE_UP, SOURCE_RESUMING),
 
+    /* The destination has not been told to run it, so it can still be resumed here. But if QEMU
+     * dies here, what is there lacks memory for good. */
+    EDGE(SOURCE_SWITCHED, VST_ON(LOADED), SOURCE_HANDING),
+    EDGE(SOURCE_SWITCHED, VST_ON(QEMU_COMPLETED), SOURCE_COMPLETED),
+    EDGE(SOURCE_SWITCHED, GIVE_UP, SOURCE_RESUMING),
+    EDGE(SOURCE_SWITCHED, VST_ON(QEMU_GONE), SOURCE_TELLING, TELL(GUEST_GONE)),
+
     EDGE(SOURCE_HANDING, VST_ON(WRITTEN), SOURCE_COMMITTING),
     EDGE(SOURCE_HANDING, VST_ON(NOT_WRITTEN), SOURCE_ABORTING), /* it may be there all the same */
 
     EDGE(SOURCE_COMMITTING, VST_ON(COMMITTED), SOURCE_CLOSING, TELL(MIGRATED)),
+    EDGE(SOURCE_COMMITTING, VST_ON(NEEDS), SOURCE_SERVING, TELL(MIGRATED)),
+    EDGE(SOURCE_COMMITTING, VST_ON(DIED), SOURCE_CLOSING, TELL(DIED)),
     EDGE(SOURCE_COMMITTING, DISOWNED, SOURCE_ABORTING),
     EDGE(SOURCE_COMMITTING, NO_WORD | VST_ON(TIMER), SOURCE_DOUBT, TELL(IN_DOUBT)),
     EDGE(SOURCE_COMMITTING, VST_ON(LINK_UP), SOURCE_COMMITTING),
     EDGE(SOURCE_COMMITTING, VST_ON(RESOLVE_SOURCE), SOURCE_ABORTING),
-    EDGE(SOURCE_COMMITTING, VST_ON(RESOLVE_DESTINATION), SOURCE_CLOSING, TELL(MIGRATED)),
+    EDGE(SOURCE_COMMITTING, VST_ON(RESOLVE_DESTINATION), SOURCE_SERVING, TELL(MIGRATED)),
 
     EDGE(SOURCE_DOUBT, VST_ON(COMMITTED), SOURCE_CLOSING, TELL(MIGRATED)),
+    EDGE(SOURCE_DOUBT, VST_ON(NEEDS), SOURCE_SERVING, TELL(MIGRATED)),
+    EDGE(SOURCE_DOUBT, VST_ON(DIED), SOURCE_CLOSING, TELL(DIED)),
     EDGE(SOURCE_DOUBT, DISOWNED, SOURCE_ABORTING),
     EDGE(SOURCE_DOUBT, VST_ON(TIMER) | VST_ON(LINK_UP), SOURCE_COMMITTING),
     EDGE(SOURCE_DOUBT, NO_WORD, STAY, TELL(IN_DOUBT)),
     EDGE(SOURCE_DOUBT, VST_ON(RESOLVE_SOURCE), SOURCE_ABORTING),
-    EDGE(SOURCE_DOUBT, VST_ON(RESOLVE_DESTINATION), SOURCE_CLOSING, TELL(MIGRATED)),
+    EDGE(SOURCE_DOUBT, VST_ON(RESOLVE_DESTINATION), SOURCE_SERVING, TELL(MIGRATED)),
+
+    EDGE(SOURCE_SERVING, HAS_ALL, SOURCE_CLOSING),
+    EDGE(SOURCE_SERVING, VST_ON(DIED), SOURCE_CLOSING, TELL(DIED)),
+    EDGE(SOURCE_SERVING, VST_ON(QEMU_GONE), SOURCE_CLOSING, TELL(CUT_OFF)),
+    EDGE(SOURCE_SERVING, BROKEN, SOURCE_APART, TELL(APART)),
+
+    /* The guest runs there, or stands still for want of a page: it is asked for ever. Only people
+     * know of a host that will not come back. */
+    EDGE(SOURCE_APART, HAS_ALL | VST_ON(RESOLVE_DESTINATION), SOURCE_CLOSING),
+    EDGE(SOURCE_APART, VST_ON(DIED), SOURCE_CLOSING, TELL(DIED)),
+    EDGE(SOURCE_APART, VST_ON(QEMU_GONE), SOURCE_CLOSING, TELL(CUT_OFF)),
+    EDGE(SOURCE_APART, VST_ON(NEEDS), SOURCE_SERVING),
+    EDGE(SOURCE_APART, VST_ON(TIMER) | VST_ON(LINK_UP), SOURCE_REJOINING),
+    EDGE(SOURCE_APART, DISOWNED | VST_ON(RESOLVE_SOURCE), SOURCE_ABORTING),
+
+    EDGE(SOURCE_REJOINING, HAS_ALL | VST_ON(RESOLVE_DESTINATION), SOURCE_CLOSING),
+    EDGE(SOURCE_REJOINING, VST_ON(DIED), SOURCE_CLOSING, TELL(DIED)),
+    EDGE(SOURCE_REJOINING, VST_ON(QEMU_GONE), SOURCE_CLOSING, TELL(CUT_OFF)),
+    EDGE(SOURCE_REJOINING, VST_ON(NEEDS), SOURCE_SERVING),
+    EDGE(SOURCE_REJOINING, NO_WORD | VST_ON(TIMER), SOURCE_APART, TELL(APART)),
+    EDGE(SOURCE_REJOINING, VST_ON(LINK_UP), SOURCE_REJOINING),
+    EDGE(SOURCE_REJOINING, DISOWNED | VST_ON(RESOLVE_SOURCE), SOURCE_ABORTING),
 
     EDGE(SOURCE_CLOSING, VST_ON(WRITTEN), SOURCE_QUITTING),
     EDGE(SOURCE_CLOSING, VST_ON(TIMER), SOURCE_CLOSING),
@@ -157,7 +206,7 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_RESUMING, VST_ON(TIMER), SOURCE_RESUMING),
 
     EDGE(SOURCE_TELLING, VST_ON(FINISHED) | VST_ON(ENOUGH), SOURCE_ENDING),
-    EDGE(SOURCE_TELLING, VST_ON(COMMITTED), SOURCE_ENDING, TELL(CONFLICT)),
+    EDGE(SOURCE_TELLING, VST_ON(COMMITTED) | VST_ON(NEEDS), SOURCE_ENDING, TELL(CONFLICT)),
     EDGE(SOURCE_TELLING, VST_ON(TIMER) | VST_ON(LINK_UP), SOURCE_TELLING),
 
     EDGE(SOURCE_ENDING, JOURNAL, SOURCE_DONE), /* else a restart does the end once more */

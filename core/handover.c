@@ -13,11 +13,12 @@
 enum { MOST_DOUBLINGS = 6, MOST_ATTEMPTS = 30 }; /* the last ones come every half minute */
 
 /* Events of the straight way: none of them is a reason to give up. */
-#define STRAIGHT                                                                             \
-    (VST_ON(BEGIN) | VST_ON(WRITTEN) | VST_ON(LINK_UP) | VST_ON(QEMU_READY) |                \
-     VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_RESUMED) | VST_ON(CHECKED) | \
-     VST_ON(STREAM_VERIFIED) | VST_ON(PREPARE) | VST_ON(COMMIT) | VST_ON(FINISH) |           \
-     VST_ON(STARTED) | VST_ON(LOADED) | VST_ON(COMMITTED) | VST_ON(FINISHED))
+#define STRAIGHT                                                                                   \
+    (VST_ON(BEGIN) | VST_ON(WRITTEN) | VST_ON(LINK_UP) | VST_ON(QEMU_READY) |                      \
+     VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_SWITCHED) | VST_ON(QEMU_RESUMED) | \
+     VST_ON(QEMU_LACKS) | VST_ON(CHECKED) | VST_ON(STREAM_VERIFIED) | VST_ON(PREPARE) |            \
+     VST_ON(SWITCH) | VST_ON(COMMIT) | VST_ON(FINISH) | VST_ON(STARTED) | VST_ON(LOADED) |         \
+     VST_ON(COMMITTED) | VST_ON(NEEDS) | VST_ON(FINISHED))
 /* Events after which the same is tried once more. */
 #define IDLE                                                                                   \
     (VST_ON(TIMER) | VST_ON(LINK_UP) | VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) | VST_ON(LOST) | \
@@ -84,10 +85,12 @@ static void note_reason(struct vst_handover *handover, const struct vst_handover
     bool again = entry->timer == VST_HANDOVER_TIMER_AGAIN && among(event, IDLE);
     bool meant = entry->qemu == VST_HANDOVER_QEMU_END && event == VST_HANDOVER_QEMU_GONE;
 
+    if (edge->tell == VST_HANDOVER_TELL_MIGRATED)
+        handover->doubt = VST_HANDOVER_NONE;
     if (edge->tell == VST_HANDOVER_TELL_IN_DOUBT)
         handover->doubt = event;
-    else if (edge->to != VST_HANDOVER_STAY && !again && !meant && !among(event, STRAIGHT) &&
-             !handover->cause)
+    else if (edge->tell != VST_HANDOVER_TELL_APART && edge->to != VST_HANDOVER_STAY && !again &&
+             !meant && !among(event, STRAIGHT) && !handover->cause)
         handover->cause = event;
 }
 

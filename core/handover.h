@@ -52,7 +52,9 @@
     X(QEMU_READY, "QEMU waits for the incoming migration")                                      \
     X(QEMU_PAUSED, "the guest is paused, before the switch")                                    \
     X(QEMU_COMPLETED, "QEMU has completed, and leaves the guest paused")                        \
+    X(QEMU_SWITCHED, "QEMU is in post-copy, and leaves the guest paused")                       \
     X(QEMU_RESUMED, "the guest runs")                                                           \
+    X(QEMU_LACKS, "the guest runs, and lacks memory that is still to come")                     \
     X(QEMU_REFUSED, "QEMU refused to resume the guest")                                         \
     X(QEMU_FAILED, "QEMU says that the migration failed")                                       \
     X(QEMU_GONE, "QEMU is gone")                                                                \
@@ -63,6 +65,7 @@
     X(STREAM_FAILED, "the stream broke off, or was damaged")                                    \
     /* Messages, from the source and from the destination. */                                   \
     X(PREPARE, "the source asks to prepare")                                                    \
+    X(SWITCH, "the source's QEMU is in post-copy")                                              \
     X(COMMIT, "the source has handed the guest over")                                           \
     X(ABORT, "the source has given up")                                                         \
     X(FINISH, "the source will not ask any more")                                               \
@@ -73,7 +76,9 @@
     X(ABORTED, "the destination has given up")                                                  \
     X(UNKNOWN, "the destination knows nothing of it, and never will")                           \
     X(LOST, "the destination's QEMU was lost when it had been told to run the guest")           \
-    X(FINISHED, "the destination has forgotten it")
+    X(FINISHED, "the destination has forgotten it")                                             \
+    X(NEEDS, "the guest runs on the destination, and lacks memory that is still here")          \
+    X(DIED, "the guest died on the destination, before it had all of its memory")
 
 enum vst_handover_event {
 #define VST_HANDOVER_EVENT_ENUM(name, text) VST_HANDOVER_##name,
@@ -85,19 +90,20 @@ enum vst_handover_event {
 
 /* The records of the journal, by which an end goes on after a restart: the last one counts. Their
  * numbers are on disks: new ones come at the end. */
-#define VST_HANDOVER_RECORDS(X)                                                          \
-    X(NOTHING, "-", "")                                                                  \
-    X(BEGIN, "begin", "source: the destination may have been asked")                     \
-    X(SWITCHING, "switching", "source: the guest is paused, and may be resumed")         \
-    X(HANDED_OVER, "handed-over", "source: the destination decides; no return")          \
-    X(PREPARED, "prepared", "destination: a QEMU may be there, and has not run")         \
-    X(RUNNING, "running", "destination: the guest was resumed; its fate is its own")     \
-    X(COMMITTED, "committed", "the guest is the destination's")                          \
-    X(ABORTED, "aborted", "the guest is the source's")                                   \
-    X(CLOSED, "closed", "source: its QEMU is gone; the destination is to be told")       \
-    X(DISOWNED, "disowned", "destination: asked about what was never prepared: aborted") \
-    X(DONE, "done", "nothing is left to do, and nobody will ask: it may be forgotten")    \
-    X(RETURNED, "returned", "source: the guest is not moving; the destination is to be told")
+#define VST_HANDOVER_RECORDS(X)                                                               \
+    X(NOTHING, "-", "")                                                                       \
+    X(BEGIN, "begin", "source: the destination may have been asked")                          \
+    X(SWITCHING, "switching", "source: the guest is paused, and may be resumed")              \
+    X(HANDED_OVER, "handed-over", "source: the destination decides; no return")               \
+    X(PREPARED, "prepared", "destination: a QEMU may be there, and has not run")              \
+    X(RUNNING, "running", "destination: the guest was resumed; its fate is its own")          \
+    X(COMMITTED, "committed", "the guest is the destination's")                               \
+    X(ABORTED, "aborted", "the guest is the source's")                                        \
+    X(CLOSED, "closed", "source: its QEMU is gone; the destination is to be told")            \
+    X(DISOWNED, "disowned", "destination: asked about what was never prepared: aborted")      \
+    X(DONE, "done", "nothing is left to do, and nobody will ask: it may be forgotten")        \
+    X(RETURNED, "returned", "source: the guest is not moving; the destination is to be told") \
+    X(LACKING, "lacking", "destination: the guest was resumed without all of its memory")
 
 enum vst_handover_record {
 #define VST_HANDOVER_RECORD_ENUM(name, text, meaning) VST_HANDOVER_RECORD_##name,
@@ -112,11 +118,14 @@ enum vst_handover_record {
     X(CHECK, "every blocker: CHECKED, CHECK_FAILED")                                             \
     X(SPAWN, "a paused QEMU for the incoming migration: READY, FAILED")                          \
     X(MIGRATE, "begin to send, pause before the switch: PAUSED, FAILED")                         \
-    X(CONTINUE, "do the switch: COMPLETED, FAILED")                                              \
+    X(CONTINUE, "do the switch: COMPLETED; or, into post-copy, SWITCHED; FAILED")                \
+    X(SERVE, "source: give what memory the guest lacks: COMPLETED, at once where it has all; "   \
+             "FAILED when the stream breaks: then it is asked for again")                        \
     X(RESUME, "source: end any migration, let the guest run if it did before: RESUMED, REFUSED") \
-    X(CONT, "destination: let the guest run if it did before: RESUMED; REFUSED only if it "      \
-            "surely has not run")                                                                \
-    X(ADOPT, "destination, after a restart: PAUSED or RESUMED, as it is")                        \
+    X(CONT, "destination: let the guest run if it did before: RESUMED or LACKS; REFUSED only "   \
+            "if it surely has not run")                                                          \
+    X(ADOPT, "destination, after a restart: PAUSED, RESUMED or LACKS, as it is")                 \
+    X(REJOIN, "destination, after a restart, when the guest lacked memory: LACKS, COMPLETED")    \
     X(END, "end it: GONE, at once where there is none")
 
 enum vst_handover_command {
@@ -131,6 +140,9 @@ enum vst_handover_command {
     X(NOTHING, "")                                                                 \
     X(IN_DOUBT, "the guest is paused here until its owner is known")               \
     X(MIGRATED, "the guest is the destination's")                                  \
+    X(APART, "the guest runs there, and the rest of its memory cannot follow now") \
+    X(CUT_OFF, "the guest will not get the rest of its memory: QEMU here is gone") \
+    X(DIED, "the guest died there, before it had all of its memory")               \
     X(GIVEN_UP, "the migration was given up; the guest is the source's")           \
     X(GUEST_GONE, "the migration was given up; the guest is gone, as its QEMU is") \
     X(PAUSED, "QEMU refuses to resume the guest; it is tried again")               \

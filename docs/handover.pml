@@ -35,10 +35,11 @@
 #define MOVING 2 /* source: the guest runs, and migrates */
 #define PAUSED 3 /* source: before the switch */
 #define SWITCHES 4
-#define POST 5    /* source: postmigrate */
-#define NONE 6    /* destination: not spawned yet */
-#define LOADS 7   /* destination: inmigrate */
-#define WHOLE 8   /* destination: has completed, paused */
+#define SERVES 5  /* source: in post-copy, paused */
+#define POST 6    /* source: postmigrate */
+#define NONE 7    /* destination: not spawned yet */
+#define LOADS 8   /* destination: inmigrate */
+#define WHOLE 9   /* destination: has completed, or is in post-copy; paused */
 #define CLOSED 0
 #define OPEN 1
 #define ARRIVED 2 /* all of it, at the destination */
@@ -66,6 +67,8 @@ bool wiped; /* the destination's journal was, and with it its identity */
 
 byte stream = CLOSED;
 bool broken, damaged, ended;
+bool lacks; /* the destination's copy does, memory that is at the source only */
+bool post_copy;
 bool source_cut, destination_cut; /* the end of the link is still to be told */
 
 /* What must never be. */
@@ -107,7 +110,7 @@ inline source_runs()
 inline destination_runs()
 {
 	assert(source_qemu != RUNS && source_qemu != MOVING);
-	assert(ended && !damaged);
+	assert((ended || post_copy) && !damaged);
 	assert(!went_on_here || given_there);
 	destination_qemu = RUNS;
 	ran_there = true
@@ -116,6 +119,7 @@ inline destination_runs()
 inline source_ends()
 {
 	assert(ran_there || given_there);
+	assert(!lacks || destination_qemu == GONE || source_qemu == GONE || given_there);
 	source_qemu = GONE
 }
 
@@ -235,6 +239,16 @@ inline source_obeys()
 		:: source_qemu == PAUSED -> source_qemu = SWITCHES
 		:: else
 		fi
+	:: source_qemu != GONE && source_command == Q_SERVE ->
+		if
+		:: source_qemu == POST -> source_tells(E_QEMU_COMPLETED)
+		:: source_qemu == SERVES && (broken || stream == CLOSED) && lacks && !wiped &&
+		   destination_up && destination_qemu != GONE -> stream = OPEN; broken = false
+		:: source_qemu == SERVES && (broken || stream == CLOSED) &&
+		   !(lacks && !wiped && destination_up && destination_qemu != GONE) ->
+			source_tells(E_QEMU_FAILED)
+		:: else
+		fi
 	:: source_qemu != GONE && source_command == Q_RESUME ->
 		break_stream(); source_runs(); source_tells(E_QEMU_RESUMED)
 	:: source_qemu != GONE && source_command == Q_END ->
@@ -242,6 +256,14 @@ inline source_obeys()
 	:: else
 	fi;
 	source_command = Q_NOTHING
+}
+
+inline destination_tells_it_runs()
+{
+	if
+	:: lacks -> destination_tells(E_QEMU_LACKS)
+	:: else -> destination_tells(E_QEMU_RESUMED)
+	fi
 }
 
 inline destination_obeys()
@@ -255,16 +277,22 @@ inline destination_obeys()
 		:: destination_qemu == NONE -> destination_qemu = LOADS; destination_tells(E_QEMU_READY)
 		:: else -> destination_tells(E_QEMU_GONE)
 		fi
-	:: destination_command == Q_CONT && destination_qemu == RUNS -> destination_tells(E_QEMU_RESUMED)
+	:: destination_command == Q_CONT && destination_qemu == RUNS -> destination_tells_it_runs()
 	:: destination_command == Q_CONT && (destination_qemu == WHOLE || destination_qemu == LOADS) ->
 		assert(destination_qemu == WHOLE); /* cont while it loads defeats -S */
-		destination_runs(); destination_tells(E_QEMU_RESUMED)
+		destination_runs(); destination_tells_it_runs()
 	:: destination_command == Q_CONT && (destination_qemu == GONE || destination_qemu == NONE) ->
 		destination_tells(E_QEMU_GONE)
 	:: destination_command == Q_ADOPT ->
 		if
 		:: destination_qemu == WHOLE -> destination_tells(E_QEMU_PAUSED)
-		:: destination_qemu == RUNS -> destination_tells(E_QEMU_RESUMED)
+		:: destination_qemu == RUNS -> destination_tells_it_runs()
+		:: else -> destination_tells(E_QEMU_GONE)
+		fi
+	:: destination_command == Q_REJOIN ->
+		if
+		:: destination_qemu == RUNS && lacks -> destination_tells(E_QEMU_LACKS)
+		:: destination_qemu == RUNS && !lacks -> destination_tells(E_QEMU_COMPLETED)
 		:: else -> destination_tells(E_QEMU_GONE)
 		fi
 	:: destination_command == Q_END ->
@@ -280,7 +308,7 @@ inline destination_obeys()
 inline lose_stale()
 {
 	if
-	:: source > SOURCE_COMPLETED ->
+	:: source > SOURCE_SWITCHED ->
 		to_source = to_source & ~(BIT(E_STARTED) | BIT(E_REFUSED) | BIT(E_LOADED))
 	:: else
 	fi;
@@ -452,6 +480,7 @@ active proctype world()
 		if
 		/* messages */
 		FOR_DESTINATION(E_PREPARE)
+		FOR_DESTINATION(E_SWITCH)
 		FOR_DESTINATION(E_COMMIT)
 		FOR_DESTINATION(E_ABORT)
 		FOR_DESTINATION(E_FINISH)
@@ -463,15 +492,20 @@ active proctype world()
 		FOR_SOURCE(E_UNKNOWN)
 		FOR_SOURCE(E_LOST)
 		FOR_SOURCE(E_FINISHED)
+		FOR_SOURCE(E_NEEDS)
+		FOR_SOURCE(E_DIED)
 		/* what QEMU says */
 		SOURCE_HEARS(E_QEMU_PAUSED)
 		SOURCE_HEARS(E_QEMU_COMPLETED)
+		SOURCE_HEARS(E_QEMU_SWITCHED)
 		SOURCE_HEARS(E_QEMU_RESUMED)
 		SOURCE_HEARS(E_QEMU_FAILED)
 		SOURCE_HEARS(E_QEMU_GONE)
 		DESTINATION_HEARS(E_QEMU_READY)
 		DESTINATION_HEARS(E_QEMU_PAUSED)
 		DESTINATION_HEARS(E_QEMU_COMPLETED)
+		DESTINATION_HEARS(E_QEMU_SWITCHED)
+		DESTINATION_HEARS(E_QEMU_LACKS)
 		DESTINATION_HEARS(E_QEMU_RESUMED)
 		DESTINATION_HEARS(E_QEMU_REFUSED)
 		DESTINATION_HEARS(E_QEMU_FAILED)
@@ -497,6 +531,19 @@ active proctype world()
 		:: source_qemu >= MOVING && source_qemu <= SWITCHES && broken ->
 			d_step { source_runs(); source_tells(E_QEMU_FAILED) } /* by itself */
 		:: source_qemu == SWITCHES && stream == OPEN && !broken -> stream = ARRIVED
+		/* into post-copy; then the device state, and at last what was lacking */
+		:: source_qemu == SWITCHES && stream == OPEN && !broken ->
+			d_step { source_qemu = SERVES; post_copy = true; source_tells(E_QEMU_SWITCHED) }
+		:: source_qemu == SERVES && stream == OPEN && !broken && destination_qemu == LOADS ->
+			d_step { destination_qemu = WHOLE; lacks = true; destination_tells(E_QEMU_SWITCHED) }
+		:: source_qemu == SERVES && stream == OPEN && !broken && lacks &&
+		   (destination_qemu == WHOLE || destination_qemu == RUNS) &&
+		   !(destination_said & BIT(E_QEMU_LACKS)) -> /* what QEMU says keeps its order */
+			d_step { stream = ARRIVED; lacks = false; destination_tells(E_QEMU_COMPLETED) }
+		:: source_qemu == SERVES && stream == ARRIVED && !broken ->
+			d_step { stream = ACKED; source_qemu = POST; source_tells(E_QEMU_COMPLETED) }
+		:: source_qemu == SERVES && broken && source == SOURCE_SERVING &&
+		   source_command == Q_NOTHING && source_said == 0 -> event = E_QEMU_FAILED; who = SOURCE
 		:: source_qemu == SWITCHES && stream == OPEN && !broken && TROUBLE ->
 			d_step { troubles++; stream = ARRIVED; damaged = true }
 		:: source_qemu == SWITCHES && stream == ACKED ->
@@ -505,8 +552,8 @@ active proctype world()
 			d_step { destination_qemu = WHOLE; destination_tells(E_QEMU_COMPLETED) }
 		:: destination_qemu == LOADS && stream == OPEN && broken ->
 			d_step { destination_qemu = GONE; destination_tells(E_QEMU_FAILED) }
-		:: destination_qemu == WHOLE && stream == ARRIVED && !broken -> stream = ACKED
-		:: stream >= ARRIVED && !ended && DESTINATION_ALIVE ->
+		:: destination_qemu == WHOLE && stream == ARRIVED && !broken && !post_copy -> stream = ACKED
+		:: (stream == ACKED || (stream == ARRIVED && !post_copy)) && !ended && DESTINATION_ALIVE ->
 			d_step {
 				ended = true;
 				if
@@ -516,6 +563,9 @@ active proctype world()
 			}
 		:: destination == DESTINATION_LOADING && !ended &&
 		   (broken || (stream == CLOSED && source > SOURCE_MOVING)) -> event = E_STREAM_FAILED; who = DESTINATION /* no progress */
+		:: (destination == DESTINATION_SWITCHED || destination == DESTINATION_COMMITTING) &&
+		   post_copy && !ended && broken && destination_said == 0 ->
+			event = E_STREAM_FAILED; who = DESTINATION
 		:: source == SOURCE_MOVING && source_command == Q_NOTHING && source_qemu == RUNS &&
 		   source_said == 0 -> event = E_QEMU_FAILED; who = SOURCE
 		/* the link */
@@ -523,7 +573,8 @@ active proctype world()
 		:: source_cut -> source_cut = false; event = E_LINK_DOWN; who = SOURCE
 		:: destination_cut ->
 			destination_cut = false; event = E_LINK_DOWN; who = DESTINATION
-		:: TROUBLE && (source == SOURCE_COMMITTING || source == SOURCE_DOUBT) ->
+		:: TROUBLE && (source == SOURCE_COMMITTING || source == SOURCE_DOUBT ||
+		               source == SOURCE_APART || source == SOURCE_REJOINING) ->
 			troubles++; event = E_LINK_UP; who = SOURCE
 		/* people, timers */
 		:: TROUBLE && SOURCE_ALIVE -> troubles++; event = E_CANCEL; who = SOURCE
@@ -567,8 +618,9 @@ active proctype world()
 			:: source_timer && destination_timer && turn ->
 				turn = false; event = E_TIMER; who = DESTINATION
 			:: source_timer && !(destination_timer && turn) &&
-			   !(wiped && (source == SOURCE_DOUBT || source == SOURCE_TELLING ||
-			               source == SOURCE_FINISHING)) && destination != DESTINATION_LOST ->
+			   !(wiped && (source == SOURCE_DOUBT || source == SOURCE_APART ||
+			               source == SOURCE_TELLING || source == SOURCE_FINISHING)) &&
+			   destination != DESTINATION_LOST ->
 				turn = destination_timer; event = E_TIMER; who = SOURCE
 			:: source_timer && wiped && (source == SOURCE_TELLING || source == SOURCE_FINISHING) ->
 				event = E_ENOUGH; who = SOURCE
@@ -576,15 +628,18 @@ active proctype world()
 			/* The operator, who looks where the guest is. */
 			:: destination == DESTINATION_LOST ->
 				given_here = true; event = E_RESOLVE_SOURCE; who = DESTINATION
-			:: wiped && source == SOURCE_DOUBT && destination_qemu == RUNS ->
+			:: wiped && (source == SOURCE_DOUBT || source == SOURCE_APART) &&
+			   destination_qemu == RUNS ->
 				given_there = true; event = E_RESOLVE_DESTINATION; who = SOURCE
-			:: wiped && source == SOURCE_DOUBT && destination_qemu != RUNS ->
+			:: wiped && (source == SOURCE_DOUBT || source == SOURCE_APART) &&
+			   destination_qemu != RUNS ->
 				given_here = true; event = E_RESOLVE_SOURCE; who = SOURCE
 			:: else -> assert(false) /* it hangs */
 			fi
 		:: mended && SETTLED && timeout ->
 			assert(source_qemu == RUNS || destination_qemu == RUNS || killed_here ||
 			       killed_there);
+			assert(!(destination_qemu == RUNS && lacks) || killed_here || given_there);
 			break
 		fi;
 		if

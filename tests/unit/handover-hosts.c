@@ -82,6 +82,10 @@ void world_look(struct world *world)
                world->source != S_GONE || world->destination == D_RUN || world->killed_source ||
                    world->killed_destination || world->gave_to_destination,
                "the guest is gone, and nobody has killed a QEMU");
+    world_rule(world,
+               !world->lacks || world->source != S_GONE || world->killed_source ||
+                   world->destination != D_RUN || world->gave_to_destination,
+               "memory is gone that the guest lacks, and nobody has killed a QEMU");
 }
 
 static void source_resumes(struct world *world)
@@ -96,7 +100,8 @@ static void source_resumes(struct world *world)
 static void destination_runs(struct world *world)
 {
     world_rule(world, world->destination == D_LOADED, "cont before QEMU has completed");
-    world_rule(world, world->ended && !world->damaged, "a guest runs that was not verified");
+    world_rule(world, (world->ended || world->post_copy) && !world->damaged,
+               "a guest runs that was not verified");
     world_rule(world, !world->source_resumed || world->gave_to_destination,
                "an old copy runs, after the guest has gone on at the source");
     world->destination_ran = true;
@@ -235,10 +240,28 @@ void world_restart(struct world *world, enum vst_handover_role role)
 
 /* ---- QEMU ---- */
 
+/* A new stream, where the old one is broken and somebody is there to take it. */
+static void source_serve(struct world *world)
+{
+    bool open = world->session && world->host[DESTINATION].present && world->lacks &&
+                world->destination != D_GONE;
+
+    if (world->source == S_POST)
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_COMPLETED);
+    else if (!world->broken)
+        return;
+    else if (open)
+        world->broken = false;
+    else
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_FAILED);
+}
+
 void world_source_command(struct world *world, enum vst_handover_command command)
 {
     if (world->source == S_GONE) {
         world_tell(world, SOURCE, VST_HANDOVER_QEMU_GONE);
+    } else if (command == VST_HANDOVER_QEMU_SERVE) {
+        source_serve(world);
     } else if (command == VST_HANDOVER_QEMU_MIGRATE) {
         bool open = world->session && world->destination == D_INCOMING && !world->stream;
 
@@ -273,13 +296,29 @@ static void destination_end(struct world *world)
     world_tell(world, DESTINATION, VST_HANDOVER_QEMU_GONE);
 }
 
+static void tell_it_runs(struct world *world)
+{
+    world_tell(world, DESTINATION,
+               world->lacks ? VST_HANDOVER_QEMU_LACKS : VST_HANDOVER_QEMU_RESUMED);
+}
+
 static void destination_adopt(struct world *world)
 {
     world_rule(world, world->destination != D_INCOMING, "committed, and QEMU still loads");
-    world_tell(world, DESTINATION,
-               world->destination == D_LOADED ? VST_HANDOVER_QEMU_PAUSED
-               : world->destination == D_RUN  ? VST_HANDOVER_QEMU_RESUMED
-                                              : VST_HANDOVER_QEMU_GONE);
+    if (world->destination == D_RUN)
+        tell_it_runs(world);
+    else
+        world_tell(world, DESTINATION,
+                   world->destination == D_LOADED ? VST_HANDOVER_QEMU_PAUSED
+                                                  : VST_HANDOVER_QEMU_GONE);
+}
+
+static void destination_rejoin(struct world *world)
+{
+    enum vst_handover_event there =
+        world->lacks ? VST_HANDOVER_QEMU_LACKS : VST_HANDOVER_QEMU_COMPLETED;
+
+    world_tell(world, DESTINATION, world->destination == D_RUN ? there : VST_HANDOVER_QEMU_GONE);
 }
 
 void world_destination_command(struct world *world, enum vst_handover_command command)
@@ -298,6 +337,8 @@ void world_destination_command(struct world *world, enum vst_handover_command co
         world_tell(world, DESTINATION, good ? VST_HANDOVER_QEMU_READY : VST_HANDOVER_QEMU_FAILED);
     } else if (command == VST_HANDOVER_QEMU_ADOPT) {
         destination_adopt(world);
+    } else if (command == VST_HANDOVER_QEMU_REJOIN) {
+        destination_rejoin(world);
     } else if (command == VST_HANDOVER_QEMU_END) {
         destination_end(world);
     } else if (world->destination == D_GONE || world->destination == D_NONE) { /* CONT */
@@ -307,7 +348,7 @@ void world_destination_command(struct world *world, enum vst_handover_command co
     } else {
         if (world->destination != D_RUN)
             destination_runs(world);
-        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_RESUMED);
+        tell_it_runs(world);
     }
 }
 
@@ -321,6 +362,14 @@ bool world_source_qemu_moves(struct world *world)
     } else if (world->source == S_MIGRATING && open) {
         world->source = S_PAUSED;
         world_tell(world, SOURCE, VST_HANDOVER_QEMU_PAUSED);
+    } else if (world->source == S_DEVICE && world->stream == OPEN && open && world->post_copy) {
+        world->source = S_SERVES;
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_SWITCHED);
+    } else if (world->source == S_SERVES && world->stream == ARRIVED && !world->broken &&
+               !world->dead_way[SOURCE]) {
+        world->stream = ACKED;
+        world->source = S_POST;
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_COMPLETED);
     } else if (world->source == S_DEVICE && world->stream == OPEN && open) {
         world->stream = ARRIVED;
         world->damaged = world_trouble(world, WORLD_DAMAGE, 2);
@@ -333,8 +382,28 @@ bool world_source_qemu_moves(struct world *world)
     return true;
 }
 
+/* The device state, and after it the memory that was lacking. */
+static bool post_copy_moves(struct world *world)
+{
+    if (world->source != S_SERVES || world->stream != OPEN || world->broken ||
+        world->dead_way[DESTINATION])
+        return false;
+    if (world->destination == D_INCOMING) {
+        world->destination = D_LOADED;
+        world->lacks = true;
+        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_SWITCHED);
+    } else if (world->lacks && world->destination != D_GONE && !world_chance(world, 4)) {
+        world->lacks = false;
+        world->stream = ARRIVED;
+        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_COMPLETED);
+    }
+    return true;
+}
+
 bool world_destination_qemu_moves(struct world *world)
 {
+    if (post_copy_moves(world))
+        return true;
     if (world->destination == D_INCOMING && world->stream >= ARRIVED) {
         world->destination = D_LOADED;
         world_tell(world, DESTINATION, VST_HANDOVER_QEMU_COMPLETED);
@@ -342,7 +411,7 @@ bool world_destination_qemu_moves(struct world *world)
         world->destination = D_GONE;
         world_tell(world, DESTINATION, VST_HANDOVER_QEMU_FAILED);
     } else if (world->destination == D_LOADED && world->stream == ARRIVED && !world->broken &&
-               !world->dead_way[SOURCE]) {
+               !world->post_copy && !world->dead_way[SOURCE]) {
         world->stream = ACKED;
     } else {
         return false;
@@ -350,13 +419,18 @@ bool world_destination_qemu_moves(struct world *world)
     return true;
 }
 
+static bool in(const struct host *host, const char *state)
+{
+    return strcmp(vst_handover_state_name(&host->machine), state) == 0;
+}
+
 /* The daemons' part in the stream: END, or that nothing moves any more. */
 bool world_stream_moves(struct world *world)
 {
     struct host *source = &world->host[SOURCE], *destination = &world->host[DESTINATION];
 
-    if (world->stream >= ARRIVED && !world->ended && (!world->broken || world_chance(world, 2)) &&
-        destination->present) {
+    if (world->stream >= (world->post_copy ? ACKED : ARRIVED) && !world->ended &&
+        (!world->broken || world_chance(world, 2)) && destination->present) {
         world->ended = true;
         world_tell(world, DESTINATION,
                    world->damaged ? VST_HANDOVER_STREAM_FAILED : VST_HANDOVER_STREAM_VERIFIED);
@@ -364,13 +438,24 @@ bool world_stream_moves(struct world *world)
     }
     if (destination->present && !world->ended && !destination->events.count &&
         (world->broken || world->dead_way[DESTINATION] || !world->session) &&
-        strcmp(vst_handover_state_name(&destination->machine), "DESTINATION_LOADING") == 0) {
+        in(destination, "DESTINATION_LOADING")) {
         world_tell(world, DESTINATION, VST_HANDOVER_STREAM_FAILED);
         return true;
     }
+    if (destination->present && world->post_copy && world->broken && !world->ended &&
+        !destination->events.count &&
+        (in(destination, "DESTINATION_SWITCHED") || in(destination, "DESTINATION_COMMITTING"))) {
+        world_tell(world, DESTINATION, VST_HANDOVER_STREAM_FAILED);
+        return true;
+    }
+    if (source->present && (world->broken || world->dead_way[0] || world->dead_way[1]) &&
+        !source->commands.count && !source->events.count && in(source, "SOURCE_SERVING")) {
+        world_break_stream(world);
+        world_tell(world, SOURCE, VST_HANDOVER_QEMU_FAILED); /* or no progress */
+        return true;
+    }
     if (source->present && (world->dead_way[DESTINATION] || !world->stream) &&
-        strcmp(vst_handover_state_name(&source->machine), "SOURCE_MOVING") == 0 &&
-        !source->commands.count && !source->events.count) {
+        in(source, "SOURCE_MOVING") && !source->commands.count && !source->events.count) {
         world_tell(world, SOURCE, VST_HANDOVER_CANCEL); /* no progress */
         return true;
     }

@@ -14,7 +14,7 @@
 
 enum { MOST_MESSAGES = 8, MOST_QUEUED = 8, TROUBLED_STEPS = 80, MENDED_STEPS = 3000 };
 
-enum source_qemu { S_RUN, S_MIGRATING, S_PAUSED, S_DEVICE, S_POST, S_GONE };
+enum source_qemu { S_RUN, S_MIGRATING, S_PAUSED, S_DEVICE, S_SERVES, S_POST, S_GONE };
 enum destination_qemu { D_NONE, D_INCOMING, D_LOADED, D_RUN, D_GONE };
 /* What has come of the stream: opened, all at the destination, acknowledged at the source. */
 enum stream { NO_STREAM, OPEN, ARRIVED, ACKED };
@@ -47,6 +47,8 @@ struct world {
     enum destination_qemu destination;
     enum stream stream;
     bool broken, damaged, ended; /* the stream is; END has been told of */
+    bool post_copy;              /* is what this history goes over to */
+    bool lacks;                  /* the destination does, memory that only the source has */
     bool session, cut, dead_way[2];
     struct message message[MOST_MESSAGES];
     unsigned messages;

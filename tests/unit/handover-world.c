@@ -252,7 +252,7 @@ static bool operator_resolves(struct world *world)
     if (lost_there || (source->lost && in_state(destination, "DESTINATION_LOADED"))) {
         /* at the destination */
     } else if ((destination->lost || world->result->troubles[WORLD_WIPE]) &&
-               in_state(source, "SOURCE_DOUBT")) {
+               (in_state(source, "SOURCE_DOUBT") || in_state(source, "SOURCE_APART"))) {
         destination = source;
     } else {
         return false;
@@ -314,6 +314,10 @@ static enum world_outcome judge(struct world *world)
     world_rule(world, here || there || died, "the guest does not run anywhere");
     world_rule(world, !in_state(&world->host[DESTINATION], "DESTINATION_RUNNING") || there || died,
                "the destination believes to have the guest");
+    world_rule(world, !there || !world->lacks || world->killed_source || world->gave_to_destination,
+               "the guest will never have all of its memory");
+    if (there && world->lacks)
+        return WORLD_GUEST_DIED;
     return there ? WORLD_AT_DESTINATION : here ? WORLD_AT_SOURCE : WORLD_GUEST_DIED;
 }
 
@@ -323,6 +327,7 @@ void world_run(uint64_t seed, unsigned allowed, unsigned most, bool print,
     struct world world = {.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1,
                           .allowed = allowed,
                           .most = most,
+                          .post_copy = seed & 1,
                           .print = print,
                           .result = ret_result};
     enum world_outcome outcome;
