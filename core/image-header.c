@@ -15,6 +15,7 @@
 #include "json.h"
 
 static const char *const compressions[] = {"none", "zstd", NULL};
+static const char *const methods[] = {"post-copy", NULL};
 
 #define MEMBER(text, field) .name = text, .offset = offsetof(struct vst_image_header, field)
 #define STRING(text, field) MEMBER(text, field), .type = VST_JSON_STRING
@@ -42,6 +43,7 @@ static const struct vst_json_member members[] = {
     {MEMBER("created-at", created_at), .type = VST_JSON_NUMBER, .required = true, .max = INT64_MAX},
     {STRING("created-by", created_by), .required = true},
     {STRING("compression", compression), .required = true, .choices = compressions},
+    {STRING("method", method), .choices = methods},
     {MEMBER("copies", copies), .type = VST_JSON_STRUCT, .shape = VST_JSON_LIST,
      .table = &copy_table},
 };

@@ -32,6 +32,7 @@ struct vst_image_header {
     char *created_by;              /* "virstream 0.1.0" */
     char *compression;             /* "none" or "zstd", of the raw state */
     struct vst_disk_copy **copies; /* of a migration only: without it disks are shared */
+    char *method;                  /* of a migration only: "post-copy" if it may come to that */
 };
 
 /* The JSON of a header, the caller's to free(). NULL without memory. */

@@ -82,6 +82,8 @@ static void check(struct vst_arrival *arrival)
     arrival->check = vst_arrival_check(arrival, checked, &err);
     if (!arrival->check)
         checked(arrival, &err);
+    else if (arrival->offer->method)
+        vst_check_post_copy(arrival->check);
 }
 
 /* ---- SPAWN ---- */
@@ -107,9 +109,15 @@ void vst_arrival_ready(struct vst_arrival *arrival)
 /* A guest that is to stay paused has its disks at once, since nobody says `cont`. */
 static void set_capabilities(struct vst_arrival *arrival)
 {
-    const char *on[] = {"events", "return-path", arrival->move.ran ? "late-block-activate" : NULL,
-                        NULL};
+    const char *on[5] = {"events", "return-path"};
     struct vst_error err = {0};
+    size_t ons = 2;
+
+    if (arrival->move.ran)
+        on[ons++] = "late-block-activate";
+    if (arrival->offer->method)
+        on[ons++] = "postcopy-ram";
+    on[ons] = NULL;
 
     if (vst_qmp_execute(qmp_of(arrival), "migrate-set-capabilities",
                         (struct vst_qmp_reply){prepared, &arrival->move}, &err, "capabilities",
@@ -124,10 +132,15 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
     if (strcmp(name, "MIGRATION") != 0)
         return;
     arrival->status = vst_migration_status(data);
-    if (arrival->status != VST_MIGRATION_COMPLETED)
-        return; /* one that failed ends by itself, and its log says why */
-    if (arrival->gate)
+    if (arrival->status == VST_MIGRATION_COMPLETED && arrival->gate)
         vst_gate_open(arrival->gate);
+    vst_arrival_post_copy_event(arrival);
+    if (arrival->status == VST_MIGRATION_COMPLETED && arrival->post_copy == ARRIVAL_PRE_COPY)
+        vst_arrival_loaded(arrival); /* one that failed ends by itself, and its log says why */
+}
+
+void vst_arrival_loaded(struct vst_arrival *arrival)
+{
     if (arrival->disks)
         vst_arrival_disks_close(arrival);
     else
@@ -139,6 +152,11 @@ void vst_arrival_completed(struct vst_arrival *arrival)
     vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
 }
 
+struct vst_guest_job vst_arrival_job(struct vst_arrival *arrival)
+{
+    return (struct vst_guest_job){.kind = VST_JOB_MIGRATE, .event = qemu_event, .opaque = arrival};
+}
+
 static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *err)
 {
     (void)guest;
@@ -148,7 +166,7 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
 
 void vst_arrival_spawn(struct vst_arrival *arrival)
 {
-    struct vst_guest_job job = {.kind = VST_JOB_MIGRATE, .event = qemu_event, .opaque = arrival};
+    struct vst_guest_job job = vst_arrival_job(arrival);
     struct vst_move *move = &arrival->move;
     struct vst_guest *guest = NULL;
     struct vst_error err = {0};
@@ -172,6 +190,8 @@ static void incoming(void *opaque, struct json_object *value, const struct vst_e
     (void)value;
     if (err)
         failed(arrival, err);
+    else if (arrival->post_copy != ARRIVAL_PRE_COPY)
+        vst_arrival_post_copy_incoming(arrival);
     else if (vst_qmp_execute(qmp_of(arrival), "migrate-incoming",
                              (struct vst_qmp_reply){acknowledged, &arrival->move}, &refused, "uri",
                              json_object_new_string("fd:migrate"), NULL) < 0)
@@ -181,7 +201,8 @@ static void incoming(void *opaque, struct json_object *value, const struct vst_e
 int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
                      struct vst_error *ret_err)
 {
-    bool expand = strcmp(arrival->offer->compression, "zstd") == 0;
+    bool again = arrival->post_copy != ARRIVAL_PRE_COPY; /* such a stream is not compressed */
+    bool expand = !again && strcmp(arrival->offer->compression, "zstd") == 0;
     struct json_object *arguments = vst_json_object("fdname", json_object_new_string("migrate"));
     struct event_base *base = arrival->move.qemu->conn->base;
     int ours = -1, qemus = -1;
@@ -206,11 +227,16 @@ int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
 
 /* ---- CONT ---- */
 
-static void running(struct vst_arrival *arrival)
+void vst_arrival_runs(struct vst_arrival *arrival)
 {
     struct vst_move *move = &arrival->move;
 
     vst_guest_keep(move->guest);
+    if (vst_arrival_lacks(arrival)) {
+        vst_place_set_job(vst_guest_place(move->guest), "lack", move->ran, NULL);
+        vst_move_feed(move, VST_HANDOVER_QEMU_LACKS, NULL);
+        return;
+    }
     vst_move_let_go(move);
     vst_move_feed(move, VST_HANDOVER_QEMU_RESUMED, NULL);
 }
@@ -221,7 +247,7 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
 
     (void)value;
     if (!err)
-        running(arrival);
+        vst_arrival_runs(arrival);
     else if (err->code == VST_ERR_DRIVER) /* QEMU's own word: it has not run */
         vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_REFUSED, err);
     else
@@ -236,30 +262,11 @@ static void cont(struct vst_arrival *arrival)
 
     vst_arrival_disks_drop(arrival, false); /* from now on they may be the guest's only ones */
     if (!arrival->move.ran)
-        running(arrival);
+        vst_arrival_runs(arrival);
     else if (vst_qmp_send(qmp_of(arrival), "cont", NULL, NULL, VST_QMP_EVER,
                           (struct vst_qmp_reply){resumed, &arrival->move}, &err) < 0 &&
              err.code != VST_ERR_LOST)
         vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_REFUSED, &err);
-}
-
-/* ---- ADOPT: after a restart ---- */
-
-static void adopted(void *opaque, struct vst_guest *guest, const struct vst_error *err)
-{
-    struct vst_arrival *arrival = opaque;
-    struct vst_move *move = &arrival->move;
-
-    if (err && !vst_move_qemu_exists(move)) {
-        vst_move_fail(move, VST_HANDOVER_QEMU_GONE, err);
-    } else if (!err) {
-        if (!move->guest)
-            vst_move_hold(move, guest);
-        if (vst_guest_is_running(guest))
-            running(arrival);
-        else
-            vst_move_feed(move, VST_HANDOVER_QEMU_PAUSED, NULL);
-    }
 }
 
 void vst_arrival_qemu(struct vst_move *move, enum vst_handover_command command)
@@ -280,7 +287,10 @@ void vst_arrival_qemu(struct vst_move *move, enum vst_handover_command command)
         cont(arrival);
         break;
     case VST_HANDOVER_QEMU_ADOPT:
-        vst_move_get_guest(move, adopted);
+        vst_arrival_adopt(arrival);
+        break;
+    case VST_HANDOVER_QEMU_REJOIN:
+        vst_arrival_rejoin(arrival);
         break;
     case VST_HANDOVER_QEMU_END:
         vst_arrival_disks_drop(arrival, true);

@@ -27,7 +27,7 @@ static void answer(struct vst_arrival *arrival, enum vst_handover_event event)
     snprintf(message.token, sizeof(message.token), "%s", move->token);
     vst_id_print(vst_journal_read(move->qemu->journal)->host, message.host);
     if (event == VST_HANDOVER_REFUSED || event == VST_HANDOVER_ABORTED ||
-        event == VST_HANDOVER_LOST)
+        event == VST_HANDOVER_LOST || event == VST_HANDOVER_DIED)
         message.text = vst_move_reason(move);
     vst_driver_answer(op, &message);
 }
@@ -43,7 +43,7 @@ static void asker_gone(void *opaque, const struct vst_error *why)
 }
 
 /* The end of the stream's operation: what it brought is loaded, or was in vain. */
-static void end_stream(struct vst_arrival *arrival, const struct vst_error *err)
+void vst_arrival_end_stream(struct vst_arrival *arrival, const struct vst_error *err)
 {
     struct vst_op *op = arrival->loading;
     struct vst_error why;
@@ -66,7 +66,8 @@ static void give_up_stream(struct vst_arrival *arrival)
     struct vst_error err = {0};
 
     vst_error_set(&err, VST_ERR_CANCELLED, "%s", vst_move_reason(&arrival->move));
-    end_stream(arrival, vst_error_is_set(&arrival->move.why) ? &arrival->move.why : &err);
+    vst_arrival_end_stream(arrival,
+                           vst_error_is_set(&arrival->move.why) ? &arrival->move.why : &err);
 }
 
 /* A link that is lost before anything came on it is told by nobody. */
@@ -99,16 +100,30 @@ static void say_to_source(struct vst_move *move, enum vst_handover_event message
 
     if (message == VST_HANDOVER_STARTED)
         await_stream(arrival);
-    if (message == VST_HANDOVER_LOADED)
-        end_stream(arrival, NULL);
+    if (message == VST_HANDOVER_LOADED && arrival->post_copy == ARRIVAL_PRE_COPY)
+        vst_arrival_end_stream(arrival, NULL);
     else if (message == VST_HANDOVER_ABORTED)
         give_up_stream(arrival);
     answer(arrival, message);
 }
 
+/* How QEMU ended is known; that it took a guest with it which can run nowhere else, is not. */
+static void note_death(struct vst_move *move)
+{
+    struct vst_error err = {0};
+
+    vst_error_set(&err, VST_ERR_DRIVER, "%s (%s)", vst_handover_told_text(VST_HANDOVER_TELL_DIED),
+                  vst_move_reason(move));
+    move->why = err;
+}
+
 static void tell(struct vst_move *move, enum vst_handover_told told)
 {
     vst_trace(VST_TRACE_STATE, "arrival %s: %s", move->name, vst_handover_told_text(told));
+    if (told == VST_HANDOVER_TELL_CUT_OFF)
+        vst_arrival_cut_off(vst_arrival_of(move));
+    if (told == VST_HANDOVER_TELL_DIED)
+        note_death(move);
     if (told == VST_HANDOVER_TELL_MIGRATED)
         vst_driver_event(move->qemu->conn, VST_EVENT_STARTED, move->name, move->uuid, "migrated");
 }
@@ -117,8 +132,11 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
 
 static void verified(struct vst_arrival *arrival)
 {
-    if (arrival->taken && arrival->returned)
-        vst_move_feed(&arrival->move, VST_HANDOVER_STREAM_VERIFIED, NULL);
+    if (!arrival->taken || !arrival->returned)
+        return;
+    vst_move_feed(&arrival->move, VST_HANDOVER_STREAM_VERIFIED, NULL);
+    if (arrival->post_copy != ARRIVAL_PRE_COPY)
+        vst_arrival_end_stream(arrival, NULL); /* the guest may have run for long */
 }
 
 static void stream_finished(void *opaque, enum vst_direction dir)
@@ -130,15 +148,35 @@ static void stream_finished(void *opaque, enum vst_direction dir)
     verified(arrival);
 }
 
-static void stream_failed(void *opaque, const struct vst_error *err)
+void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error *err)
 {
-    struct vst_arrival *arrival = opaque;
     struct vst_error why = *err;
 
     if (arrival->spare >= 0)
         vst_migration_break(arrival->spare);
-    end_stream(arrival, &why);
-    vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &why);
+    vst_arrival_end_stream(arrival, &why);
+    if (arrival->post_copy != ARRIVAL_PRE_COPY && arrival->status == VST_MIGRATION_COMPLETED)
+        vst_move_feed(&arrival->move, VST_HANDOVER_STREAM_FAILED, NULL); /* nothing is amiss */
+    else
+        vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &why);
+}
+
+static void stream_failed(void *opaque, const struct vst_error *err)
+{
+    vst_arrival_fail_stream(opaque, err);
+}
+
+/* The source sees a break of the stream first, and makes another. */
+static void drop_old_stream(struct vst_arrival *arrival)
+{
+    struct vst_error err = {0};
+
+    vst_error_set(&err, VST_ERR_LOST, "the source has made another stream");
+    if (arrival->spare >= 0)
+        vst_migration_break(arrival->spare);
+    vst_arrival_end_stream(arrival, &err);
+    arrival->taken = arrival->returned = false;
+    arrival->move.why = (struct vst_error){0};
 }
 
 static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct vst_op *op,
@@ -153,6 +191,10 @@ static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct v
     };
     struct vst_moving moving;
 
+    if (vst_arrival_lacks(arrival) && !vst_handover_holds_guest(&arrival->move.machine)) {
+        drop_old_stream(arrival);
+        vst_arrival_post_copy_again(arrival);
+    }
     if (arrival->loading || !arrival->move.guest || arrival->taken)
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: no stream is expected now (%s)",
                              arrival->move.name, vst_handover_waits_for(&arrival->move.machine));
@@ -199,6 +241,7 @@ static void arrival_free(struct vst_move *move)
     struct vst_arrival *arrival = vst_arrival_of(move);
 
     vst_arrival_has_stream(arrival);
+    event_del(&arrival->look);
     vst_check_cancel(&arrival->check);
     if (arrival->asker)
         vst_op_set_cancel(arrival->asker, NULL, NULL);
@@ -224,6 +267,8 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
         phase = "over";
     else if (vst_handover_settled(&move->machine))
         phase = "clean-up";
+    else if (vst_arrival_lacks(arrival))
+        phase = "post-copy";
     else if (arrival->stream)
         phase = "memory";
     else if (arrival->taken || !arrival->offer)
@@ -256,6 +301,7 @@ static struct vst_arrival *arrival_new(struct vst_qemu *qemu, const unsigned cha
         free(arrival);
         return NULL;
     }
+    vst_arrival_post_copy_init(arrival);
     return arrival;
 }
 
@@ -333,6 +379,8 @@ static void only_check(struct vst_arrival *arrival)
     arrival->check = vst_arrival_check(arrival, looked, &err);
     if (!arrival->check)
         looked(arrival, &err);
+    else if (arrival->offer->method)
+        vst_check_post_copy(arrival->check);
 }
 
 /* One that is known, if it is the caller's; or a new one, which then is. */

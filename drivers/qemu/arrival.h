@@ -1,18 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * An arrival: the destination's end of a migration. arrival.c answers the source and takes the
- * stream, arrival-qemu.c has what QEMU is told, arrival-disks.c the disks that are copied.
+ * stream, arrival-qemu.c has what QEMU is told, arrival-post-copy.c the same when not all of the
+ * memory has come, arrival-disks.c the disks that are copied.
  */
 #ifndef VST_DRIVERS_QEMU_ARRIVAL_H
 #define VST_DRIVERS_QEMU_ARRIVAL_H
 
 #include "check.h"
+#include "core/fsm.h"
 #include "core/image.h"
 #include "migration.h"
 #include "move.h"
 #include "moving.h"
 
 struct vst_arrival_disks;
+
+/* How far it is on the way into post-copy, and out of a break in it. */
+#define ARRIVAL_POST_COPY_STATES(X)                                                            \
+    X(ARRIVAL_PRE_COPY, "QEMU", "memory comes before the guest runs")                          \
+    X(ARRIVAL_SWITCHING, "QEMU's state not to be inmigrate", "the device state is being read") \
+    X(ARRIVAL_SWITCHED, "QEMU's completed", "only memory is to come yet")                      \
+    X(ARRIVAL_PASSING, "reply to getfd", "QEMU gets its end of another stream")                \
+    X(ARRIVAL_PAUSING, "QEMU's postcopy-paused", "only then it takes another stream")
+VST_FSM(arrival, ARRIVAL_POST_COPY_STATES)
 
 struct vst_arrival {
     struct vst_move move;
@@ -28,6 +39,8 @@ struct vst_arrival {
     struct vst_arrival_disks *disks;  /* NULL: none is copied */
     enum vst_migration_status status; /* by QEMU's last word */
     struct event awaited;             /* the first stream, which is to come soon */
+    enum arrival_state post_copy;
+    struct event look;
 };
 
 extern const struct vst_move_end vst_arrival_end;
@@ -59,6 +72,30 @@ void vst_arrival_spawn(struct vst_arrival *arrival);
 void vst_arrival_ready(struct vst_arrival *arrival);
 /* It has all of the guest. */
 void vst_arrival_completed(struct vst_arrival *arrival);
+
+/* QEMU has the guest's memory, all of it or the part that comes first. */
+void vst_arrival_loaded(struct vst_arrival *arrival);
+struct vst_guest_job vst_arrival_job(struct vst_arrival *arrival);
+/* The stream is over, or is to be. */
+void vst_arrival_end_stream(struct vst_arrival *arrival, const struct vst_error *err);
+void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error *err);
+
+/* arrival-post-copy.c */
+void vst_arrival_post_copy_init(struct vst_arrival *arrival);
+/* QEMU has said something of its migration. */
+void vst_arrival_post_copy_event(struct vst_arrival *arrival);
+/* There is another stream; and QEMU has its end of it. */
+void vst_arrival_post_copy_again(struct vst_arrival *arrival);
+void vst_arrival_post_copy_incoming(struct vst_arrival *arrival);
+/* Only a part of the memory is there. */
+bool vst_arrival_lacks(const struct vst_arrival *arrival);
+/* ADOPT and REJOIN, after a restart. */
+void vst_arrival_adopt(struct vst_arrival *arrival);
+void vst_arrival_rejoin(struct vst_arrival *arrival);
+/* The guest runs; whether it lacks memory or not. */
+void vst_arrival_runs(struct vst_arrival *arrival);
+/* What it lacks will not come. */
+void vst_arrival_cut_off(struct vst_arrival *arrival);
 
 /* arrival-disks.c */
 static inline enum vst_disks vst_arrival_expects(const struct vst_arrival *arrival)

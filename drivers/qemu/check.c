@@ -20,7 +20,8 @@ struct vst_check {
     enum vst_disks disks;
     char found[440]; /* the reasons, one after the other: as much as an error holds */
     unsigned count, left_out;
-    bool restores; /* and so takes the name last: see restore.c */
+    bool restores;  /* and so takes the name last: see restore.c */
+    bool post_copy; /* is to be possible */
     struct vst_worker *worker;
     struct vst_qemu *qemu;
     const struct vst_probe *probe; /* NULL: it has not answered yet */
@@ -150,6 +151,11 @@ static void looked(struct vst_job *job)
         block(check, "QEMU %s of this host has no machine type %s", vst_probe_version(check->probe),
               check->def->machine);
     check_devices(check);
+    if (check->post_copy && vst_probe_post_copy(check->probe))
+        block(check,
+              "post-copy is not possible on this host, for want of userfaultfd (%s; see the sysctl "
+              "vm.unprivileged_userfaultfd)",
+              vst_probe_post_copy(check->probe)->text);
     snprintf(more, sizeof(more), "; and %u more", check->left_out);
     if (check->count)
         vst_error_set(&err, taken && check->count == 1 ? VST_ERR_EXISTS : VST_ERR_INCOMPATIBLE,
@@ -193,6 +199,11 @@ struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_defini
     vst_worker_put(&check->worker);
     dispose(&check->job);
     return NULL;
+}
+
+void vst_check_post_copy(struct vst_check *check)
+{
+    check->post_copy = true;
 }
 
 void vst_check_cancel(struct vst_check **slot)

@@ -23,6 +23,9 @@ struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_defini
                                   void (*fn)(void *opaque, const struct vst_error *err),
                                   void *opaque, struct vst_error *ret_err);
 
+/* That it may come by post-copy is looked at, too. Right after the start. */
+void vst_check_post_copy(struct vst_check *check);
+
 /* Sets *check to NULL. Accepts NULL. */
 void vst_check_cancel(struct vst_check **check);
 

@@ -59,7 +59,16 @@ static void give_verdict(struct vst_departure *departure)
     struct vst_migration_info *info = &departure->progress;
     bool hopeless = info->pass > 2 && info->dirty_rate > info->rate;
 
-    if (departure->one_pass)
+    if (vst_departure_serves(departure) && !departure->stream &&
+        departure->status != VST_MIGRATION_COMPLETED)
+        snprintf(info->verdict, sizeof(info->verdict),
+                 "post-copy: the guest runs there, and the rest of its memory cannot follow until "
+                 "the hosts are connected again");
+    else if (departure->state >= DEPARTURE_SWITCHED)
+        snprintf(info->verdict, sizeof(info->verdict),
+                 "post-copy: the guest runs there, %" PRIu64 " MiB of its memory follow",
+                 info->left / MIB);
+    else if (departure->one_pass)
         snprintf(info->verdict, sizeof(info->verdict),
                  "the only pass over the memory, whatever the downtime: this QEMU without KVM "
                  "would lose changes in another");
@@ -68,7 +77,7 @@ static void give_verdict(struct vst_departure *departure)
     else if (hopeless)
         snprintf(info->verdict, sizeof(info->verdict),
                  "not converging: %" PRIu64 " MiB/s dirtied, %" PRIu64
-                 " MiB/s sent; allow more bandwidth or downtime, or auto-converge",
+                 " MiB/s sent; allow more bandwidth or downtime, auto-converge, or post-copy",
                  info->dirty_rate / MIB, info->rate / MIB);
     else
         snprintf(info->verdict, sizeof(info->verdict), "converging");
@@ -97,7 +106,10 @@ static void stalled(struct vst_departure *departure, int64_t us)
 
     vst_error_set(&err, VST_ERR_STALLED, "no progress for %d seconds: %s", (int)(us / 1000000),
                   culprit(departure));
-    vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, &err);
+    if (departure->state == DEPARTURE_SERVING)
+        vst_departure_unserved(departure, &err);
+    else
+        vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, &err);
 }
 
 /* When it is getting late, the other host is asked whether it is there: by then it has answered, or
@@ -131,6 +143,9 @@ static void look_for_timeout(struct vst_departure *departure)
         vst_qmp_execute(vst_guest_qmp(move->guest), "stop", (struct vst_qmp_reply){0}, NULL, NULL);
         return;
     }
+    if (departure->opt.then == VST_MIGRATE_THEN_POST_COPY &&
+        vst_departure_go_post_copy(departure, &err) == 0)
+        return;
     vst_error_set(&err, VST_ERR_TIMEOUT, "it was not over in %u seconds; %s", seconds,
                   departure->progress.verdict);
     vst_move_fail(move, VST_HANDOVER_CANCEL, &err);
@@ -141,12 +156,19 @@ static void judge(struct vst_departure *departure)
 {
     enum departure_state state = departure->state;
 
+    if (state == DEPARTURE_SERVING && departure->stream && departure->move.guest)
+        look_for_stall(departure);
     if ((state != DEPARTURE_MOVING && state != DEPARTURE_COPYING) || !departure->move.guest ||
         vst_handover_holds_guest(&departure->move.machine))
         return;
     look_for_timeout(departure);
     if (departure->state == state)
         look_for_stall(departure);
+}
+
+static bool moves(const struct vst_departure *departure)
+{
+    return departure->state >= DEPARTURE_MOVING && departure->state <= DEPARTURE_SERVING;
 }
 
 static void heard(struct vst_departure *departure, const struct vst_error *err)
@@ -156,13 +178,43 @@ static void heard(struct vst_departure *departure, const struct vst_error *err)
         departure->heard_us = vst_now_us();
 }
 
+static void go_post_copy(struct vst_departure *departure)
+{
+    struct vst_error err = {0};
+
+    departure->opt.post_copy_after = 0;
+    if (vst_departure_go_post_copy(departure, &err) < 0)
+        vst_move_fail(&departure->move, VST_HANDOVER_QEMU_FAILED, &err);
+}
+
+void vst_departure_passed(struct vst_departure *departure, struct json_object *data)
+{
+    unsigned after = departure->opt.post_copy_after;
+
+    if (after && departure->state == DEPARTURE_MOVING && number(data, "pass") > after)
+        go_post_copy(departure);
+}
+
+/* Where there is one pass only, post-copy after it would come too late: the guest is paused at its
+ * end, and what is left is sent. */
+static void look_for_half_a_pass(struct vst_departure *departure)
+{
+    const struct vst_migration_info *info = &departure->progress;
+
+    if (departure->opt.post_copy_after && info->left < info->total / 2)
+        go_post_copy(departure);
+}
+
 static void told(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_departure *departure = opaque;
 
     heard(departure, err);
-    if (!err && departure->state == DEPARTURE_MOVING)
-        take_figures(departure, value);
+    if (err || !moves(departure))
+        return;
+    take_figures(departure, value);
+    if (departure->state == DEPARTURE_MOVING && departure->one_pass)
+        look_for_half_a_pass(departure);
 }
 
 static void told_of_disks(void *opaque, struct json_object *value, const struct vst_error *err)
@@ -185,7 +237,7 @@ static void ask(struct vst_departure *departure, const char *command,
 
 void vst_departure_look(struct vst_departure *departure)
 {
-    if (departure->state == DEPARTURE_MOVING && departure->move.guest)
+    if (moves(departure) && departure->move.guest)
         ask(departure, "query-migrate", told);
     if (departure->state == DEPARTURE_COPYING && departure->move.guest)
         ask(departure, "query-block-jobs", told_of_disks);
@@ -223,6 +275,13 @@ void vst_departure_watch(struct vst_departure *departure)
     event_add(&departure->poll, &often);
 }
 
+void vst_departure_watch_serving(struct vst_departure *departure)
+{
+    departure->moved_us = 0;
+    if (departure->status != VST_MIGRATION_COMPLETED)
+        give_verdict(departure); /* which a poll may come too late for */
+}
+
 static const char *phase_of(const struct vst_departure *departure)
 {
     const struct vst_move *move = &departure->move;
@@ -235,6 +294,8 @@ static const char *phase_of(const struct vst_departure *departure)
         return "disks";
     if (departure->state < DEPARTURE_MOVING)
         return "prepare";
+    if (vst_departure_serves(departure))
+        return vst_handover_settled(&move->machine) ? "clean-up" : "post-copy";
     if (!vst_handover_holds_guest(&move->machine))
         return departure->stream ? "memory" : "clean-up";
     return departure->state == DEPARTURE_UNDOING ? "undo" : "hand-over";

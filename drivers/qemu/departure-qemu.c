@@ -173,6 +173,12 @@ void vst_departure_move(struct vst_departure *departure)
     const char *on[6] = {"events", "return-path", "pause-before-switchover"};
     const char *off[4] = {"background-snapshot"};
     size_t ons = 3, offs = 1;
+
+    on[ons] = "postcopy-ram";
+    if (departure->opt.post_copy)
+        ons++;
+    else
+        off[offs++] = "postcopy-ram";
     struct vst_error err = {0};
 
     if (departure->opt.auto_converge)
@@ -193,6 +199,12 @@ static struct json_object *bandwidth_of(uint64_t bandwidth)
                                               : vst_migration_unlimited();
 }
 
+/* 0 is what QEMU calls unlimited here. What the guest asks for goes first, whatever this is. */
+static struct json_object *post_copy_bandwidth(uint64_t bandwidth)
+{
+    return json_object_new_int64(bandwidth < INT64_MAX ? (int64_t)bandwidth : 0);
+}
+
 /* QEMU begins another pass when what is left would take less than this: with 0, never. It pauses
  * the guest instead when nothing is left. */
 static struct json_object *downtime_of(const struct vst_departure *departure)
@@ -209,15 +221,17 @@ static void set_parameters(struct vst_departure *departure)
     vst_departure_enter(departure, DEPARTURE_PARAMETERS);
     sent(departure,
          vst_qmp_execute(qmp_of(departure), "migrate-set-parameters", then_step(departure), &err,
-                         "max-bandwidth", bandwidth_of(departure->opt.bandwidth), "downtime-limit",
-                         downtime_of(departure), NULL),
+                         "max-bandwidth", bandwidth_of(departure->opt.bandwidth),
+                         "max-postcopy-bandwidth", post_copy_bandwidth(departure->opt.bandwidth),
+                         "downtime-limit", downtime_of(departure), NULL),
          &err);
 }
 
 int vst_departure_set(struct vst_departure *departure, const struct vst_migration_change *change,
                       struct vst_error *ret_err)
 {
-    if (!departure->move.guest || departure->state != DEPARTURE_MOVING)
+    if (!departure->move.guest ||
+        (departure->state != DEPARTURE_MOVING && departure->state != DEPARTURE_SERVING))
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: memory is not being moved now",
                              departure->move.name);
     if (change->bandwidth)
@@ -226,6 +240,7 @@ int vst_departure_set(struct vst_departure *departure, const struct vst_migratio
         departure->opt.downtime_ms = change->downtime_ms;
     return vst_qmp_execute(qmp_of(departure), "migrate-set-parameters", (struct vst_qmp_reply){0},
                            ret_err, "max-bandwidth", bandwidth_of(departure->opt.bandwidth),
+                           "max-postcopy-bandwidth", post_copy_bandwidth(departure->opt.bandwidth),
                            "downtime-limit", downtime_of(departure), NULL);
 }
 
@@ -241,7 +256,9 @@ static void stream_over(const struct vst_error *err, void *opaque)
     departure->tie = NULL;
     departure->gate = NULL;
     vst_stream_free(&departure->stream);
-    if (err)
+    if (vst_departure_serves(departure))
+        vst_departure_unserved(departure, err);
+    else if (err)
         vst_move_fail(move, VST_HANDOVER_LINK_DOWN, err);
     else
         vst_move_feed(move, VST_HANDOVER_LOADED, move->machine.peer);
@@ -260,7 +277,8 @@ static struct vst_op *move_stream(struct vst_departure *departure)
     return vst_link_move(departure->link, departure->move.token, NULL, departure->stream, &done);
 }
 
-static int open_stream(struct vst_departure *departure, int *ours, struct vst_error *ret_err)
+int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
+                              struct vst_error *ret_err)
 {
     struct event_base *base = departure->move.qemu->conn->base;
     struct vst_moving moving;
@@ -271,8 +289,11 @@ static int open_stream(struct vst_departure *departure, int *ours, struct vst_er
     departure->stream = vst_stream_new(base, NULL);
     if (!departure->stream)
         return vst_error_no_memory(ret_err);
-    if (vst_moving_open(base, ours, departure->opt.zstd_level, false, &moving, ret_err) < 0)
+    if (vst_moving_open(base, ours, zstd_level, false, &moving, ret_err) < 0) {
+        vst_stream_free(&departure->stream);
         return -1;
+    }
+    vst_close(&departure->spare);
     departure->gate = moving.gate;
     departure->spare = moving.spare;
     vst_stream_set_ends(departure->stream, moving.source, moving.sink);
@@ -299,7 +320,7 @@ static void pass_socket(struct vst_departure *departure)
 
     vst_departure_enter(departure, DEPARTURE_PASSING);
     if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
-        open_stream(departure, &ours, &err) < 0) {
+        vst_departure_open_stream(departure, &ours, departure->opt.zstd_level, &err) < 0) {
         json_object_put(arguments);
         vst_close(&ours);
         vst_close(&qemus);
@@ -317,6 +338,7 @@ static void start(struct vst_departure *departure)
 {
     struct vst_error err = {0};
 
+    departure->status = VST_MIGRATION_ACTIVE;
     vst_departure_enter(departure, DEPARTURE_MOVING);
     sent(departure,
          vst_qmp_execute(qmp_of(departure), "migrate",
@@ -357,6 +379,10 @@ static void step(struct vst_departure *departure, struct json_object *value)
     case DEPARTURE_DECIDED:
     case DEPARTURE_COPYING:
     case DEPARTURE_MOVING:
+    case DEPARTURE_SWITCHED:
+    case DEPARTURE_SERVING:
+    case DEPARTURE_PAUSING:
+    case DEPARTURE_REOPENING:
     case DEPARTURE_UNDOING:
     case DEPARTURE_OVER:
         break; /* waits for something else than a reply */
@@ -383,9 +409,16 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
     struct vst_error err = {0};
 
     vst_departure_disks_event(departure, name, data);
-    if (strcmp(name, "MIGRATION") != 0 || departure->state != DEPARTURE_MOVING)
+    if (strcmp(name, "MIGRATION_PASS") == 0)
+        vst_departure_passed(departure, data);
+    if (strcmp(name, "MIGRATION") != 0)
         return;
-    switch (vst_migration_status(data)) {
+    departure->status = vst_migration_status(data);
+    if (departure->state != DEPARTURE_MOVING && departure->state != DEPARTURE_SWITCHED) {
+        vst_departure_served(departure);
+        return;
+    }
+    switch (departure->status) {
     case VST_MIGRATION_PRE_SWITCHOVER:
         if (move->ran && !departure->opt.offline)
             vst_departure_paused(departure);
@@ -396,6 +429,12 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
             vst_gate_open(departure->gate);
         vst_departure_look(departure); /* the last figures */
         vst_move_feed(move, VST_HANDOVER_QEMU_COMPLETED, NULL);
+        break;
+    case VST_MIGRATION_POST_COPY:
+        vst_departure_enter(departure, DEPARTURE_SWITCHED);
+        vst_move_feed(move, VST_HANDOVER_QEMU_SWITCHED, NULL);
+        break;
+    case VST_MIGRATION_POST_COPY_PAUSED: /* the stream is broken, which is known, or will be */
         break;
     case VST_MIGRATION_CANCELLED:
     case VST_MIGRATION_FAILED:
@@ -412,10 +451,16 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
 
 /* ---- getting hold of it ---- */
 
+struct vst_guest_job vst_departure_job(struct vst_departure *departure)
+{
+    return (struct vst_guest_job){
+        .kind = VST_JOB_MIGRATE, .event = qemu_event, .opaque = departure};
+}
+
 static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *wait_err)
 {
     struct vst_departure *departure = opaque;
-    struct vst_guest_job job = {.kind = VST_JOB_MIGRATE, .event = qemu_event, .opaque = departure};
+    struct vst_guest_job job = vst_departure_job(departure);
     struct vst_error err = {0};
 
     if (wait_err || vst_guest_begin_job(guest, &job, &err) < 0) {
@@ -431,51 +476,6 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
 void vst_departure_ask(struct vst_departure *departure)
 {
     vst_move_get_guest(&departure->move, guest_ready);
-}
-
-/* ---- RESUME: one way back ---- */
-
-static void mended(void *opaque, struct vst_guest *guest, const struct vst_error *err)
-{
-    struct vst_move *move = opaque;
-
-    (void)guest;
-    if (err && vst_move_qemu_exists(move))
-        vst_move_fail(move, VST_HANDOVER_QEMU_REFUSED, err);
-    else if (err)
-        vst_move_fail(move, VST_HANDOVER_QEMU_GONE, err);
-    else
-        vst_move_feed(move, VST_HANDOVER_QEMU_RESUMED, NULL);
-}
-
-static void mend(void *opaque, struct vst_guest *guest, const struct vst_error *err)
-{
-    struct vst_departure *departure = opaque;
-    struct vst_move *move = &departure->move;
-
-    if (err) {
-        mended(move, NULL, err);
-        return;
-    }
-    if (!move->guest)
-        vst_move_hold(move, guest);
-    vst_guest_forget(guest, move);
-    vst_guest_unwait(&move->wait);
-    move->wait = (struct vst_guest_wait){.fn = mended, .opaque = move};
-    vst_guest_mend(guest, "", move->ran, &move->wait);
-}
-
-static void resume(struct vst_departure *departure)
-{
-    vst_departure_enter(departure, DEPARTURE_UNDOING);
-    vst_departure_stop_stream(departure);
-    if (!vst_departure_disks_undo(departure))
-        vst_departure_undo(departure);
-}
-
-void vst_departure_undo(struct vst_departure *departure)
-{
-    vst_move_get_guest(&departure->move, mend);
 }
 
 /* ---- CONTINUE ---- */
@@ -520,8 +520,11 @@ void vst_departure_qemu(struct vst_move *move, enum vst_handover_command what)
         if (!vst_departure_disks_finish(departure))
             vst_departure_switch(departure);
         break;
+    case VST_HANDOVER_QEMU_SERVE:
+        vst_departure_serve(departure);
+        break;
     case VST_HANDOVER_QEMU_RESUME:
-        resume(departure);
+        vst_departure_resume(departure);
         break;
     case VST_HANDOVER_QEMU_END:
         vst_departure_stop_stream(departure);

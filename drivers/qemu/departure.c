@@ -59,6 +59,22 @@ static void answer_with_reason(struct vst_departure *departure, enum vst_code co
     answer(departure, &err);
 }
 
+/* What went wrong before, if the stream was ever broken, matters less than what came of it. */
+static void cut_off(struct vst_departure *departure, enum vst_handover_told told)
+{
+    struct vst_move *move = &departure->move;
+    struct vst_error err = {0};
+
+    if (told == VST_HANDOVER_TELL_DIED) /* in the destination's words */
+        vst_error_set(&err, VST_ERR_DRIVER, "%s: in post-copy to %s: %s", move->name, move->peer,
+                      vst_move_reason(move));
+    else
+        vst_error_set(&err, VST_ERR_DRIVER, "%s: in post-copy to %s: %s (%s)", move->name,
+                      move->peer, vst_handover_told_text(told), vst_move_reason(move));
+    move->why = err;
+    answer(departure, &err);
+}
+
 static void tell(struct vst_move *move, enum vst_handover_told told)
 {
     struct vst_departure *departure = vst_departure_of(move);
@@ -72,6 +88,10 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
         departure->progress.downtime_ms = 0; /* what was expected did not come */
         answer_with_reason(departure, move->machine.cause == VST_HANDOVER_CANCEL ? VST_ERR_CANCELLED
                                                                                  : VST_ERR_DRIVER);
+        break;
+    case VST_HANDOVER_TELL_CUT_OFF:
+    case VST_HANDOVER_TELL_DIED:
+        cut_off(departure, told);
         break;
     case VST_HANDOVER_TELL_GUEST_GONE:
     case VST_HANDOVER_TELL_CONFLICT:
@@ -140,6 +160,8 @@ static void answered(void *opaque, const struct vst_migrate_message *answer_of)
         checked(departure, answer_of);
         return;
     }
+    if (answer_of->event == VST_HANDOVER_DIED)
+        move->why = (struct vst_error){0}; /* that the stream broke came of it */
     note_text(move, answer_of);
     vst_move_feed(move, answer_of->event, host);
 }
@@ -189,6 +211,7 @@ static int make_link(struct vst_departure *departure, bool expected, struct vst_
 static char *print_offer(struct vst_departure *departure, struct vst_error *ret_err)
 {
     static char by[] = "virstream", driver[] = "qemu", zstd[] = "zstd", none[] = "none";
+    static char post_copy[] = "post-copy";
     const struct vst_definition *ours = vst_guest_definition(departure->move.guest);
     struct vst_image_header header = {
         .driver = driver,
@@ -198,6 +221,7 @@ static char *print_offer(struct vst_departure *departure, struct vst_error *ret_
         .created_at = departure->move.since,
         .created_by = by,
         .compression = departure->opt.zstd_level ? zstd : none,
+        .method = departure->opt.post_copy ? post_copy : NULL,
     };
     char *text = NULL;
 
@@ -250,6 +274,7 @@ static void departure_free(struct vst_move *move)
 
     if (departure->tie)
         departure->tie->departure = NULL;
+    vst_rescue_free(&departure->rescue);
     vst_departure_stop_stream(departure);
     vst_stream_free(&departure->stream);
     vst_departure_disks_drop(departure);
@@ -266,6 +291,7 @@ static void settled(struct vst_move *move)
     if (departure->state == DEPARTURE_OVER)
         return;
     vst_departure_enter(departure, DEPARTURE_OVER);
+    vst_rescue_free(&departure->rescue);
     vst_departure_stop_stream(departure);
     vst_departure_disks_drop(departure);
 }
@@ -348,10 +374,12 @@ static int check_call(const struct vst_qemu *qemu, const struct vst_departure_wi
     if (strlen(wish->destination) > most)
         return vst_error_set(ret_err, VST_ERR_INVALID, "the destination's URI is longer than %zu",
                              most);
-    if (opt->post_copy || opt->post_copy_after || opt->then == VST_MIGRATE_THEN_POST_COPY)
+    if (!opt->post_copy && (opt->post_copy_after || opt->then == VST_MIGRATE_THEN_POST_COPY))
+        return vst_error_set(ret_err, VST_ERR_INVALID,
+                             "post-copy is to come to pass, but is not allowed");
+    if (opt->post_copy && opt->copy_disks)
         return vst_error_set(ret_err, VST_ERR_UNSUPPORTED,
-                             "post-copy is not supported by this version: for a guest that does "
-                             "not converge, allow more downtime, or auto-converge");
+                             "post-copy of a guest whose disks are copied is not supported");
     if (vst_move_of(qemu, wish->name))
         return vst_error_set(ret_err, VST_ERR_BUSY,
                              "a migration of %s is under way (virstream migrations)", wish->name);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A departure: the source's end of a migration. departure.c has its life and its words with the
- * other host, departure-qemu.c what QEMU is told, departure-progress.c what people are,
+ * other host, departure-qemu.c what QEMU is told, departure-undo.c the same when the guest stays
+ * and departure-post-copy.c when it runs there already, departure-progress.c what people are told,
  * departure-disks.c the disks that are copied.
  */
 #ifndef VST_DRIVERS_QEMU_DEPARTURE_H
@@ -11,7 +12,9 @@
 #include "core/image.h"
 #include "link.h"
 #include "move.h"
+#include "migration.h"
 #include "moving.h"
+#include "rescue.h"
 
 struct json_object;
 
@@ -30,6 +33,10 @@ struct json_object;
     X(DEPARTURE_PARAMETERS, "reply to migrate-set-parameters", "bandwidth and downtime")       \
     X(DEPARTURE_PASSING, "reply to getfd", "QEMU gets its end of the stream")                  \
     X(DEPARTURE_MOVING, "QEMU, and the stream", "memory travels")                              \
+    X(DEPARTURE_SWITCHED, "QEMU, and the stream", "post-copy, and the guest runs nowhere yet") \
+    X(DEPARTURE_SERVING, "QEMU, and the stream", "post-copy: the guest runs there already")    \
+    X(DEPARTURE_PAUSING, "QEMU's postcopy-paused", "its stream is broken; it gets another")    \
+    X(DEPARTURE_REOPENING, "reply to getfd", "QEMU gets its end of another stream")            \
     X(DEPARTURE_UNDOING, "the guest", "it stays, and is made again what it was")               \
     X(DEPARTURE_OVER, "nothing", "nothing is left to do")
 VST_FSM(departure, DEPARTURE_STATES)
@@ -61,6 +68,8 @@ struct vst_departure {
     struct vst_stream_tie *tie; /* to its operation */
     struct vst_channel *gate;   /* in the stream's source */
     int spare;
+    enum vst_migration_status status;  /* by QEMU's last word */
+    struct vst_rescue *rescue;         /* NULL: none is under way */
     struct vst_departure_disks *disks; /* NULL: none is copied */
     struct event poll;
     struct vst_migration_info progress; /* by QEMU's last word */
@@ -99,6 +108,13 @@ void vst_departure_ask(struct vst_departure *departure);
 void vst_departure_qemu(struct vst_move *move, enum vst_handover_command command);
 /* The stream to the destination is over, one way or the other. */
 void vst_departure_stop_stream(struct vst_departure *departure);
+/* A new one: what `ours` brings goes there. Takes it on success. */
+int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
+                              struct vst_error *ret_err);
+struct vst_guest_job vst_departure_job(struct vst_departure *departure);
+
+/* departure-undo.c: RESUME. */
+void vst_departure_resume(struct vst_departure *departure);
 
 /* The disks are in step, or there are none: memory may move. */
 void vst_departure_move(struct vst_departure *departure);
@@ -106,6 +122,16 @@ void vst_departure_move(struct vst_departure *departure);
 void vst_departure_switch(struct vst_departure *departure);
 /* They are given up: the guest may go on. */
 void vst_departure_undo(struct vst_departure *departure);
+
+/* departure-post-copy.c */
+/* QEMU switches as soon as it can. */
+int vst_departure_go_post_copy(struct vst_departure *departure, struct vst_error *ret_err);
+/* The guest runs there, and gets what it lacks. */
+void vst_departure_serve(struct vst_departure *departure);
+/* QEMU has said something of its migration, in post-copy. */
+void vst_departure_served(struct vst_departure *departure);
+/* The stream that memory follows by is over. */
+void vst_departure_unserved(struct vst_departure *departure, const struct vst_error *err);
 
 /* departure-disks.c */
 /* Which disks there are, from the reply to query-named-block-nodes. */
@@ -129,14 +155,23 @@ void vst_departure_disks_drop(struct vst_departure *departure);
 void vst_departure_watch(struct vst_departure *departure);
 /* QEMU is asked once more how it is. */
 void vst_departure_look(struct vst_departure *departure);
+/* MIGRATION_PASS: after so many, it is to go over to post-copy. */
+void vst_departure_passed(struct vst_departure *departure, struct json_object *data);
 /* Between the two it runs nowhere; the destination resumes it at once. */
 void vst_departure_paused(struct vst_departure *departure);
 void vst_departure_handed(struct vst_departure *departure);
+/* Memory begins to follow, over a new stream. */
+void vst_departure_watch_serving(struct vst_departure *departure);
 void vst_departure_get_info(const struct vst_move *move, struct vst_migration_info *ret_info);
 
 /* Changes what may be changed while it runs. */
 int vst_departure_set(struct vst_departure *departure, const struct vst_migration_change *change,
                       struct vst_error *ret_err);
+
+static inline bool vst_departure_serves(const struct vst_departure *departure)
+{
+    return departure->state >= DEPARTURE_SERVING && departure->state <= DEPARTURE_REOPENING;
+}
 
 static inline struct vst_departure *vst_departure_of(const struct vst_move *move)
 {

@@ -37,6 +37,11 @@ int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job
     return 0;
 }
 
+void vst_guest_go_on(struct vst_guest *guest, const struct vst_guest_job *job)
+{
+    guest->job = *job;
+}
+
 void vst_guest_end_job(struct vst_guest *guest)
 {
     guest->job = (struct vst_guest_job){0};
@@ -110,6 +115,11 @@ bool vst_guest_is_mending(const struct vst_guest *guest)
 bool vst_guest_is_moving(const struct vst_guest *guest)
 {
     return vst_place_job_moves(&guest->left);
+}
+
+void vst_guest_set_reason(struct vst_guest *guest, const char *reason)
+{
+    snprintf(guest->reason, sizeof(guest->reason), "%s", reason);
 }
 
 static enum vst_domain_state domain_state(const struct vst_guest *guest)

@@ -98,6 +98,8 @@ int vst_guest_begin_job(struct vst_guest *guest, const struct vst_guest_job *job
                         struct vst_error *ret_err);
 /* Also forgets the job in the place: the guest is in order. But not of one that is not whole. */
 void vst_guest_end_job(struct vst_guest *guest);
+/* The job that a migration began before a restart of this process, according to its place. */
+void vst_guest_go_on(struct vst_guest *guest, const struct vst_guest_job *job);
 /* The job ends, but what its place says of it stays: the guest is not ours any more. */
 void vst_guest_leave(struct vst_guest *guest);
 
@@ -122,6 +124,8 @@ const char *vst_guest_version(const struct vst_guest *guest); /* of QEMU: "7.2.2
 bool vst_guest_is_running(const struct vst_guest *guest);     /* its CPUs, by the monitor's word */
 bool vst_guest_is_mending(const struct vst_guest *guest);     /* and so not ready yet */
 bool vst_guest_is_moving(const struct vst_guest *guest);      /* a migration left it as it is */
+/* For people, who ask how it is. */
+void vst_guest_set_reason(struct vst_guest *guest, const char *reason);
 void vst_guest_get_info(const struct vst_guest *guest, struct vst_domain_info *ret_info);
 
 /* The end of this QEMU is meant: no crash, and nothing is kept. */

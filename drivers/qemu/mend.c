@@ -78,7 +78,8 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
 
 static void unwind(struct vst_guest *guest)
 {
-    static const char *const off[] = {"background-snapshot", "late-block-activate", NULL};
+    static const char *const off[] = {"background-snapshot", "late-block-activate", "postcopy-ram",
+                                      NULL};
     struct vst_error err = {0};
 
     vst_qmp_execute(guest->qmp, "migrate-set-capabilities", (struct vst_qmp_reply){0}, NULL,
@@ -108,7 +109,8 @@ static void look_again(struct vst_guest *guest, uint64_t moved)
 static void looked(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     enum vst_migration_status status = vst_migration_status(value);
-    bool under_way = status == VST_MIGRATION_ACTIVE || status == VST_MIGRATION_PRE_SWITCHOVER;
+    bool under_way = status == VST_MIGRATION_ACTIVE || status == VST_MIGRATION_PRE_SWITCHOVER ||
+                     status == VST_MIGRATION_POST_COPY;
     struct vst_guest *guest = opaque;
 
     if (err) {

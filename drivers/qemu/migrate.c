@@ -115,15 +115,18 @@ static void go_on_all(struct vst_qemu *qemu)
 }
 
 /* Of a migration that had not begun, or had ended, but for the word in its guest's place. */
-static void clear_place(struct vst_qemu *qemu, const char *name, bool in, bool running)
+static void clear_place(struct vst_qemu *qemu, const char *name, const struct vst_place_job *job)
 {
     struct vst_place *place;
     struct vst_process_id id;
 
     if (vst_place_open(qemu->root, name, &place, NULL) < 0)
         return;
-    if (!in) {
-        vst_place_set_job(place, "save", running, NULL); /* whoever has hold of it next mends it */
+    if (strcmp(job->kind, "in") != 0) {
+        if (strcmp(job->kind, "out") == 0) /* whoever has hold of it next mends it */
+            vst_place_set_job(place, "save", job->running, NULL);
+        else
+            vst_place_clear_job(place); /* it is what it is */
         vst_place_close(&place);
         return;
     }
@@ -138,14 +141,11 @@ static void clear_places(struct vst_qemu *qemu)
 
     for (char **name = names; name && *name; name++) {
         struct vst_glance glance;
-        bool in, out;
 
         if (vst_place_glance(qemu->root, *name, &glance, NULL) == 0) {
-            in = strcmp(glance.job.kind, "in") == 0;
-            out = strcmp(glance.job.kind, "out") == 0;
             vst_definition_free(&glance.def);
-            if ((in || out) && !vst_move_of(qemu, *name))
-                clear_place(qemu, *name, in, glance.job.running);
+            if (vst_place_job_moves(&glance.job) && !vst_move_of(qemu, *name))
+                clear_place(qemu, *name, &glance.job);
         }
         free(*name);
     }
@@ -365,8 +365,7 @@ static int change(struct vst_move *move, const struct call *call, struct vst_err
     if (move->end->role != VST_MIGRATION_OUT)
         return vst_error_set(ret_err, VST_ERR_STATE, "only the source can change it");
     if (call->order == VST_MIGRATION_GO_POST_COPY)
-        return vst_error_set(ret_err, VST_ERR_UNSUPPORTED,
-                             "post-copy is not supported by this version");
+        return vst_departure_go_post_copy(vst_departure_of(move), ret_err);
     return vst_departure_set(vst_departure_of(move), &call->change, ret_err);
 }
 

@@ -17,9 +17,13 @@ static const struct {
     const char *name;
     enum vst_migration_status status;
 } statuses[] = {
-    {"none", VST_MIGRATION_NONE},           {"pre-switchover", VST_MIGRATION_PRE_SWITCHOVER},
-    {"completed", VST_MIGRATION_COMPLETED}, {"cancelled", VST_MIGRATION_CANCELLED},
+    {"none", VST_MIGRATION_NONE},
+    {"pre-switchover", VST_MIGRATION_PRE_SWITCHOVER},
+    {"completed", VST_MIGRATION_COMPLETED},
+    {"cancelled", VST_MIGRATION_CANCELLED},
     {"failed", VST_MIGRATION_FAILED},
+    {"postcopy-active", VST_MIGRATION_POST_COPY},
+    {"postcopy-paused", VST_MIGRATION_POST_COPY_PAUSED},
 };
 
 const char *vst_json_string(struct json_object *from, const char *name)

@@ -17,6 +17,8 @@ enum vst_migration_status {
     VST_MIGRATION_NONE,
     VST_MIGRATION_ACTIVE, /* setup, active, device, cancelling, ...: wait */
     VST_MIGRATION_PRE_SWITCHOVER,
+    VST_MIGRATION_POST_COPY,        /* the rest of the memory follows */
+    VST_MIGRATION_POST_COPY_PAUSED, /* the same, and QEMU waits for a new stream */
     VST_MIGRATION_COMPLETED,
     VST_MIGRATION_CANCELLED,
     VST_MIGRATION_FAILED,

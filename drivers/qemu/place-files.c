@@ -248,7 +248,8 @@ bool vst_place_job_makes(const struct vst_place_job *job)
 
 bool vst_place_job_moves(const struct vst_place_job *job)
 {
-    return strcmp(job->kind, "out") == 0 || strcmp(job->kind, "in") == 0;
+    return strcmp(job->kind, "out") == 0 || strcmp(job->kind, "in") == 0 ||
+           strcmp(job->kind, "lack") == 0;
 }
 
 void vst_place_clear_job(struct vst_place *place)

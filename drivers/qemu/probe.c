@@ -15,10 +15,11 @@
 #include "core/fsm.h"
 #include "migration.h"
 
-#define PROBE_STATES(X)                                                             \
-    X(PROBE_ASKING, "reply to query-machines", "a QEMU without a machine is asked") \
-    X(PROBE_DEVICES, "reply to qom-list-types", "and for its devices")              \
-    X(PROBE_ANSWERED, "nothing", "the answers are there")                           \
+#define PROBE_STATES(X)                                                              \
+    X(PROBE_ASKING, "reply to query-machines", "a QEMU without a machine is asked")  \
+    X(PROBE_DEVICES, "reply to qom-list-types", "and for its devices")               \
+    X(PROBE_POST_COPY, "reply to migrate-set-capabilities", "and whether it is let") \
+    X(PROBE_ANSWERED, "nothing", "the answers are there")                            \
     X(PROBE_FAILED, "somebody who asks again", "this QEMU cannot be asked; the error says why")
 VST_FSM(probe, PROBE_STATES)
 
@@ -31,6 +32,7 @@ struct vst_probe {
     char version[32];
     struct json_object *machines; /* as QEMU listed them */
     struct json_object *devices;
+    struct vst_error post_copy; /* why it is not possible here; or not set */
     struct vst_error error;
     LIST_HEAD(, vst_probe_wait) waits;
     struct vst_turn turn;
@@ -51,7 +53,7 @@ void vst_probe_unwait(struct vst_probe_wait *wait)
 
 static bool is_asking(const struct vst_probe *probe)
 {
-    return probe->state == PROBE_ASKING || probe->state == PROBE_DEVICES;
+    return probe->state <= PROBE_POST_COPY;
 }
 
 /* Tells everybody who waits; each may ask again, or go. */
@@ -92,6 +94,31 @@ static void finish(struct vst_probe *probe, const struct vst_error *err)
     vst_turn_schedule(&probe->turn);
 }
 
+/* A QEMU that waits for a migration tries whether the kernel lets it. */
+static void tried_post_copy(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_probe *probe = opaque;
+
+    (void)value;
+    if (err && err->code == VST_ERR_LOST)
+        return; /* closed() comes */
+    if (err)
+        probe->post_copy = *err;
+    finish(probe, NULL);
+}
+
+static void try_post_copy(struct vst_probe *probe)
+{
+    static const char *const on[] = {"postcopy-ram", NULL};
+    struct vst_error err = {0};
+
+    enter(probe, PROBE_POST_COPY);
+    if (vst_qmp_execute(probe->qmp, "migrate-set-capabilities",
+                        (struct vst_qmp_reply){tried_post_copy, probe}, &err, "capabilities",
+                        vst_migration_capabilities(on, NULL), NULL) < 0)
+        finish(probe, &err);
+}
+
 /* Keeps a list; false: there is none, and the probe may have failed. */
 static bool take_list(struct vst_probe *probe, const char *command, struct json_object *value,
                       const struct vst_error *err, struct json_object **ret_list)
@@ -116,7 +143,7 @@ static void have_devices(void *opaque, struct json_object *value, const struct v
     struct vst_probe *probe = opaque;
 
     if (take_list(probe, "qom-list-types", value, err, &probe->devices))
-        finish(probe, NULL);
+        try_post_copy(probe);
 }
 
 static void have_machines(void *opaque, struct json_object *value, const struct vst_error *err)
@@ -313,6 +340,11 @@ bool vst_probe_knows_device(const struct vst_probe *probe, const char *name)
             return true;
     }
     return is_alias(name);
+}
+
+const struct vst_error *vst_probe_post_copy(const struct vst_probe *probe)
+{
+    return vst_error_is_set(&probe->post_copy) ? &probe->post_copy : NULL;
 }
 
 const char *vst_probe_version(const struct vst_probe *probe)

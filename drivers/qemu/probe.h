@@ -26,6 +26,8 @@ void vst_probe_unwait(struct vst_probe_wait *wait);
 bool vst_probe_knows_machine(const struct vst_probe *probe, const char *name);
 /* As what stands behind `-device`. True also of some that it may lack. */
 bool vst_probe_knows_device(const struct vst_probe *probe, const char *name);
+/* Why no guest can come here by post-copy; NULL: it can. */
+const struct vst_error *vst_probe_post_copy(const struct vst_probe *probe);
 const char *vst_probe_version(const struct vst_probe *probe);
 
 /* Sets *probe to NULL. Accepts NULL. */

@@ -30,7 +30,7 @@ struct vst_migrate_options {
     bool offline;             /* the guest is paused before it begins */
     bool keep_source;         /* the paused QEMU of the source stays, never to run again */
     bool auto_converge;       /* slow the guest down if it dirties memory too fast */
-    bool post_copy;           /* may go over to post-copy */
+    bool post_copy;           /* may go over to post-copy: run there, and get the rest then */
     bool copy_disks;          /* disks are copied, too; without it they are shared */
     unsigned post_copy_after; /* passes; 0: only by `then`, or by an order */
     unsigned downtime_ms;     /* the guest may stand still for so long; 0 for 300 */
@@ -50,11 +50,12 @@ struct vst_migrate_options {
 
 /*
  * Moves the domain to the connection that `destination` is the URI of, as the host of the domain
- * sees it. Completes when the guest runs there (or is paused there, as it was) and its QEMU here
- * has ended; VST_ERR_IN_DOUBT when that cannot be told now and the hosts go on trying;
- * VST_ERR_CLEANUP when it is done but something is left here. With every other error the guest is
- * here, as before. Cancelling the operation gives the migration up, if that is still possible; when
- * the connection is closed, or is lost, it goes on.
+ * sees it. Completes when the guest runs there (or is paused there, as it was), with all of its
+ * memory, and its QEMU here has ended; VST_ERR_IN_DOUBT when that cannot be told now and the hosts
+ * go on trying; VST_ERR_CLEANUP when it is done but something is left here. With every other error
+ * the guest is here, as before; but in post-copy QEMU may die on either side, and the guest with
+ * it: then it is VST_ERR_DRIVER, and says so. Cancelling the operation gives the migration up, if
+ * that is still possible; when the connection is closed, or is lost, it goes on.
  */
 struct vst_op *vst_domain_migrate(struct vst_domain *domain, const char *destination,
                                   const struct vst_migrate_options *opt,

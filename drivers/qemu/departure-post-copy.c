@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The source's end in post-copy: the guest runs on the destination, and QEMU here gives it what
+ * memory it lacks, over as many streams as that takes. When to ask the destination for another one
+ * is the hand-over machine's to say.
+ *
+ * Until the guest is surely the destination's, QEMU keeps the end of a stream that is broken: see
+ * rescue.h. Then the end is broken, too; QEMU pauses, and takes another.
+ */
+#include <json-c/json.h>
+#include <string.h>
+
+#include "departure.h"
+
+static struct vst_qmp *qmp_of(const struct vst_departure *departure)
+{
+    return vst_guest_qmp(departure->move.guest);
+}
+
+int vst_departure_go_post_copy(struct vst_departure *departure, struct vst_error *ret_err)
+{
+    if (!departure->opt.post_copy)
+        return vst_error_set(ret_err, VST_ERR_STATE, "%s: post-copy was not allowed when it began",
+                             departure->move.name);
+    if (!departure->move.guest || departure->state != DEPARTURE_MOVING)
+        return vst_error_set(ret_err, VST_ERR_STATE, "%s: memory is not being moved now",
+                             departure->move.name);
+    return vst_qmp_execute(qmp_of(departure), "migrate-start-postcopy", (struct vst_qmp_reply){0},
+                           ret_err, NULL);
+}
+
+/* The destination is asked again later, and then it is tried again. */
+static void apart(struct vst_departure *departure, const struct vst_error *err)
+{
+    if (err->code == VST_ERR_LOST && !departure->move.guest)
+        return; /* its end comes, and says more */
+    vst_departure_enter(departure, DEPARTURE_SERVING);
+    vst_departure_stop_stream(departure);
+    vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, err);
+}
+
+/* ---- another stream ---- */
+
+static void acknowledged(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    (void)value;
+    if (err)
+        apart(opaque, err);
+}
+
+static void start_again(struct vst_departure *departure)
+{
+    struct vst_error err = {0};
+
+    vst_departure_enter(departure, DEPARTURE_SERVING);
+    if (vst_qmp_execute(qmp_of(departure), "migrate",
+                        (struct vst_qmp_reply){acknowledged, &departure->move}, &err, "uri",
+                        json_object_new_string("fd:migrate"), "resume",
+                        json_object_new_boolean(true), NULL) < 0)
+        apart(departure, &err);
+}
+
+static void passed(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+
+    (void)value;
+    if (departure->state != DEPARTURE_REOPENING)
+        return; /* it is broken already */
+    if (err)
+        apart(departure, err);
+    else
+        start_again(departure);
+}
+
+/* Not compressed: the destination's daemon may have been restarted, and knows of no offer. */
+static void reopen(struct vst_departure *departure)
+{
+    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("migrate"));
+    struct vst_error err = {0};
+    int ours = -1, qemus = -1;
+
+    vst_departure_enter(departure, DEPARTURE_REOPENING);
+    if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
+        vst_departure_open_stream(departure, &ours, 0, &err) < 0) {
+        json_object_put(arguments);
+        vst_close(&ours);
+        vst_close(&qemus);
+        vst_error_no_memory(&err);
+        apart(departure, &err);
+        return;
+    }
+    if (vst_qmp_send(qmp_of(departure), "getfd", arguments, &qemus, VST_QMP_SECONDS,
+                     (struct vst_qmp_reply){passed, &departure->move}, &err) < 0)
+        apart(departure, &err);
+}
+
+/* ---- SERVE ---- */
+
+static void go_on(struct vst_departure *departure)
+{
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    switch (departure->status) {
+    case VST_MIGRATION_COMPLETED:
+        if (!departure->stream) /* else its end is waited for */
+            vst_move_feed(&departure->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
+        break;
+    case VST_MIGRATION_POST_COPY:
+        if (departure->stream)
+            break;
+        vst_departure_enter(departure, DEPARTURE_PAUSING);
+        vst_departure_stop_stream(departure);
+        break;
+    case VST_MIGRATION_POST_COPY_PAUSED:
+        reopen(departure);
+        break;
+    case VST_MIGRATION_ACTIVE: /* between two of these */
+        vst_departure_enter(departure, DEPARTURE_PAUSING);
+        break;
+    default:
+        vst_error_set(&err, VST_ERR_DRIVER, "qemu %s: is not in post-copy any more",
+                      departure->move.name);
+        vst_move_fail(&departure->move, VST_HANDOVER_QEMU_FAILED, &err);
+        break;
+    }
+}
+
+static void told(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+
+    if (err) {
+        apart(departure, err);
+        return;
+    }
+    departure->status = vst_migration_status(value);
+    go_on(departure);
+}
+
+static void serve(void *opaque, struct vst_guest *guest, const struct vst_error *got_err)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
+    struct vst_guest_job job = vst_departure_job(departure);
+    struct vst_error err = {0};
+
+    if (got_err && departure->status == VST_MIGRATION_COMPLETED) {
+        vst_move_feed(move, VST_HANDOVER_QEMU_COMPLETED,
+                      NULL); /* what became of it then is all one */
+    } else if (got_err) {
+        vst_move_fail(
+            move, vst_move_qemu_exists(move) ? VST_HANDOVER_QEMU_FAILED : VST_HANDOVER_QEMU_GONE,
+            got_err);
+    } else {
+        if (!move->guest) {
+            vst_move_hold(move, guest);
+            vst_guest_go_on(guest, &job);
+        }
+        if (vst_qmp_execute(qmp_of(departure), "query-migrate", (struct vst_qmp_reply){told, move},
+                            &err, NULL) < 0)
+            apart(departure, &err);
+    }
+}
+
+void vst_departure_serve(struct vst_departure *departure)
+{
+    departure->move.why = (struct vst_error){0}; /* what went wrong before is mended */
+    vst_departure_enter(departure, DEPARTURE_SERVING);
+    vst_departure_watch_serving(departure);
+    vst_move_get_guest(&departure->move, serve);
+}
+
+/* ---- what QEMU and the stream tell meanwhile ---- */
+
+static void broken(struct vst_departure *departure)
+{
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    if (!departure->stream)
+        return; /* it was broken on purpose, which is known */
+    vst_error_set(&err, VST_ERR_LOST, "qemu %s: the stream of its memory broke off",
+                  departure->move.name);
+    apart(departure, &err);
+}
+
+void vst_departure_served(struct vst_departure *departure)
+{
+    if (!vst_departure_serves(departure))
+        return;
+    switch (departure->status) {
+    case VST_MIGRATION_COMPLETED:
+        if (departure->gate)
+            vst_gate_open(departure->gate);
+        vst_departure_look(departure);
+        go_on(departure);
+        break;
+    case VST_MIGRATION_POST_COPY_PAUSED:
+        if (departure->state == DEPARTURE_PAUSING)
+            reopen(departure);
+        else if (departure->state == DEPARTURE_SERVING)
+            broken(departure);
+        break;
+    default:
+        break;
+    }
+}
+
+void vst_departure_unserved(struct vst_departure *departure, const struct vst_error *err)
+{
+    if (departure->status == VST_MIGRATION_COMPLETED)
+        vst_move_feed(&departure->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
+    else if (err)
+        apart(departure, err);
+}

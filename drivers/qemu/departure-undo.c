@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The source's end when the guest stays: the one way back to what it was, wherever QEMU is on the
+ * way to somewhere else.
+ */
+#include "departure.h"
+
+static void mended(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    struct vst_move *move = opaque;
+
+    (void)guest;
+    if (err && vst_move_qemu_exists(move))
+        vst_move_fail(move, VST_HANDOVER_QEMU_REFUSED, err);
+    else if (err)
+        vst_move_fail(move, VST_HANDOVER_QEMU_GONE, err);
+    else
+        vst_move_feed(move, VST_HANDOVER_QEMU_RESUMED, NULL);
+}
+
+static void rescued(void *opaque)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
+
+    vst_rescue_free(&departure->rescue);
+    vst_guest_forget(move->guest, move);
+    vst_guest_unwait(&move->wait);
+    move->wait = (struct vst_guest_wait){.fn = mended, .opaque = move};
+    vst_guest_mend(move->guest, "", move->ran, &move->wait);
+}
+
+static void rescue(void *opaque, struct vst_guest *guest, const struct vst_error *got_err)
+{
+    struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
+    struct vst_error err = {0};
+
+    if (got_err) {
+        mended(move, NULL, got_err);
+        return;
+    }
+    if (!move->guest)
+        vst_move_hold(move, guest);
+    departure->rescue = vst_rescue_start(guest, move->qemu->conn->base, &departure->spare, rescued,
+                                         departure, &err);
+    if (!departure->rescue)
+        mended(move, guest, &err);
+}
+
+/* In post-copy QEMU keeps its end of the stream: it can be cancelled with it, and not without. */
+void vst_departure_resume(struct vst_departure *departure)
+{
+    if (departure->rescue)
+        return; /* it takes its time */
+    vst_departure_enter(departure, DEPARTURE_UNDOING);
+    if (departure->status == VST_MIGRATION_POST_COPY && departure->stream)
+        vst_stream_abort(departure->stream, "the migration was given up");
+    else if (departure->status != VST_MIGRATION_POST_COPY)
+        vst_departure_stop_stream(departure);
+    if (!vst_departure_disks_undo(departure))
+        vst_departure_undo(departure);
+}
+
+void vst_departure_undo(struct vst_departure *departure)
+{
+    vst_move_get_guest(&departure->move, rescue);
+}

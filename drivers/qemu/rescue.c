@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The words are those of QEMU's migration/savevm.c and migration/migration.c. To go on after a
+ * break the source asks for each block of memory what has been received of it, and then tells to
+ * resume. Every question but the last is answered here with MIG_RP_MSG_RESUME_ACK, which it takes
+ * for the answer to either; that the memory was not told of makes no difference to a migration that
+ * is cancelled next. There are just as many answers as questions: QEMU counts them.
+ */
+#include "rescue.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/fsm.h"
+#include "migration.h"
+
+#define RESCUE_STATES(X)                                                                \
+    X(RESCUE_LOOKING, "reply to query-migrate", "is it in post-copy, and has a stream") \
+    X(RESCUE_PASSING, "reply to getfd", "QEMU gets a stream to nobody")                 \
+    X(RESCUE_PLAYING, "QEMU's questions", "it is answered as by a destination")         \
+    X(RESCUE_CANCELLING, "the end of the migration", "it is cancelled")                 \
+    X(RESCUE_OVER, "nothing", "it is as it should be, or cannot be reached")
+VST_FSM(rescue, RESCUE_STATES)
+
+enum {
+    COMMAND = 0x08, /* QEMU_VM_COMMAND, then two bytes of which and two of how long */
+    COMMAND_HEAD = 5,
+    RECV_BITMAP = 10, /* MIG_CMD_RECV_BITMAP */
+    LOOK_US = 20000,
+    CHUNK = 65536,
+};
+
+struct vst_rescue {
+    struct vst_guest *guest;
+    struct event_base *base;
+    enum rescue_state state;
+    int stream;
+    unsigned char head[COMMAND_HEAD]; /* of the command that is being read */
+    size_t have;                      /* of its head */
+    size_t skip;                      /* of its body, still to come */
+    struct event readable, look;
+    struct vst_guest_watch watch;
+    void (*fn)(void *opaque);
+    void *opaque;
+};
+
+static void enter(struct vst_rescue *rescue, enum rescue_state state)
+{
+    vst_fsm_trace(rescue, vst_guest_definition(rescue->guest)->name, rescue->state, state);
+    rescue->state = state;
+}
+
+static void over(struct vst_rescue *rescue)
+{
+    enter(rescue, RESCUE_OVER);
+    rescue->fn(rescue->opaque);
+}
+
+static void look_soon(struct vst_rescue *rescue)
+{
+    static const struct timeval soon = {0, LOOK_US};
+
+    event_add(&rescue->look, &soon);
+}
+
+/* ---- the stream to nobody ---- */
+
+static void answer(struct vst_rescue *rescue)
+{
+    static const unsigned char resume_ack[] = {0, 6, 0, 4, 0, 0, 0, 1};
+
+    /* A few bytes into an empty socket: they fit, or QEMU is gone. */
+    if (write(rescue->stream, resume_ack, sizeof(resume_ack)) < 0)
+        event_del(&rescue->readable);
+}
+
+/* One byte of what QEMU says while it asks: commands, and nothing else. */
+static void take_byte(struct vst_rescue *rescue, unsigned char byte)
+{
+    const unsigned char *head = rescue->head;
+
+    if (rescue->skip) {
+        rescue->skip--;
+    } else {
+        rescue->head[rescue->have++] = byte;
+        if (head[0] != COMMAND) {
+            enter(rescue, RESCUE_CANCELLING); /* it sends memory: it has begun again */
+            return;
+        }
+        if (rescue->have < COMMAND_HEAD)
+            return;
+        rescue->skip = (size_t)head[3] << 8 | head[4];
+        rescue->have = 0;
+        if (rescue->skip)
+            return;
+    }
+    if (!rescue->skip && head[1] == 0 && head[2] == RECV_BITMAP)
+        answer(rescue);
+}
+
+static void readable(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_rescue *rescue = opaque;
+    unsigned char bytes[CHUNK];
+    ssize_t n = read(fd, bytes, sizeof(bytes));
+
+    (void)what;
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        event_del(&rescue->readable);
+    for (ssize_t i = 0; i < n && rescue->state == RESCUE_PLAYING; i++)
+        take_byte(rescue, bytes[i]);
+}
+
+static void listen_to(struct vst_rescue *rescue, int *stream)
+{
+    if (rescue->stream >= 0)
+        event_del(&rescue->readable);
+    vst_close(&rescue->stream);
+    rescue->stream = *stream;
+    *stream = -1;
+    if (rescue->stream < 0)
+        return;
+    event_assign(&rescue->readable, rescue->base, rescue->stream, EV_READ | EV_PERSIST, readable,
+                 rescue);
+    event_add(&rescue->readable, NULL);
+}
+
+static void resumed(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    (void)value, (void)err; /* what came of it is looked at */
+    look_soon(opaque);
+}
+
+static void passed(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_rescue *rescue = opaque;
+
+    (void)value;
+    enter(rescue, RESCUE_PLAYING);
+    if (err || vst_qmp_execute(vst_guest_qmp(rescue->guest), "migrate",
+                               (struct vst_qmp_reply){resumed, rescue}, NULL, "uri",
+                               json_object_new_string("fd:rescue"), "resume",
+                               json_object_new_boolean(true), NULL) < 0)
+        over(rescue);
+}
+
+static void pass_stream(struct vst_rescue *rescue)
+{
+    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("rescue"));
+    int ours = -1, qemus = -1;
+
+    enter(rescue, RESCUE_PASSING);
+    if (arguments && vst_migration_sockets(&ours, &qemus, NULL) == 0 &&
+        vst_qmp_send(vst_guest_qmp(rescue->guest), "getfd", arguments, &qemus, VST_QMP_SECONDS,
+                     (struct vst_qmp_reply){passed, rescue}, NULL) == 0) {
+        listen_to(rescue, &ours);
+        return;
+    }
+    vst_close(&ours);
+    over(rescue);
+}
+
+/* ---- how is it? ---- */
+
+static void cancel(struct vst_rescue *rescue)
+{
+    enter(rescue, RESCUE_CANCELLING);
+    vst_qmp_execute(vst_guest_qmp(rescue->guest), "migrate_cancel", (struct vst_qmp_reply){0}, NULL,
+                    NULL);
+    look_soon(rescue);
+}
+
+static void looked(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_rescue *rescue = opaque;
+    enum vst_migration_status status = vst_migration_status(value);
+
+    if (err)
+        over(rescue);
+    else if (status == VST_MIGRATION_POST_COPY)
+        cancel(rescue);
+    else if (status == VST_MIGRATION_POST_COPY_PAUSED)
+        pass_stream(rescue);
+    else if (status == VST_MIGRATION_ACTIVE && rescue->state != RESCUE_LOOKING)
+        look_soon(rescue); /* on its way from one to another */
+    else
+        over(rescue);
+}
+
+static void look(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_rescue *rescue = opaque;
+
+    (void)fd, (void)what;
+    if (vst_qmp_execute(vst_guest_qmp(rescue->guest), "query-migrate",
+                        (struct vst_qmp_reply){looked, rescue}, NULL, NULL) < 0)
+        over(rescue);
+}
+
+/* ---- its life ---- */
+
+static void gone(void *opaque, const struct vst_error *err)
+{
+    struct vst_rescue *rescue = opaque;
+
+    (void)err; /* whoever has asked hears of it as well */
+    event_del(&rescue->look);
+    enter(rescue, RESCUE_OVER);
+    rescue->guest = NULL;
+}
+
+struct vst_rescue *vst_rescue_start(struct vst_guest *guest, struct event_base *base, int *stream,
+                                    void (*fn)(void *opaque), void *opaque,
+                                    struct vst_error *ret_err)
+{
+    struct vst_rescue *rescue = calloc(1, sizeof(*rescue));
+
+    if (!rescue) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    *rescue =
+        (struct vst_rescue){.guest = guest, .base = base, .stream = -1, .fn = fn, .opaque = opaque};
+    event_assign(&rescue->look, base, -1, 0, look, rescue);
+    rescue->watch = (struct vst_guest_watch){.gone = gone, .opaque = rescue};
+    vst_guest_watch(guest, &rescue->watch);
+    listen_to(rescue, stream);
+    look_soon(rescue);
+    return rescue;
+}
+
+void vst_rescue_free(struct vst_rescue **slot)
+{
+    struct vst_rescue *rescue = *slot;
+    int none = -1;
+
+    *slot = NULL;
+    if (!rescue)
+        return;
+    if (rescue->guest)
+        vst_guest_forget(rescue->guest, rescue);
+    vst_guest_unwatch(&rescue->watch);
+    event_del(&rescue->look);
+    listen_to(rescue, &none);
+    free(rescue);
+}
