@@ -39,7 +39,7 @@ make_link()
     local name=$1
     mkfifo "$work/$name.words" || return
     exec {words[$name]}<>"$work/$name.words"
-    "$VIRSTREAM_BUILD/tests/e2e/relay" --delay 3 0 "${port[$2]}" <"$work/$name.words" \
+    "$VIRSTREAM_BUILD/tests/e2e/relay" --delay 8 0 "${port[$2]}" <"$work/$name.words" \
         >"$work/$name.link" 2>&1 &
     relay[$name]=$!
     wait_until 10 grep -q . "$work/$name.link" &&
@@ -289,13 +289,35 @@ is_lost()
     on "$from" migrations 2>/dev/null | grep -q 'told to run the guest'
 }
 
-# What people do who are asked: they look where it runs.
+# say_owner HOST OWNER
+say_owner()
+{
+    on "$1" migration resolve g "--guest-runs-on=$2" >"$work/resolved" 2>&1
+    cat "$work/resolved"
+    grep -q "by your word the guest is the $2's" "$work/resolved"
+}
+
+# What people do who are asked: they look where it runs, or else where it could.
 resolve()
 {
-    local owner=source
-    [ "$(state_on "$to" g)" != running ] || owner=destination
-    on "$from" migration resolve g "--guest-runs-on=$owner" 2>&1 | tee "$work/resolved"
-    grep -q "by your word the guest is the $owner's" "$work/resolved"
+    if [ "$(state_on "$to" g)" = running ] && over_or_settled_on "$to"; then
+        say_owner "$from" destination
+    elif [ "$(state_on "$from" g)" = crashed ] && waits_on_destination; then
+        say_owner "$to" destination && say_owner "$from" destination
+    else
+        say_owner "$from" source
+    fi
+}
+
+# The one that arrived has all of the guest, and waits for the source's word.
+waits_on_destination()
+{
+    on "$to" --json migrations | grep -q '"phase":"hand-over"'
+}
+
+over_or_settled_on()
+{
+    is_still "$(on "$1" --json migrations)"
 }
 
 # The link is lost for good: in the end the source is in doubt, or nothing but words are left.
@@ -304,7 +326,7 @@ apart()
     local here there
     here=$(on "$from" migrations --json 2>/dev/null) && there=$(on "$to" migrations --json 2>/dev/null) ||
         return
-    is_still "$here" && is_still "$there"
+    is_still "$here" && { [[ $here = *'"in-doubt":true'* ]] || is_still "$there"; }
 }
 
 # is_still LIST: each migration in it is over, in doubt, or has let go of the guest
