@@ -375,6 +375,7 @@ static void step(struct vst_departure *departure, struct json_object *value)
         start(departure);
         break;
     case DEPARTURE_WAITING:
+    case DEPARTURE_REACHING:
     case DEPARTURE_CHECKING:
     case DEPARTURE_DECIDED:
     case DEPARTURE_COPYING:

@@ -170,7 +170,7 @@ static void link_down(void *opaque, const struct vst_error *err)
 {
     struct vst_departure *departure = opaque;
 
-    if (departure->state == DEPARTURE_CHECKING) {
+    if (departure->state == DEPARTURE_CHECKING || departure->state == DEPARTURE_REACHING) {
         vst_departure_refuse(departure, err);
         return;
     }
@@ -180,12 +180,31 @@ static void link_down(void *opaque, const struct vst_error *err)
     vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, err);
 }
 
-/* A client relays: it is asked again. Which host it leads to, the answer says. */
+/* From here on it is the machine's, and in the journal. */
+static void decide(struct vst_departure *departure)
+{
+    struct vst_move *move = &departure->move;
+    struct vst_error err = move->why; /* set when the guest has gone meanwhile */
+
+    if (!move->guest ||
+        vst_place_set_job(vst_guest_place(move->guest), "out", move->ran, &err) < 0) {
+        vst_departure_refuse(departure, &err);
+        return;
+    }
+    vst_departure_enter(departure, DEPARTURE_DECIDED);
+    vst_move_feed(move, VST_HANDOVER_BEGIN, NULL);
+}
+
+/* Or a client relays: it is asked again. Which host it leads to, the answer says. */
 static void link_up(void *opaque)
 {
-    struct vst_move *move = opaque;
+    struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
 
-    vst_move_feed(move, VST_HANDOVER_LINK_UP, move->machine.peer);
+    if (departure->state == DEPARTURE_REACHING)
+        decide(departure);
+    else
+        vst_move_feed(move, VST_HANDOVER_LINK_UP, move->machine.peer);
 }
 
 static int make_link(struct vst_departure *departure, bool expected, struct vst_error *ret_err)
@@ -257,13 +276,11 @@ void vst_departure_offer(struct vst_departure *departure)
         say(departure, VST_HANDOVER_PREPARE);
         return;
     }
-    if (vst_place_set_job(vst_guest_place(departure->move.guest), "out", departure->move.ran,
-                          &err) < 0) {
-        vst_departure_refuse(departure, &err);
-        return;
-    }
-    vst_departure_enter(departure, DEPARTURE_DECIDED);
-    vst_move_feed(&departure->move, VST_HANDOVER_BEGIN, NULL);
+    vst_departure_enter(departure, DEPARTURE_REACHING);
+    if (vst_link_is_up(departure->link))
+        decide(departure);
+    else
+        vst_link_open(departure->link);
 }
 
 /* ---- its life ---- */

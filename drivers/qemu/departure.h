@@ -25,6 +25,7 @@ struct json_object;
     X(DEPARTURE_ACCELERATOR, "reply to query-kvm", "does QEMU see each change of memory?")     \
     X(DEPARTURE_MACHINE, "reply to qom-get", "the exact machine type, for the offer")          \
     X(DEPARTURE_SIZES, "reply to query-named-block-nodes", "of the disks that are copied")     \
+    X(DEPARTURE_REACHING, "the connection", "a host that is not there is to be told nothing")  \
     X(DEPARTURE_CHECKING, "the destination's answer", "only what stands in the way is wanted") \
     X(DEPARTURE_DECIDED, "the machine", "it says what is next")                                \
     X(DEPARTURE_STOPPING, "reply to stop", "offline: the guest is paused first")               \

@@ -120,6 +120,8 @@ static void opened(struct vst_conn *conn, const struct vst_error *err, void *opa
         down(link, err);
     else if ((link->conn = conn) && link->message)
         say(link);
+    else
+        link->cb.up(link->cb.opaque);
 }
 
 static void open_conn(struct vst_link *link)
@@ -132,6 +134,11 @@ static void open_conn(struct vst_link *link)
     link->opening = vst_conn_open_peer(link->from, link->uri, &cb);
     if (!link->opening)
         no_memory(link);
+}
+
+void vst_link_open(struct vst_link *link)
+{
+    open_conn(link);
 }
 
 void vst_link_say(struct vst_link *link, const struct vst_migrate_message *message)

@@ -13,7 +13,8 @@ struct vst_link_cb {
     void (*answered)(void *opaque, const struct vst_migrate_message *answer);
     /* Of what was said there is no answer, and none will come. */
     void (*down)(void *opaque, const struct vst_error *err);
-    /* A client has come that relays: what has no answer may be asked again. */
+    /* What vst_link_open() asked for is there; or a client has come that relays: what has no answer
+     * may be asked again. */
     void (*up)(void *opaque);
     void *opaque;
 };
@@ -29,6 +30,8 @@ struct vst_link *vst_link_new_relay(struct vst_relay *relay, struct vst_error *r
 /* Nothing is called any more. Sets *link to NULL. Accepts NULL. */
 void vst_link_free(struct vst_link **link);
 
+/* Opens what is not up, before there is anything to say: up() or down() follows. */
+void vst_link_open(struct vst_link *link);
 /* `message` and what it points to stay the caller's, until it is answered, down, or the next. */
 void vst_link_say(struct vst_link *link, const struct vst_migrate_message *message);
 /* Whether there is a way for streams now. */
