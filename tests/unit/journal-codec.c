@@ -190,6 +190,7 @@ static void a_journal_stays_within_its_bounds(void **state)
     size_t longest = 0;
 
     (void)state;
+    vst_test_seconds(120);
     /* Given up, and never asked about. */
     for (unsigned i = 0; i < 3 * VST_JOURNAL_ABORTED; i++) {
         struct vst_journal_entry one =

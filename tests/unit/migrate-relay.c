@@ -218,12 +218,15 @@ static pid_t start_client(const char *token, const char *how)
     _exit(VST_ERR_SYSTEM);
 }
 
-static int be_client(char **arguments)
+static _Noreturn void be_client(char **arguments)
 {
     const struct vst_migrate_options busy = {.downtime_ms = 2000, .zstd_level = 1};
     bool is_busy = strcmp(arguments[3], "busy") == 0;
 
-    return (int)relay_between(arguments[1], arguments[2], arguments[4], is_busy ? &busy : NULL);
+    int code = (int)relay_between(arguments[1], arguments[2], arguments[4], is_busy ? &busy : NULL);
+
+    fflush(stdout);
+    _exit(code); /* as it stands: its connections are lost, and are to be */
 }
 
 /* The code it ended with; -1: it was killed. */
@@ -448,7 +451,7 @@ int main(int argc, char **argv)
     };
 
     if (argc >= 4)
-        return be_client(argv);
+        be_client(argv);
     if (!vst_host_has_qemu())
         return 0;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -289,20 +289,25 @@ static void events_stop_for_one_who_has_no_role_any_more(void **state)
     end();
 }
 
-/* In a process of its own, where the loop stands still once it has subscribed. */
+/* In a process of its own, which stands still once it has subscribed. */
 static pid_t begin_deaf_subscriber(void)
 {
     pid_t pid = vst_test_fork();
     struct caller deaf;
     struct served there = served;
+    int status;
 
-    if (pid)
+    if (pid) {
+        while (waitpid(pid, &status, WNOHANG | WUNTRACED) == 0)
+            served_run(&served, 10);
+        assert_true(WIFSTOPPED(status));
         return pid;
+    }
     there.base = event_base_new();
     if (caller_join(&deaf, &there, "test") < 0 || caller_call(&deaf, "events", "{}") != VST_ERR_OK)
         _exit(1);
     for (;;)
-        pause();
+        raise(SIGSTOP);
 }
 
 static void events_for_one_who_does_not_read_take_bounded_memory(void **state)
@@ -313,8 +318,6 @@ static void events_for_one_who_does_not_read_take_bounded_memory(void **state)
     (void)state;
     served_start(&served, "test:///?domains=1", VST_ROLE_ADMIN, NULL);
     pid = begin_deaf_subscriber();
-    while (!served_stats(&served).ended[VST_PROCEDURE_EVENTS][VST_ERR_OK])
-        served_run(&served, 10);
     before = mallinfo2().uordblks;
     for (int i = 0; i < 20; i++) {
         assert_int_equal(caller_join(&caller, &served, "test"), 0);
