@@ -308,6 +308,21 @@ inline destination_obeys()
 inline lose_stale()
 {
 	if
+	:: (source_qemu == GONE || source_qemu == RUNS) && destination_qemu == RUNS && !lacks ->
+		stream = ACKED; broken = true; ended = true; post_copy = false
+	:: else
+	fi;
+	if
+	:: destination_up && destination >= DESTINATION_COMMITTING ->
+		to_destination = to_destination & ~BIT(E_SWITCH)
+	:: else
+	fi;
+	if
+	:: source == SOURCE_CLOSING || source == SOURCE_QUITTING || source == SOURCE_FINISHING ->
+		to_source = to_source & ~(BIT(E_NEEDS) | BIT(E_DIED) | BIT(E_COMMITTED) | BIT(E_LOST))
+	:: else
+	fi;
+	if
 	:: source > SOURCE_SWITCHED ->
 		to_source = to_source & ~(BIT(E_STARTED) | BIT(E_REFUSED) | BIT(E_LOADED))
 	:: else
@@ -333,6 +348,7 @@ inline destination_takes()
 	d_step {
 		destination_step();
 		destination_does();
+		lose_stale();
 		event = 0; next = 0; say = 0; write = 0; qemu = 0; timer = false; what = 0; who = 0
 	}
 }
