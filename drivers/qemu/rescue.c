@@ -178,13 +178,13 @@ static void looked(void *opaque, struct json_object *value, const struct vst_err
     struct vst_rescue *rescue = opaque;
     enum vst_migration_status status = vst_migration_status(value);
 
-    if (err)
-        over(rescue);
-    else if (status == VST_MIGRATION_POST_COPY)
+    bool moves = status == VST_MIGRATION_ACTIVE && rescue->state != RESCUE_LOOKING;
+
+    if (!err && status == VST_MIGRATION_POST_COPY)
         cancel(rescue);
-    else if (status == VST_MIGRATION_POST_COPY_PAUSED)
+    else if (!err && status == VST_MIGRATION_POST_COPY_PAUSED)
         pass_stream(rescue);
-    else if (status == VST_MIGRATION_ACTIVE && rescue->state != RESCUE_LOOKING)
+    else if (!err && moves)
         look_soon(rescue); /* on its way from one to another */
     else
         over(rescue);

@@ -94,8 +94,8 @@ int vst_place_connect(struct vst_place *place, const char *name, struct vst_erro
 /* The job file: what runs, and whether the guest ran before it. */
 struct vst_place_job {
     /* "save", "keep" and "live" (saves that the guest outlives), "restore", "start", "end" (shut
-     * down); "out", "in" (a migration has it), "lack" (one that runs, and lacks memory), "away" (it has migrated, and this copy never runs
-     * again) */
+     * down); "out", "in" (a migration has it), "lack" (one that runs, and lacks memory), "away" (it
+     * has migrated, and this copy never runs again) */
     char kind[16];
     bool running;
 };

@@ -247,7 +247,8 @@ static bool operator_resolves(struct world *world)
     enum vst_handover_event verdict =
         there ? VST_HANDOVER_RESOLVE_DESTINATION : VST_HANDOVER_RESOLVE_SOURCE;
 
-    if (world->result->resolved)
+    /* Said once, that the guest runs there, it is served; once more, that it cannot be. */
+    if (world->result->resolved && !in_state(source, "SOURCE_APART"))
         return false;
     if (lost_there || (source->lost && in_state(destination, "DESTINATION_LOADED"))) {
         /* at the destination */
@@ -275,8 +276,13 @@ static void mend(struct world *world)
     world_end_session(world);
 }
 
-static bool settled(const struct host *host)
+static bool settled(const struct world *world, enum vst_handover_role role)
 {
+    const struct host *host = &world->host[role];
+
+    if (world->host[1 - role].lost &&
+        (in_state(host, "DESTINATION_LACKING") || in_state(host, "DESTINATION_DEAD")))
+        return true; /* it will never hear of its memory again */
     return host->lost || !host->present || vst_handover_over(&host->machine) ||
            in_state(host, "DESTINATION_RUNNING") || in_state(host, "DESTINATION_ABORTED");
 }
@@ -297,7 +303,7 @@ static void run_in_peace(struct world *world)
             world_look(world);
             continue;
         }
-        if (settled(&world->host[SOURCE]) && settled(&world->host[DESTINATION]))
+        if (settled(world, SOURCE) && settled(world, DESTINATION))
             return;
         if (!operator_resolves(world) && !timers(world))
             break;
