@@ -346,7 +346,7 @@ come_to_rest()
 {
     local status=0
     asked=
-    if [[ " ${fault[*]} " = *" lose_link_for_good "* ]]; then
+    if strikes lose_link_for_good; then
         wait_until 60 apart || return
         if on "$from" migrations --json | grep -q '"in-doubt":true'; then
             asked=asked
@@ -358,15 +358,22 @@ come_to_rest()
     is_lost && asked=asked && resolve && wait_until 60 settled
 }
 
+strikes()
+{
+    [[ " ${fault[*]} " = *" $1 "* ]]
+}
+
 # Whether the guest may be gone: the last copy that could go on was in a QEMU that was killed.
 may_be_gone()
 {
-    case " ${fault[*]} " in
-    *" kill_source_qemu "*" kill_destination_qemu "* | *" kill_destination_qemu "*" kill_source_qemu "*) return 0 ;;
-    *" kill_source_qemu "*) [ -z "${reached[SOURCE_HANDING]-}" ] ;;
-    *" kill_destination_qemu "*) [ -n "${reached[DESTINATION_RESUMING]-}${reached[DESTINATION_ADOPTING]-}" ] ;;
-    *) return 1 ;;
-    esac
+    if strikes kill_source_qemu && strikes kill_destination_qemu; then
+        return 0
+    elif strikes kill_source_qemu; then
+        [ -z "${reached[SOURCE_HANDING]-}" ]
+    else
+        strikes kill_destination_qemu &&
+            [ -n "${reached[DESTINATION_RESUMING]-}${reached[DESTINATION_ADOPTING]-}" ]
+    fi
 }
 
 # Daemons that are stopped, or killed, read no consoles: QEMU logs a character twice then.
