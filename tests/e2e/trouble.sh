@@ -300,7 +300,7 @@ say_owner()
 # What people do who are asked: they look where it runs, or else where it could.
 resolve()
 {
-    if [ "$(state_on "$to" g)" = running ] && over_or_settled_on "$to"; then
+    if [ -n "${reached[DESTINATION_STARTED]-}" ]; then # whatever became of it there
         say_owner "$from" destination
     elif [ "$(state_on "$from" g)" = crashed ] && waits_on_destination; then
         say_owner "$to" destination && say_owner "$from" destination
@@ -313,11 +313,6 @@ resolve()
 waits_on_destination()
 {
     on "$to" --json migrations | grep -q '"phase":"hand-over"'
-}
-
-over_or_settled_on()
-{
-    is_still "$(on "$1" --json migrations)"
 }
 
 # The link is lost for good: in the end the source is in doubt, or nothing but words are left.
