@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SCRAP_AGE = 60 }; /* seconds; nothing takes that long to be made or removed */
+enum { SCRAP_AGE = 60 }; /* seconds; nothing takes that long to get its lock */
 
 /* ---- the directory ---- */
 
@@ -80,14 +80,14 @@ static DIR *read_root(const struct vst_root *root)
     return dir;
 }
 
-static void scrap_if_old(const struct vst_root *root, const char *entry)
+static void scrap_if_nobodys(const struct vst_root *root, const char *entry, time_t age)
 {
     int fd = openat(root->fd, entry, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
 
     if (fd < 0)
         return;
-    if (fstat(fd, &st) == 0 && time(NULL) - st.st_mtime > SCRAP_AGE && !vst_place_holder(fd))
+    if (fstat(fd, &st) == 0 && time(NULL) - st.st_mtime >= age && !vst_place_holder(fd))
         vst_place_scrap(root, entry, fd);
     close(fd);
 }
@@ -97,13 +97,16 @@ static bool begins(const char *entry, const char *with)
     return strncmp(entry, with, strlen(with)) == 0;
 }
 
-/* What a process left that was killed while it made or removed a place. */
+/* What a process left that was killed while it made or removed a place. What is new may be about to
+ * be locked; of what is gone, two may remove the rest at the same time. */
 static void scrap(struct vst_root *root, const char *entry)
 {
     if (begins(entry, VST_ENTRY_MAKING))
         vst_place_sweep(root, entry);
-    else if (begins(entry, ".new-") || begins(entry, ".gone-"))
-        scrap_if_old(root, entry);
+    else if (begins(entry, ".new-"))
+        scrap_if_nobodys(root, entry, SCRAP_AGE);
+    else if (begins(entry, ".gone-"))
+        scrap_if_nobodys(root, entry, 0);
 }
 
 static void scrap_all(struct vst_root *root)

@@ -511,24 +511,43 @@ static bool is_there(struct here *here, const char *entry)
     return access(path, F_OK) == 0;
 }
 
-static void half_places_are_scrapped_when_they_are_old(void **state)
+static void half_places_are_scrapped_when_they_are_nobodys(void **state)
 {
     struct here *here = *state;
     struct vst_root *root;
     char command[256];
 
     leave_half(here, ".new-old", 120);
-    leave_half(here, ".gone-old", 120);
+    leave_half(here, ".gone-young", 0);
     leave_half(here, ".new-young", 0);
     leave_half(here, ".other", 120);
     assert_int_equal(vst_root_open(here->path, &root, NULL), 0);
     vst_root_free(&root);
     assert_false(is_there(here, ".new-old"));
-    assert_false(is_there(here, ".gone-old"));
+    assert_false(is_there(here, ".gone-young"));
     assert_true(is_there(here, ".new-young"));
     assert_true(is_there(here, ".other"));
     snprintf(command, sizeof(command), "rm -r %s/.new-young %s/.other", here->path, here->path);
     assert_int_equal(system(command), 0);
+}
+
+static void what_is_being_removed_is_left_to_its_remover(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    char from[128], to[128];
+    struct vst_root *root;
+
+    snprintf(from, sizeof(from), "%s/g1", here->path);
+    snprintf(to, sizeof(to), "%s/.gone-held", here->path);
+    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(vst_root_open(here->path, &root, NULL), 0);
+    vst_root_free(&root);
+    assert_true(is_there(here, ".gone-held/definition.json"));
+    vst_place_close(&place);
+    assert_int_equal(vst_root_open(here->path, &root, NULL), 0);
+    vst_root_free(&root);
+    assert_false(is_there(here, ".gone-held"));
 }
 
 /* ---- a name that is taken later ---- */
@@ -819,7 +838,8 @@ int main(void)
         TEST(a_new_place_is_not_finished),
         TEST(what_is_left_of_a_guest_is_replaced),
         TEST(only_known_files_are_removed),
-        TEST(half_places_are_scrapped_when_they_are_old),
+        TEST(half_places_are_scrapped_when_they_are_nobodys),
+        TEST(what_is_being_removed_is_left_to_its_remover),
         TEST(what_has_no_name_yet_is_seen_by_nobody),
         TEST(what_has_its_name_outlives_its_maker),
         TEST(what_lost_its_maker_before_it_had_a_name_is_removed),
