@@ -57,6 +57,30 @@ static bool is_good(struct reading *reading, const char *line, size_t length, si
     return false;
 }
 
+/* inih tells of a section with its first key only, so not of one without. */
+static void tell_bare_pool(struct reading *reading)
+{
+    unsigned line = reading->line;
+
+    if (!reading->bare_pool)
+        return;
+    reading->line = reading->bare_pool;
+    vst_config_tell(reading, "this pool has no path");
+    reading->line = line;
+    reading->bare_pool = 0;
+}
+
+static void see_section(struct reading *reading, const char *line, size_t length)
+{
+    static const char pool[] = "[pool ";
+
+    if (*line != '[')
+        return;
+    tell_bare_pool(reading);
+    if (length > strlen(pool) && memcmp(line, pool, strlen(pool)) == 0)
+        reading->bare_pool = reading->line;
+}
+
 /*
  * As fgets(). Blanks in front go: to inih they would mean that the line before continues.
  */
@@ -77,6 +101,7 @@ static char *next_line(char *line, int room, void *opaque)
         at = "\n";
         length = 1;
     }
+    see_section(text->reading, at, length);
     memcpy(line, at, length);
     line[length] = '\0';
     return line;
@@ -85,6 +110,9 @@ static char *next_line(char *line, int room, void *opaque)
 /* Always a success: what is wrong has been told. */
 static int take(void *opaque, const char *section, const char *name, const char *value)
 {
+    struct reading *reading = opaque;
+
+    reading->bare_pool = 0;
     vst_config_set(opaque, section, name, value);
     return 1;
 }
@@ -134,6 +162,7 @@ struct vst_config *vst_config_parse(const char *text, size_t length, vst_config_
         vst_config_tell(&reading, "is longer than a configuration may be");
     else
         tell_result(&reading, ini_parse_stream(next_line, &lines, take, &reading));
+    tell_bare_pool(&reading);
     reading.line = 0;
     if (!reading.bad)
         vst_config_check_whole(&reading);

@@ -20,6 +20,7 @@ struct reading {
     struct vst_config *config;
     unsigned line;
     unsigned seen[VST_CONFIG_KEYS_MAX]; /* by key: the first line that has it */
+    unsigned bare_pool; /* the line that begins a pool, as long as nothing has followed it */
     bool bad;
     vst_config_complain *complain;
     void *opaque;

@@ -160,6 +160,8 @@ static void every_fault_is_told_with_its_line(void **state)
     assert_told("[pool a/b]\npath = /x\n", "2: [pool a/b]: ");
     assert_told("[pool a]\npath = /x\npath = /y\n", "3: [pool a]: its path was given in line 2");
     assert_told("[pool a]\nsize = 3\n", "2: [pool a]: there is no key `size` here, only `path`");
+    assert_told("[pool a]\n[limits]\nclients = 3\n", "1: this pool has no path");
+    assert_told("[limits]\nclients = 3\n [pool a]\n# path = /x\n", "3: this pool has no path");
     assert_told("[daemon]\nuser = q\nserve = test:///\n", "2: is part of the URIs");
     assert_told("[daemon]\nserve = test:///\nserve = nonsense\n", "3: serve = nonsense: ");
     assert_told("[daemon]\nserve = xen:///\n", "2: serve = xen:///: there is no driver `xen`");
