@@ -84,6 +84,8 @@ static const char *hint_for_command(enum vst_code code, int (*run)(struct tool *
         return "docs/definition.md tells what belongs into a definition";
     if (code == VST_ERR_TIMEOUT && run == command_shutdown)
         return "perhaps it does not listen; `virstream destroy` ends it at once";
+    if (code == VST_ERR_AUTH && run == command_doctor)
+        return "what each side has shown stands above";
     if (code == VST_ERR_INCOMPATIBLE && run == command_migrate)
         return "nothing was started; `virstream migrate --check` tells whether all is well";
     if (code == VST_ERR_ACCESS && run == command_migrate)
