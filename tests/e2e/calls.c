@@ -112,10 +112,12 @@ static int by_size(const void *one, const void *other)
 
 static void tell(void)
 {
+    size_t middle = count / 2, late = count * 99 / 100;
+
     qsort(took, count, sizeof(*took), by_size);
     if (count)
         printf("%zu calls: median %.1f ms, 99th of 100 %.1f ms, slowest %.1f ms\n", count,
-               (double)took[count / 2] / 1000, (double)took[count * 99 / 100] / 1000,
+               (double)took[middle] / 1000, (double)took[late] / 1000,
                (double)took[count - 1] / 1000);
 }
 
