@@ -152,8 +152,6 @@ static void each_allocation_of_a_session_fails_once(void **state)
     bool failed = true;
 
     (void)state;
-    if (!memory_can_fail())
-        skip();
     vst_test_seconds(vst_test_long() ? 3000 : 120);
     session();
     expect_peace();
@@ -172,5 +170,9 @@ int main(void)
         VST_TEST_WITH(each_allocation_of_a_session_fails_once, make, drop),
     };
 
+    if (!memory_can_fail()) {
+        puts("1..0 # SKIP malloc() is not ours, and cannot fail when we want it to");
+        return 0;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,7 +84,7 @@ bool vst_host_is_alive(const struct vst_host_process *process);
 /* Nothing in the root, and no QEMU; the processes are given a moment to end. */
 void vst_host_expect_nothing(struct vst_host *host);
 
-/* Whether QEMU is there to be tested with; says why not, for TAP, if it is not. */
+/* Whether QEMU is there to be tested with, and can be; says why not, for TAP, if it is not. */
 bool vst_host_has_qemu(void);
 
 #endif

@@ -77,8 +77,6 @@ static void each_allocation_fails_once_and_the_next_client_is_served(void **stat
     bool failed;
 
     (void)state;
-    if (!memory_can_fail())
-        skip();
     vst_test_seconds(vst_test_long() ? 3600 : 120);
     event_set_log_callback(discard);
     do {
@@ -108,5 +106,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST(each_allocation_fails_once_and_the_next_client_is_served),
     };
+
+    if (!memory_can_fail()) {
+        puts("1..0 # SKIP malloc() is not ours, and cannot fail when we want it to");
+        return 0;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -57,5 +58,9 @@ pid_t vst_test_fork(void);
 
 /* True under "make check-long": sweeps then cover everything. */
 int vst_test_long(void);
+
+/* Whether programs can be started as the library does it; says why not, for TAP, in the place of
+ * all tests of this program. */
+bool vst_test_can_spawn(void);
 
 #endif
