@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Connection URIs. libevent splits and decodes; this file names what is wrong.
+ * Connection URIs. libevent splits and decodes; this file does so with the parameters one by one,
+ * and names what is wrong.
  */
 #include "uri.h"
 
@@ -30,6 +31,56 @@ static int complain(const char *text, const char *complaint, struct vst_error *r
     return vst_error_set(ret_err, VST_ERR_INVALID, "`%s`%s", text, complaint);
 }
 
+/* What libevent reads as a whole takes `+` for a blank, as in forms; in the name of a file it is
+ * one of its letters. NULL: has a zero byte, or no memory. */
+static char *decode(const char *text)
+{
+    size_t length;
+    char *decoded = evhttp_uridecode(text, 0, &length);
+
+    if (decoded && strlen(decoded) == length)
+        return decoded;
+    free(decoded);
+    return NULL;
+}
+
+/* `pair` is written into. */
+static int add_parameter(struct vst_uri *uri, char *pair, struct vst_error *ret_err)
+{
+    char *value = strchr(pair, '='), *name;
+    int result = -1;
+
+    if (!value)
+        return complain(uri->text, ": what follows `?` must be NAME=VALUE, with `&` between",
+                        ret_err);
+    *value++ = '\0';
+    name = decode(pair);
+    value = decode(value);
+    if (name && evhttp_find_header(&uri->parameters, name))
+        vst_error_set(ret_err, VST_ERR_INVALID, "`%s`: %s is given twice", uri->text, name);
+    else if (!name || !value || evhttp_add_header(&uri->parameters, name, value) < 0)
+        complain(uri->text, ": the part after `?` cannot be read", ret_err);
+    else
+        result = 0;
+    free(name);
+    free(value);
+    return result;
+}
+
+static int read_query(struct vst_uri *uri, const char *query, struct vst_error *ret_err)
+{
+    char *copy = strdup(query), *state, *pair;
+    int result = 0;
+
+    if (!copy)
+        return vst_error_no_memory(ret_err);
+    for (pair = strtok_r(copy, "&", &state); pair && result == 0;
+         pair = strtok_r(NULL, "&", &state))
+        result = add_parameter(uri, pair, ret_err);
+    free(copy);
+    return result;
+}
+
 static int fill(struct vst_uri *uri, const char *text, struct vst_error *ret_err)
 {
     const char *query, *scheme;
@@ -44,9 +95,11 @@ static int fill(struct vst_uri *uri, const char *text, struct vst_error *ret_err
         return complain(text, " is not a connection URI; one looks like qemu:///", ret_err);
     if (split_scheme(uri, scheme) < 0)
         return vst_error_no_memory(ret_err);
+    if (evhttp_uri_get_fragment(uri->parts))
+        return complain(text, ": a `#` in a name is written as %23", ret_err);
     query = evhttp_uri_get_query(uri->parts);
-    if (query && *query && evhttp_parse_query_str(query, &uri->parameters) < 0)
-        return complain(text, ": the part after `?` cannot be read", ret_err);
+    if (query && read_query(uri, query, ret_err) < 0)
+        return -1;
     uri->user = evhttp_uri_get_userinfo(uri->parts);
     uri->host = evhttp_uri_get_host(uri->parts);
     if (uri->host && !*uri->host)

@@ -6,6 +6,8 @@
  *
  *     qemu:///                 QEMU guests of this host, in this process, no daemon
  *     qemu:///?root=DIR        the same, with everything kept under DIR
+ *     qemu:///?state=DIR       what must outlive the host, the journal of migrations, under DIR, and
+ *                              not under root's DIR/.state, /var/lib/virstream or $XDG_STATE_HOME
  *     qemu:///?user=NAME       QEMU runs as this user (root only)
  *     test:///?domains=N&memory=BYTES   guests in memory, for applications' own tests
  *     pool.NAME=DIR            with either: a pool of volumes, see volume.h; as often as needed
@@ -25,7 +27,8 @@
  *     keepalive=SECONDS           the silence that is looked into; 5, and 0 for never
  *     timeout=SECONDS             for the whole of the opening; 20
  *
- * An unknown driver, transport or parameter is an error that names it.
+ * An unknown driver, transport or parameter is an error that names it, and so is one given twice.
+ * What has a meaning in a URI is written as in %26 for `&`; `+` has none.
  */
 #ifndef VIRSTREAM_CONNECTION_H
 #define VIRSTREAM_CONNECTION_H

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "app.h"
+#include "core/uri.h"
 
 #define DEFINITION                                                                          \
     "{\"name\":\"%s\",\"machine\":\"test\",\"accel\":\"tcg\",\"memory-mib\":1,\"vcpus\":2," \
@@ -70,10 +71,24 @@ static void what_is_wrong_with_a_uri_is_named(void **state)
     assert_refused("test:///?memory=1kB", "memory=1kB");
     assert_refused("test:///?memory=2T", "memory");
     assert_refused("test:///?domains", "?");
+    assert_refused("test:///?domains=%zz%00", "?");
+    assert_refused("test:///?domains=1&memory=4K&domains=2", "domains is given twice");
+    assert_refused("test:///?pool.a=/p#1", "%23");
     assert_refused("test+:///", "test+:///");
     assert_refused("test://host/", "test://host/");
     assert_refused("test:///path", "test:///path");
     assert_refused("://", "://");
+}
+
+static void letters_of_a_file_name_are_what_they_are(void **state)
+{
+    struct vst_uri *uri;
+
+    (void)state;
+    assert_int_equal(vst_uri_parse("qemu:///?root=/a+b%20c%2bd=e&user=x%26y", &uri, NULL), 0);
+    assert_string_equal(vst_uri_get(uri, "root"), "/a+b c+d=e");
+    assert_string_equal(vst_uri_get(uri, "user"), "x&y");
+    vst_uri_free(&uri);
 }
 
 static void uri_of_the_environment_is_the_default(void **state)
@@ -452,6 +467,7 @@ int main(void)
 #define APP_TEST(function) VST_TEST_WITH(function, make, drop)
     const struct CMUnitTest tests[] = {
         VST_TEST(what_is_wrong_with_a_uri_is_named),
+        VST_TEST(letters_of_a_file_name_are_what_they_are),
         VST_TEST(uri_of_the_environment_is_the_default),
         APP_TEST(connection_that_nobody_asked_for_closes_itself),
         APP_TEST(connection_may_be_closed_as_it_opens),
