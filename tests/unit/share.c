@@ -131,11 +131,11 @@ static uint64_t most_held_by_client(void)
     return most_held;
 }
 
-/* Of the whole process: what the kernel gave, not what was asked for. Nothing where freed memory is
- * kept to find errors. */
+/* Of the whole process: what the kernel gave, not what was asked for. Nothing where more is kept to
+ * find errors. */
 static size_t memory(void)
 {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return 0;
 #else
     FILE *file = fopen("/proc/self/statm", "re");
