@@ -12,14 +12,31 @@
 
 bool vst_half_may_set(const struct half *half)
 {
-    return half->stream->state == STREAM_IDLE && !half->app;
+    if (half->stream->state == STREAM_IDLE && !half->app)
+        return true;
+    errno = EBUSY;
+    return false;
 }
 
-static int set_end(struct half *half, struct vst_channel *ch)
+static int fail_with_errno(const struct vst_error *err)
+{
+    if (err->system)
+        errno = err->system;
+    else
+        errno = err->code == VST_ERR_NO_MEMORY ? ENOMEM : EINVAL;
+    return -1;
+}
+
+static void have_end(struct half *half, struct vst_channel *ch)
+{
+    half->app = half->leaf = ch;
+}
+
+static int set_end(struct half *half, struct vst_channel *ch, const struct vst_error *err)
 {
     if (!ch)
-        return -1;
-    half->app = half->leaf = ch;
+        return fail_with_errno(err);
+    have_end(half, ch);
     return 0;
 }
 
@@ -32,16 +49,19 @@ int vst_stream_set_ends(struct vst_stream *stream, struct vst_channel *source,
         return -1;
     }
     if (source)
-        set_end(&stream->up, source);
+        have_end(&stream->up, source);
     if (sink)
-        set_end(&stream->down, sink);
+        have_end(&stream->down, sink);
     return 0;
 }
 
 static int set_fd(struct half *half, int *fd)
 {
-    return vst_half_may_set(half) ? set_end(half, vst_channel_any_fd(half->stream->base, fd, NULL))
-                                  : -1;
+    struct vst_error err = {0};
+
+    if (!vst_half_may_set(half))
+        return -1;
+    return set_end(half, vst_channel_any_fd(half->stream->base, fd, &err), &err);
 }
 
 int vst_stream_set_source_fd(struct vst_stream *stream, int *fd)
@@ -56,36 +76,50 @@ int vst_stream_set_sink_fd(struct vst_stream *stream, int *fd)
 
 int vst_stream_set_source_file(struct vst_stream *stream, const char *path)
 {
+    struct vst_error err = {0};
+
     if (!vst_half_may_set(&stream->up))
         return -1;
-    return set_end(&stream->up, vst_channel_open_file(stream->base, path, NULL));
+    return set_end(&stream->up, vst_channel_open_file(stream->base, path, &err), &err);
 }
 
 int vst_stream_set_sink_file(struct vst_stream *stream, const char *path)
 {
+    struct vst_error err = {0};
+
     if (!vst_half_may_set(&stream->down))
         return -1;
-    return set_end(&stream->down, vst_channel_new_file(stream->base, path, 0, NULL));
+    return set_end(&stream->down, vst_channel_new_file(stream->base, path, 0, &err), &err);
+}
+
+static int refuse_callback(void (*release)(void *opaque), void *opaque)
+{
+    int number = errno;
+
+    if (release)
+        release(opaque);
+    errno = number;
+    return -1;
 }
 
 int vst_stream_set_source_reader(struct vst_stream *stream, const struct vst_reader *reader)
 {
+    struct vst_error err = {0};
+
     if (vst_half_may_set(&stream->up) &&
-        set_end(&stream->up, vst_channel_reader(stream->base, reader, NULL)) == 0)
+        set_end(&stream->up, vst_channel_reader(stream->base, reader, &err), &err) == 0)
         return 0;
-    if (reader->release)
-        reader->release(reader->opaque);
-    return -1;
+    return refuse_callback(reader->release, reader->opaque);
 }
 
 int vst_stream_set_sink_writer(struct vst_stream *stream, const struct vst_writer *writer)
 {
+    struct vst_error err = {0};
+
     if (vst_half_may_set(&stream->down) &&
-        set_end(&stream->down, vst_channel_writer(stream->base, writer, NULL)) == 0)
+        set_end(&stream->down, vst_channel_writer(stream->base, writer, &err), &err) == 0)
         return 0;
-    if (writer->release)
-        writer->release(writer->opaque);
-    return -1;
+    return refuse_callback(writer->release, writer->opaque);
 }
 
 void vst_stream_wake(struct vst_stream *stream)
@@ -131,7 +165,7 @@ int vst_half_use_mailbox(struct half *half, struct vst_error *ret_err)
     if (vst_channel_pair(half->stream->base, limit, ends, ret_err) < 0)
         return -1;
     half->mailbox = ends[0];
-    set_end(half, ends[1]);
+    have_end(half, ends[1]);
     if (half->dir == VST_UP) {
         vst_channel_listen(half->mailbox, VST_WRITE, mailbox_writable, half);
     } else {
@@ -250,19 +284,19 @@ enum vst_io vst_stream_read(struct vst_stream *stream, void *buf, size_t len, si
 
 /* ---- layers ---- */
 
-static struct vst_channel *zstd_layer(const struct half *half, int level)
+static struct vst_channel *zstd_layer(const struct half *half, int level, struct vst_error *ret_err)
 {
     struct vst_codec *codec;
     struct vst_channel *ch;
 
     if (half->dir == VST_UP)
-        codec = vst_codec_zstd_expand(NULL);
+        codec = vst_codec_zstd_expand(ret_err);
     else
-        codec = vst_codec_zstd_compress(level ? level : 3, NULL);
+        codec = vst_codec_zstd_compress(level ? level : 3, ret_err);
     if (!codec)
         return NULL;
     ch = vst_channel_codec(half->app, half->dir == VST_UP ? codec : NULL,
-                           half->dir == VST_UP ? NULL : codec, half->stream->limit, NULL);
+                           half->dir == VST_UP ? NULL : codec, half->stream->limit, ret_err);
     if (!ch)
         vst_codec_free(&codec);
     return ch;
@@ -271,35 +305,51 @@ static struct vst_channel *zstd_layer(const struct half *half, int level)
 static int push_layer(struct half *half, const struct vst_layer_spec *layer)
 {
     struct vst_channel *ch = NULL;
+    struct vst_error err = {0};
 
-    if (!half->app && vst_half_use_mailbox(half, NULL) < 0)
-        return -1;
+    if (!half->app && vst_half_use_mailbox(half, &err) < 0)
+        return fail_with_errno(&err);
     switch (layer->kind) {
     case VST_LAYER_ZSTD:
-        ch = zstd_layer(half, layer->zstd_level);
+        ch = zstd_layer(half, layer->zstd_level, &err);
         break;
     case VST_LAYER_RATE:
-        ch = vst_channel_rate(half->app, layer->bytes_per_second, 0, NULL);
+        ch = vst_channel_rate(half->app, layer->bytes_per_second, 0, &err);
         break;
     case VST_LAYER_DIGEST:
-        ch = half->digest ? NULL : vst_channel_digest(half->app, NULL);
-        if (ch)
-            half->digest = ch;
+        ch = vst_channel_digest(half->app, &err);
         break;
     case VST_LAYER_FAULT:
-        ch = vst_channel_fault(half->app, &layer->fault, NULL);
+        ch = vst_channel_fault(half->app, &layer->fault, &err);
         break;
     }
     if (!ch)
-        return -1;
+        return fail_with_errno(&err);
+    if (layer->kind == VST_LAYER_DIGEST)
+        half->digest = ch;
     half->app = ch;
     return 0;
+}
+
+static bool may_push(const struct vst_stream *stream, unsigned dirs,
+                     const struct vst_layer_spec *layer)
+{
+    bool has_digest =
+        ((dirs & VST_UP) && stream->up.digest) || ((dirs & VST_DOWN) && stream->down.digest);
+
+    if (!dirs || (dirs & ~(unsigned)(VST_UP | VST_DOWN)))
+        errno = EINVAL;
+    else if (stream->state != STREAM_IDLE || (layer->kind == VST_LAYER_DIGEST && has_digest))
+        errno = EBUSY;
+    else
+        return true;
+    return false;
 }
 
 int vst_stream_push_layer(struct vst_stream *stream, unsigned dirs,
                           const struct vst_layer_spec *layer)
 {
-    if (stream->state != STREAM_IDLE || !dirs || (dirs & ~(unsigned)(VST_UP | VST_DOWN)))
+    if (!may_push(stream, dirs, layer))
         return -1;
     if ((dirs & VST_UP) && push_layer(&stream->up, layer) < 0)
         return -1;

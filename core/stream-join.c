@@ -4,6 +4,7 @@
  * layer that waits for the far outcome. Without it a guest would be gone as soon as the other
  * stream had its bytes, whatever became of them there.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "stream-private.h"
@@ -119,6 +120,7 @@ static int make_pair(struct vst_stream *from, struct vst_stream *to, struct vst_
 {
     size_t limit = from->limit < to->limit ? from->limit : to->limit;
 
+    errno = EINVAL;
     if (from == to || from->base != to->base || !vst_half_may_set(&from->down) ||
         !vst_half_may_set(&to->up))
         return -1;

@@ -23,9 +23,10 @@ static void half_free(struct half *half)
         vst_digest_get(half->digest, half->dir == VST_UP ? VST_READ : VST_WRITE, half->sum);
         half->has_sum = true;
     }
+    /* Callbacks of the application are released next, and may look at the stream. */
+    half->leaf = half->digest = half->driver = NULL;
     vst_channel_free(&half->app);
     vst_channel_free(&half->mailbox);
-    half->leaf = half->digest = half->driver = NULL;
     vst_channel_free(&driver);
 }
 

@@ -107,8 +107,9 @@ static int set_source(struct keyboard *keyboard)
         return keyboard_open(keyboard, fd);
     if (vst_stream_set_source_fd(keyboard->stream, &fd) == 0)
         return 0;
+    tool_fail_system(tool, errno, "standard input");
     close(fd);
-    return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    return -1;
 }
 
 static int print_result(struct tool *tool, const struct vst_progress *outcome)
@@ -153,8 +154,9 @@ static int set_sink(struct tool *tool, struct vst_stream *stream)
         return -1;
     if (stream && vst_stream_set_sink_fd(stream, &fd) == 0)
         return 0;
+    tool_fail_system(tool, stream ? errno : ENOMEM, "standard output");
     close(fd);
-    return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+    return -1;
 }
 
 int command_console(struct tool *tool)

@@ -121,9 +121,11 @@ static int set_fd(struct vst_stream *stream, enum vst_direction dir, int fd)
 {
     int status =
         dir == VST_UP ? vst_stream_set_source_fd(stream, &fd) : vst_stream_set_sink_fd(stream, &fd);
+    int number = errno;
 
     if (fd >= 0)
         close(fd);
+    errno = number;
     return status;
 }
 
@@ -164,7 +166,7 @@ struct vst_stream *ends_open(struct tool *tool, enum vst_direction dir, const ch
     }
     stream = vst_stream_new(tool->base, NULL);
     if (!stream || set_end(tool, stream, dir, path) < 0 || limit_rate(tool, stream, dir) < 0) {
-        tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
+        tool_fail_system(tool, errno, is_standard(path) ? name_of(number) : path);
         vst_stream_free(&stream);
     }
     return stream;

@@ -52,8 +52,9 @@ void vst_stream_free(struct vst_stream **stream);
 
 /* ---- What feeds up: one of these, before the method is called. ----
  *
- * Each returns 0, or -1 when the direction has its end already, when the stream has ended or when
- * memory is short: then *fd, or the callback (its `release` is called), is as before.
+ * Each returns 0, or -1 and errno: EBUSY when the direction has its end already, or the stream was
+ * given to a method; ENOMEM; or what is wrong with the descriptor (EBADF, EMFILE, ...). *fd is then
+ * as before; of a callback `release` is called.
  * Without any of them the application pushes. */
 
 /*
@@ -118,7 +119,10 @@ int vst_stream_join(struct vst_stream *from, struct vst_stream *to);
 
 /*
  * Puts a layer on the application's end of `dirs` (mask of vst_direction), the last one pushed
- * being next to the driver. Before the method is called. Returns 0, or -1 as above.
+ * being next to the driver. Before the method is called, and after what feeds or drains was set: a
+ * direction that has only a layer is pushed into, or pulled from. One VST_LAYER_DIGEST for each.
+ * Returns 0, or -1 and errno: EBUSY, EINVAL when the layer is not one that can be, ENOMEM. After
+ * ENOMEM one of two directions may have its layer: free the stream.
  */
 int vst_stream_push_layer(struct vst_stream *stream, unsigned dirs,
                           const struct vst_layer_spec *layer);

@@ -3,6 +3,7 @@
  * Streams joined to each other, layers between application and driver, and who is blamed for a
  * stall.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +126,18 @@ static void layers_lie_between_application_and_driver(void **state)
     /* The sum outlives the layer. */
     assert_int_equal(vst_stream_get_digest(part.stream, VST_UP, after), 0);
     assert_memory_equal(before, after, 16);
+}
+
+static void layer_of_both_directions_is_on_both_or_none(void **state)
+{
+    struct vst_layer_spec digest = {.kind = VST_LAYER_DIGEST};
+    unsigned char sum[16];
+
+    (void)state;
+    assert_int_equal(vst_stream_push_layer(part.stream, VST_DOWN, &digest), 0);
+    assert_int_equal(vst_stream_push_layer(part.stream, VST_UP | VST_DOWN, &digest), -1);
+    assert_int_equal(errno, EBUSY);
+    assert_int_equal(vst_stream_get_digest(part.stream, VST_UP, sum), -1);
 }
 
 static void layers_may_lie_on_what_is_pushed(void **state)
@@ -257,6 +270,7 @@ int main(void)
         STREAM_TEST(joined_stream_that_is_freed_fails_the_other),
         STREAM_TEST(stream_fails_when_the_one_that_feeds_it_does),
         STREAM_TEST(layers_lie_between_application_and_driver),
+        STREAM_TEST(layer_of_both_directions_is_on_both_or_none),
         STREAM_TEST(layers_may_lie_on_what_is_pushed),
         STREAM_TEST(stalled_application_is_named),
         STREAM_TEST(stalled_sink_of_the_application_is_named),

@@ -2,6 +2,7 @@
 /*
  * Streams: their life, who is told what and when, and that everything is told once.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -298,7 +299,9 @@ static void an_end_is_set_once(void **state)
 
     (void)state;
     part_feed("hello", part_plain);
+    errno = 0;
     assert_int_equal(vst_stream_set_source_fd(part.stream, &fd), -1);
+    assert_int_equal(errno, EBUSY);
     assert_int_not_equal(fd, -1);
     assert_int_equal(vst_stream_set_source_file(part.stream, "/dev/null"), -1);
     end_feed(&second, part.base, part.stream, none, part_plain);
@@ -322,6 +325,45 @@ static void an_end_is_set_before_the_method(void **state)
     assert_int_equal(late.released, 1);
     assert_int_equal(vst_stream_push_layer(part.stream, VST_UP, &digest), -1);
     close(fd);
+}
+
+static void what_is_wrong_with_an_end_is_told(void **state)
+{
+    struct vst_layer_spec strong = {.kind = VST_LAYER_ZSTD, .zstd_level = 99};
+    int fd = 100000;
+
+    (void)state;
+    assert_int_equal(vst_stream_set_source_fd(part.stream, &fd), -1);
+    assert_int_equal(errno, EBADF);
+    assert_int_equal(fd, 100000);
+    assert_int_equal(vst_stream_join(part.stream, part.stream), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(vst_stream_push_layer(part.stream, VST_DOWN, &strong), -1);
+    assert_int_equal(errno, EINVAL);
+}
+
+static void look_and_wake(void *opaque)
+{
+    unsigned char sum[16];
+
+    vst_stream_wake(part.stream);
+    assert_int_equal(vst_stream_get_digest(part.stream, VST_UP, sum), 0);
+    (*(int *)opaque)++;
+}
+
+static void stream_may_be_used_while_an_end_is_released(void **state)
+{
+    int releases = 0;
+    struct vst_reader reader = {.opaque = &releases, .release = look_and_wake};
+    struct vst_layer_spec digest = {.kind = VST_LAYER_DIGEST};
+
+    (void)state;
+    assert_int_equal(vst_stream_set_source_reader(part.stream, &reader), 0);
+    assert_int_equal(vst_stream_push_layer(part.stream, VST_UP, &digest), 0);
+    part_claim();
+    vst_op_done(part.op);
+    part_run();
+    assert_int_equal(releases, 1);
 }
 
 static void descriptor_is_taken(void **state)
@@ -476,6 +518,8 @@ int main(void)
         STREAM_TEST(one_channel_may_be_both_ends),
         STREAM_TEST(an_end_is_set_once),
         STREAM_TEST(an_end_is_set_before_the_method),
+        STREAM_TEST(what_is_wrong_with_an_end_is_told),
+        STREAM_TEST(stream_may_be_used_while_an_end_is_released),
         STREAM_TEST(descriptor_is_taken),
         STREAM_TEST(ends_are_released_when_the_stream_is_freed_unused),
         STREAM_TEST(callbacks_that_are_replaced_are_released),
