@@ -82,15 +82,23 @@ is_ready()
     grep -q 'is ready' "$work/$1/log" || ! kill -0 "${daemon_pid[$1]}" 2>/dev/null
 }
 
-# begin_host HOST: its daemon, which keeps what an earlier one left
-begin_host()
+# begin_daemon HOST FD: what it has to say is written there
+begin_daemon()
 {
     local inside
     enter "$1"
-    : >"$work/$1/log"
     "${inside[@]}" "$top/run" virstreamd --config "$work/$1/conf" "${daemon_options[@]}" \
-        >>"$work/$1/log" 2>&1 &
+        >&"$2" 2>&1 &
     daemon_pid[$1]=$!
+}
+
+# begin_host HOST: its daemon, which keeps what an earlier one left
+begin_host()
+{
+    local log
+    exec {log}>"$work/$1/log"
+    begin_daemon "$1" "$log"
+    exec {log}>&-
     wait_until 20 is_ready "$1" && grep -q 'is ready' "$work/$1/log" && return
     cat "$work/$1/log"
     return 1

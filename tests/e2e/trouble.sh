@@ -4,8 +4,10 @@
 # Migrations that meet with trouble, on top of hosts.sh: one lane, which is two hosts, a link each
 # way between them, and one guest that moves again and again from where it is, while one or two
 # things go wrong. A fault strikes when the trace of the two daemons says that a step has been
-# reached, or some time later; so every step is met, and what was met is known. Nothing here forks
-# while it waits for the moment. What is tried, and how often, is in migrate-faults.sh.
+# reached, or some time later; so every step is met, and what was met is known. A step that is over
+# soon is kept until then: the daemon writes its trace through a gate (gate.c), and cannot leave a
+# state whose line is held there. Nothing here forks while it waits for the moment. What is tried,
+# and how often, is in migrate-faults.sh.
 
 . "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
 
@@ -17,7 +19,7 @@ long_standstill=12
 qemu_standstill=35
 bandwidth=24M
 daemon_options=(--trace state)
-declare -A link words relay log_fd state reached
+declare -A link words relay gate gate_words trace_fd log_fd state reached
 
 # The states of the two machines that belong to the steps of docs/handover.md.
 steps=(-
@@ -46,11 +48,33 @@ make_link()
         link[$name]=qemu+tls://localhost:$(head -n 1 "$work/$name.link")/
 }
 
+# make_gate HOST: from now on its daemon's words go through it
+make_gate()
+{
+    mkfifo "$work/$1.trace" "$work/$1.gate" || return
+    exec {trace_fd[$1]}<>"$work/$1.trace" {gate_words[$1]}<>"$work/$1.gate"
+    "$VIRSTREAM_BUILD/tests/e2e/gate" "$work/$1.gate" "$work/$1/log" <&"${trace_fd[$1]}" \
+        >"$work/$1.gated" 2>&1 &
+    gate[$1]=$!
+}
+
+# begin_again HOST: its daemon, which goes on with what its journal says
+begin_again()
+{
+    wait "${daemon_pid[$1]}" 2>/dev/null
+    begin_daemon "$1" "${trace_fd[$1]}"
+}
+
 # A fifo that nobody writes to, so that `read -t` is a sleep without a process.
 begin_lane()
 {
+    local host
     mkfifo "$work/never" && exec {never}<>"$work/never" && make_hosts && make_link a b &&
-        make_link b a && follow_log a && follow_log b
+        make_link b a || return
+    for host in a b; do
+        make_gate "$host" && kill_host "$host" TERM && begin_again "$host" &&
+            wait_until 20 on "$host" list -q && follow_log "$host" || return
+    done
 }
 
 end_lane()
@@ -58,7 +82,7 @@ end_lane()
     clear_hosts
     kill_host a TERM
     kill_host b TERM
-    kill "${relay[a]}" "${relay[b]}"
+    kill "${relay[a]}" "${relay[b]}" "${gate[a]}" "${gate[b]}"
 }
 
 nap()
@@ -172,14 +196,6 @@ kills=(kill_client kill_source kill_destination kill_source_qemu kill_destinatio
 others=(stop_client stop_source stop_destination stop_source_qemu stop_destination_qemu cut_link
     lose_link lose_link_for_good hold_link hold_link_up hold_link_down cancel)
 
-# The daemon again, which goes on with what its journal says.
-begin_again()
-{
-    wait "${daemon_pid[$1]}" 2>/dev/null
-    "$top/run" virstreamd --config "$work/$1/conf" "${daemon_options[@]}" >>"$work/$1/log" 2>&1 &
-    daemon_pid[$1]=$!
-}
-
 # How long FAULT goes on: a daemon is back soon or late, silence lasts for longer than what waits.
 duration_of()
 {
@@ -204,7 +220,8 @@ is_moving()
     kill -0 "$moving" 2>/dev/null
 }
 
-# arm INDEX FAULT STEP: it strikes in a state of that step, or up to so many milliseconds later
+# arm INDEX FAULT STEP: it strikes in a state of that step, which is held as long, or up to so many
+# milliseconds later. Memory moves by itself for long enough, and would not if it were held.
 arm()
 {
     local among
@@ -214,6 +231,14 @@ arm()
     later[$1]=$((RANDOM % 3 ? RANDOM % ($3 == 3 ? 300 : 25) : 0))
     due[$1]=
     ends_at[$1]=
+    [ "$3" = 3 ] || tell_gates hold "${awaits[$1]}"
+}
+
+# tell_gates hold|go STATE
+tell_gates()
+{
+    echo "$1 $2" >&"${gate_words[a]}"
+    echo "$1 $2" >&"${gate_words[b]}"
 }
 
 # The times at which what is armed strikes and ends; it is on when all have.
@@ -247,8 +272,10 @@ play_one()
         strike "$1"
     elif [ -n "${reached[${awaits[$1]}]-}" ]; then
         due[$1]=$((now + later[$1]))
-    elif ! is_moving || [ "$now" -ge "$deadline" ]; then
+    elif [ "$now" -ge "$deadline" ]; then
         due[$1]=$now # the state will not come any more
+    elif ! is_moving && [ "$deadline" -gt $((now + 500)) ]; then
+        deadline=$((now + 500)) # the hosts may have words for each other
     fi
 }
 
@@ -261,6 +288,7 @@ strike()
     step_of
     struck[$1]=$met
     states[$1]=${state[SOURCE]}/${state[DESTINATION]}
+    tell_gates go "${awaits[$1]}"
     if [ "$(type -t "${fault[$1]}_ends")" != function ]; then
         ends_at[$1]=over
         left=$((left - 1))
