@@ -21,7 +21,8 @@
 #define VST_POOLS(X)                                                 \
     X(FILES, 4, "disk I/O")                                          \
     X(LOGINS, 2, "logins that only compute, some milliseconds each") \
-    X(SERVICES, 8, "logins that ask another service, which may not answer soon")
+    X(SERVICES, 8, "logins that ask another service, which may not answer soon") \
+    X(STARTS, 1, "starting programs, one after the other")
 
 enum vst_pool {
 #define VST_POOL_ENUM(name, threads, meaning) VST_POOL_##name,

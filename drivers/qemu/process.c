@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Watching one process, and saying why it ended.
+ * Having one process started by the worker, watching it, and saying why it ended.
  */
 #include "process.h"
 
@@ -13,10 +13,27 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
+#include "core/fd.h"
 #include "core/trace.h"
+#include "core/worker.h"
 #include "last-words.h"
 
+/* Starts it, on a thread; from here to `error` that thread's, while it does. */
+struct birth {
+    struct vst_job job;
+    struct vst_spawn *spawn;
+    struct vst_process_id id;
+    int pidfd;
+    struct vst_error error;
+    /* The loop's. */
+    struct vst_process *process;
+    struct vst_worker *worker;
+    int signal; /* for the process, as soon as it is there; 0: none */
+};
+
 struct vst_process {
+    struct event_base *base;
+    struct birth *birth; /* NULL: it has been started */
     char *name;
     struct vst_process_id id;
     struct vst_process_cb cb;
@@ -111,6 +128,82 @@ struct vst_process *vst_process_adopt(struct event_base *base, const char *name,
     return process;
 }
 
+/* ---- being started ---- */
+
+static void give_birth(struct vst_job *job)
+{
+    struct birth *birth = (struct birth *)job;
+
+    vst_spawn(birth->spawn, &birth->id, &birth->pidfd, &birth->error);
+}
+
+/* Also on a thread, when nobody waits any more. */
+static void dispose(struct vst_job *job)
+{
+    struct birth *birth = (struct birth *)job;
+
+    if (birth->pidfd >= 0 && birth->signal)
+        pidfd_send_signal(birth->pidfd, birth->signal, NULL, 0);
+    vst_close(&birth->pidfd);
+    vst_spawn_free(&birth->spawn);
+    free(birth);
+}
+
+static void fail(struct vst_process *process, struct vst_error *err)
+{
+    vst_error_prefix(err, "qemu %s", process->name);
+    vst_error_where(err, VST_SIDE_HOST, "start");
+    process->cb.gone(process->cb.opaque, err);
+}
+
+static void born(struct vst_job *job)
+{
+    struct birth *birth = (struct birth *)job;
+    struct vst_process *process = birth->process;
+    struct vst_error err = birth->error;
+    int number = birth->signal;
+
+    process->birth = NULL;
+    process->id = birth->id;
+    process->pidfd = birth->pidfd;
+    birth->pidfd = -1;
+    vst_worker_put(&birth->worker);
+    dispose(job);
+    if (process->pidfd < 0) {
+        fail(process, &err);
+        return;
+    }
+    vst_trace(VST_TRACE_PROCESS, "process %d started as %s", (int)process->id.pid, process->name);
+    if (watch(process, process->base, &err) < 0) {
+        vst_process_kill(process, SIGKILL, NULL);
+        fail(process, &err);
+    } else if (number) {
+        vst_process_kill(process, number, NULL);
+    }
+}
+
+static int begin(struct vst_process *process, const struct vst_spawn *spawn,
+                 struct vst_error *ret_err)
+{
+    struct birth *birth = calloc(1, sizeof(*birth));
+
+    if (!birth)
+        return vst_error_no_memory(ret_err);
+    birth->job = (struct vst_job){.work = give_birth, .done = born, .dispose = dispose};
+    birth->pidfd = -1;
+    birth->process = process;
+    birth->spawn = vst_spawn_copy(spawn, ret_err);
+    if (birth->spawn)
+        birth->worker = vst_worker_get_pool(process->base, VST_POOL_STARTS, ret_err);
+    if (!birth->worker) {
+        dispose(&birth->job);
+        return -1;
+    }
+    process->birth = birth;
+    vst_worker_submit(birth->worker, &birth->job);
+    return 0;
+}
+
 struct vst_process *vst_process_spawn(struct event_base *base, const char *name,
                                       const struct vst_spawn *spawn,
                                       const struct vst_process_cb *cb, struct vst_error *ret_err)
@@ -119,19 +212,25 @@ struct vst_process *vst_process_spawn(struct event_base *base, const char *name,
 
     if (!process)
         return NULL;
-    if (vst_spawn(spawn, &process->id, &process->pidfd, ret_err) < 0) {
+    process->base = base;
+    if (begin(process, spawn, ret_err) < 0) {
         vst_error_prefix(ret_err, "qemu %s", name);
         vst_error_where(ret_err, VST_SIDE_HOST, "start");
-        vst_process_free(&process);
-        return NULL;
-    }
-    vst_trace(VST_TRACE_PROCESS, "process %d started as %s", (int)process->id.pid, name);
-    if (watch(process, base, ret_err) < 0) {
-        vst_process_kill(process, SIGKILL, NULL);
         vst_process_free(&process);
     }
     return process;
 }
+
+/* The thread goes on by itself. */
+static void abandon(struct birth *birth)
+{
+    struct vst_worker *worker = birth->worker;
+
+    vst_job_abandon(&birth->job);
+    vst_worker_put(&worker);
+}
+
+/* ---- what is done with it ---- */
 
 const struct vst_process_id *vst_process_get_id(const struct vst_process *process)
 {
@@ -140,7 +239,11 @@ const struct vst_process_id *vst_process_get_id(const struct vst_process *proces
 
 int vst_process_kill(struct vst_process *process, int number, struct vst_error *ret_err)
 {
-    if (pidfd_send_signal(process->pidfd, number, NULL, 0) < 0 && errno != ESRCH)
+    if (process->birth) {
+        process->birth->signal = number;
+        return 0;
+    }
+    if (process->pidfd >= 0 && pidfd_send_signal(process->pidfd, number, NULL, 0) < 0 && errno != ESRCH)
         return vst_error_system(ret_err, errno, "qemu %s: signal %d to process %d", process->name,
                                 number, (int)process->id.pid);
     return 0;
@@ -153,6 +256,8 @@ void vst_process_free(struct vst_process **process)
     *process = NULL;
     if (!p)
         return;
+    if (p->birth)
+        abandon(p->birth);
     if (event_initialized(&p->ended))
         event_del(&p->ended);
     if (p->pidfd >= 0)

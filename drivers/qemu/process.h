@@ -13,9 +13,10 @@
 struct vst_process;
 
 /*
- * The process has ended, by itself or not: called once, from the loop, never from inside a call;
- * not called any more after free. `why` is DRIVER with the last words of its log, and begins with
- * "qemu NAME: ". Freeing the process inside is allowed.
+ * The process has ended, by itself or not, or never began: called once, from the loop, never from
+ * inside a call; not called any more after free. `why` is DRIVER with the last words of its log, or
+ * what kept the program from being executed, see vst_spawn(); it begins with "qemu NAME: ". Freeing
+ * the process inside is allowed.
  */
 struct vst_process_cb {
     void (*gone)(void *opaque, const struct vst_error *why);
@@ -23,9 +24,10 @@ struct vst_process_cb {
 };
 
 /*
- * `name` is the domain's, for errors and the trace. Of log_fd, which is open for reading too, a
- * copy is kept; the words quoted are the last in this file, so it is one that this run began. What
- * kept the program from being executed is known at once; see vst_spawn().
+ * Has it started, by the worker: the thread that does so stands still until the program has been
+ * executed. `name` is the domain's, for errors and the trace. Nothing of *spawn is used any more
+ * when this returns. Its log_fd is open for reading, too: the words quoted are the last in this
+ * file, so it is one that this run began.
  */
 struct vst_process *vst_process_spawn(struct event_base *base, const char *name,
                                       const struct vst_spawn *spawn,
@@ -36,12 +38,14 @@ struct vst_process *vst_process_adopt(struct event_base *base, const char *name,
                                       const struct vst_process_id *id, int log_fd,
                                       const struct vst_process_cb *cb, struct vst_error *ret_err);
 
+/* The pid is 0 before it has been started. */
 const struct vst_process_id *vst_process_get_id(const struct vst_process *process);
 
-/* No other process can be hit. Having ended already is no error. */
+/* No other process can be hit. Having ended already is no error. One that has not been started gets
+ * the signal when it has, also if it is not watched any more by then. */
 int vst_process_kill(struct vst_process *process, int number, struct vst_error *ret_err);
 
-/* Stops watching. Sets *process to NULL. Accepts NULL. */
+/* Stops watching. One that has not been started may still be. Sets *process to NULL. Accepts NULL. */
 void vst_process_free(struct vst_process **process);
 
 #endif

@@ -96,7 +96,8 @@ static int spawn(struct vst_guest *guest, struct vst_files *files, struct vst_er
     };
 
     list_must_read(guest->def, must_read);
-    if (how.words && how.log_fd >= 0 && how.id_fd >= 0)
+    /* The sockets listen already. When it is being started nothing else is left to go wrong. */
+    if (how.words && how.log_fd >= 0 && how.id_fd >= 0 && vst_guest_connect(guest, ret_err) == 0)
         guest->process = vst_process_spawn(qemu->conn->base, guest->def->name, &how, &cb, ret_err);
     vst_command_line_free(&how.words);
     vst_close(&how.log_fd);
@@ -111,11 +112,9 @@ static int start_qemu(struct vst_guest *guest, struct vst_files *files, struct v
     if (guest->def->console &&
         add_socket(guest, files, "console", VST_QEMU_FD_CONSOLE, ret_err) < 0)
         return -1;
-    if (spawn(guest, files, ret_err) < 0)
-        return -1;
     guest->since = time(NULL);
     vst_guest_enter(guest, GUEST_GREETING);
-    return vst_guest_connect(guest, ret_err);
+    return spawn(guest, files, ret_err);
 }
 
 static void files_opened(struct vst_job *job)

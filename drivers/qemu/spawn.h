@@ -73,4 +73,9 @@ struct vst_spawn {
 int vst_spawn(const struct vst_spawn *spawn, struct vst_process_id *ret_id, int *ret_pidfd,
               struct vst_error *ret_err);
 
+/* All of it, with descriptors of its own. */
+struct vst_spawn *vst_spawn_copy(const struct vst_spawn *spawn, struct vst_error *ret_err);
+/* What that made. Sets *copy to NULL. Accepts NULL. */
+void vst_spawn_free(struct vst_spawn **copy);
+
 #endif

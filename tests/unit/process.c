@@ -73,7 +73,8 @@ static int end(void **state)
     return 0;
 }
 
-static void start(struct one *one, char **words)
+/* Has it started; it has not been yet. */
+static void order(struct one *one, char **words)
 {
     struct vst_error err = {0};
 
@@ -84,6 +85,22 @@ static void start(struct one *one, char **words)
     if (!one->process)
         print_error("%s\n", err.text);
     assert_non_null(one->process);
+    assert_int_equal(vst_process_get_id(one->process)->pid, 0);
+}
+
+/* Until it has been started, or will not be. */
+static void await_start(struct one *one)
+{
+    while (!one->gone && !vst_process_get_id(one->process)->pid)
+        event_base_loop(one->base, EVLOOP_ONCE);
+}
+
+static void start(struct one *one, char **words)
+{
+    order(one, words);
+    await_start(one);
+    if (one->gone)
+        print_error("%s\n", one->why.text);
     assert_int_equal(one->gone, 0);
 }
 
@@ -151,17 +168,12 @@ static void of_many_words_the_last_are_told(void **state)
 
 static void expect_no_start(struct one *one, char **words, enum vst_code code, const char *text)
 {
-    struct vst_error err = {0};
-
-    one->spawn.program = words[0];
-    one->spawn.words = words;
-    assert_null(vst_process_spawn(one->base, "g1", &one->spawn, callback(one), &err));
-    assert_int_equal(err.code, code);
-    assert_int_equal(err.side, VST_SIDE_HOST);
-    if (strncmp(err.text, text, strlen(text)) != 0)
-        fail_msg("%s", err.text);
-    event_base_loop(one->base, EVLOOP_NONBLOCK);
-    assert_int_equal(one->gone, 0);
+    order(one, words);
+    run_to_end(one);
+    assert_int_equal(one->why.code, code);
+    assert_int_equal(one->why.side, VST_SIDE_HOST);
+    if (strncmp(one->why.text, text, strlen(text)) != 0)
+        fail_msg("%s", one->why.text);
 }
 
 static void a_program_that_cannot_be_executed_is_an_error_that_names_it(void **state)
@@ -200,6 +212,53 @@ static void a_kill_ends_it_and_hits_nobody_afterwards(void **state)
         event_base_loop(one->base, EVLOOP_ONCE);
     assert_int_equal(vst_process_kill(one->process, SIGKILL, NULL), 0);
     assert_false(vst_process_id_exists(vst_process_get_id(one->process)));
+}
+
+/* It is started all the same, and gets the signal then. */
+static void a_kill_before_it_has_been_started_ends_it(void **state)
+{
+    char *words[] = {(char[]){"/bin/sleep"}, (char[]){"1000"}, NULL};
+    struct one *one = *state;
+
+    order(one, words);
+    assert_int_equal(vst_process_kill(one->process, SIGKILL, NULL), 0);
+    run_to_end(one);
+    assert_string_equal(one->why.text, "qemu g1: ended without a word (killed, or crashed)");
+}
+
+/* The thread is at it, and we have not heard of it. */
+static void order_and_see(struct one *one, char **words, struct vst_process_id *ret_id)
+{
+    order(one, words);
+    while (vst_process_id_read(one->spawn.id_fd, ret_id, NULL) < 0)
+        usleep(1000);
+}
+
+static void one_that_is_killed_and_freed_while_it_is_being_started_ends(void **state)
+{
+    char *words[] = {(char[]){"/bin/sleep"}, (char[]){"1000"}, NULL};
+    struct one *one = *state;
+    struct vst_process_id id;
+
+    order_and_see(one, words, &id);
+    vst_process_kill(one->process, SIGKILL, NULL);
+    vst_process_free(&one->process);
+    while (vst_process_id_exists(&id))
+        usleep(1000);
+    event_base_loop(one->base, EVLOOP_NONBLOCK);
+    assert_int_equal(one->gone, 0);
+}
+
+static void one_that_is_freed_while_it_is_being_started_goes_on(void **state)
+{
+    char *words[] = {(char[]){"/bin/echo"}, (char[]){"ran"}, NULL};
+    struct one *one = *state;
+    struct vst_process_id id;
+
+    order_and_see(one, words, &id);
+    vst_process_free(&one->process);
+    while (lseek(one->spawn.log_fd, 0, SEEK_END) < 4)
+        usleep(1000);
 }
 
 static void free_and_tell(void *opaque, const struct vst_error *why)
@@ -514,13 +573,18 @@ static void without_descriptors_nothing_is_started(void **state)
     getrlimit(RLIMIT_NOFILE, &before);
     few = before;
     for (few.rlim_cur = 3; !one->process && few.rlim_cur < 64; few.rlim_cur++) {
-        struct vst_error err = {0};
-
         assert_int_equal(ftruncate(one->spawn.id_fd, 0), 0);
+        one->why = (struct vst_error){0};
+        one->gone = 0;
         setrlimit(RLIMIT_NOFILE, &few);
-        one->process = vst_process_spawn(one->base, "g1", &one->spawn, callback(one), &err);
+        one->process =
+            vst_process_spawn(one->base, "g1", &one->spawn, callback(one), &one->why);
+        if (one->process)
+            await_start(one);
         setrlimit(RLIMIT_NOFILE, &before);
-        assert_true(one->process || err.code == VST_ERR_SYSTEM);
+        if (one->gone)
+            vst_process_free(&one->process);
+        assert_true(one->process || one->why.code == VST_ERR_SYSTEM);
         usleep(1000);
         if (!one->process)
             assert_int_equal(lseek(one->spawn.log_fd, 0, SEEK_END), 0);
@@ -584,6 +648,7 @@ static int start_guest(struct one *one, struct guest *guest, const char *definit
     one->gone = 0;
     one->process = vst_process_spawn(one->base, "g1", &one->spawn, callback(one), &err);
     assert_non_null(one->process);
+    await_start(one);
     vst_command_line_free(&one->spawn.words);
     vst_files_free(&files);
     vst_definition_free(&def);
@@ -711,6 +776,9 @@ int main(void)
         TEST(a_program_that_cannot_be_executed_is_an_error_that_names_it),
         TEST(a_file_that_it_may_not_read_is_an_error_that_names_it),
         TEST(a_kill_ends_it_and_hits_nobody_afterwards),
+        TEST(a_kill_before_it_has_been_started_ends_it),
+        TEST(one_that_is_killed_and_freed_while_it_is_being_started_ends),
+        TEST(one_that_is_freed_while_it_is_being_started_goes_on),
         TEST(it_may_be_freed_when_its_end_is_told),
         TEST(nothing_is_told_after_free),
         TEST(only_the_named_descriptors_are_inherited),
