@@ -82,12 +82,13 @@ is_ready()
     grep -q 'is ready' "$work/$1/log" || ! kill -0 "${daemon_pid[$1]}" 2>/dev/null
 }
 
-# begin_daemon HOST FD: what it has to say is written there
+# begin_daemon HOST FD: what it has to say is written there. A session of its own, as a service has
+# it: the kernel shares processors among sessions, and each QEMU has one.
 begin_daemon()
 {
     local inside
     enter "$1"
-    "${inside[@]}" "$top/run" virstreamd --config "$work/$1/conf" "${daemon_options[@]}" \
+    "${inside[@]}" setsid "$top/run" virstreamd --config "$work/$1/conf" "${daemon_options[@]}" \
         >&"$2" 2>&1 &
     daemon_pid[$1]=$!
 }
