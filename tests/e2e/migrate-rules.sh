@@ -1,0 +1,112 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What a daemon lets come: [migrate] accept-from and allow-path, each refused and allowed, between two
+# daemons that know each other by certificates. What the rules say of each single path and identity is
+# in tests/unit/moves.
+. "$(dirname "$0")/hosts.sh"
+
+need_guests
+conf=
+
+# rules LINE...: of host b, under [migrate]; it begins anew
+rules()
+{
+    local lines
+    lines=$(printf '%s\n' "$@")
+    kill_host b TERM
+    awk -v lines="$lines" '{ print } /^\[migrate\]/ { print lines }' <<<"$conf" >"$work/b/conf"
+    begin_host b
+}
+
+begin_hosts()
+{
+    make_hosts && conf=$(<"$work/b/conf") && launch a g
+}
+
+check_of()
+{
+    on a migrate --check "$1" "$(uri_of b)"
+}
+
+# is_refused TEXT...: by --check and by migrate, in all of these words, and nothing has begun
+is_refused()
+{
+    local text
+    for text in "$@"; do
+        refuses 4 "$text" check_of g && refuses 4 "$text" on a migrate -q g "$(uri_of b)" || return
+    done
+    [ "$(state_on a g) $(state_on b g)" = "running none" ] && goes_on g && nothing_is_known_there
+}
+
+nothing_is_known_there()
+{
+    [ -z "$(on b migrations -q)" ]
+}
+
+# It goes there, and comes back: host a takes all.
+goes()
+{
+    contains "g can go to" check_of g && there_and_back 1 g
+}
+
+from_nobody_known()
+{
+    rules "accept-from = x509:CN=elsewhere" "accept-from = unix:*" &&
+        is_refused "no guest is taken from x509:CN=localhost" "[migrate] accept-from"
+}
+
+from_one_of_them()
+{
+    rules "accept-from = x509:CN=elsewhere" "accept-from = x509:CN=local*" && goes
+}
+
+check two_hosts_and_a_guest_begin  begin_hosts
+check guest_goes_where_nothing_is_said  goes
+check guest_from_a_host_that_is_not_named_is_refused  from_nobody_known
+check guest_from_a_host_that_is_named_goes  from_one_of_them
+
+# ---- paths ----
+
+all_paths()
+{
+    rules "allow-path = $work/guests" &&
+        is_refused "kernel $guest_elf: not in a directory" "console log $work/g.log: not in a directory" \
+            "[migrate] allow-path"
+}
+
+one_path()
+{
+    rules "allow-path = $work/guests" "allow-path = ${guest_elf%/*}" &&
+        is_refused "console log $work/g.log: not in a directory" &&
+        ! contains "kernel" check_of g >/dev/null
+}
+
+no_path()
+{
+    rules "allow-path = $work/" "allow-path = ${guest_elf%/*}" && goes
+}
+
+# A name that begins as the directory's is not in it, and one that climbs is nowhere.
+names_that_only_look_like_it()
+{
+    rules "allow-path = ${work%?}" "allow-path = ${guest_elf%/*}" &&
+        is_refused "console log $work/g.log" && finish a g || return
+    define climber && mkdir -p "$work/in" && sed -i "s,$work/climber.log,$work/in/../climber.log," "$work/climber.json" &&
+        on a start -q "$work/climber.json" && wait_until 20 counts climber &&
+        rules "allow-path = $work" "allow-path = ${guest_elf%/*}" &&
+        refuses 4 "console log $work/in/../climber.log" check_of climber && finish a climber
+}
+
+check guest_with_files_elsewhere_is_refused_and_all_are_told  all_paths
+check one_file_elsewhere_is_enough  one_path
+check guest_whose_files_are_all_allowed_goes  no_path
+check path_that_only_looks_allowed_is_refused  names_that_only_look_like_it
+
+nothing_left()
+{
+    kill_host a TERM && kill_host b TERM && wait_until 10 no_process_left
+}
+
+check nothing_is_left  nothing_left
+end_tests
