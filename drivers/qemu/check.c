@@ -120,8 +120,10 @@ static void check_device(struct vst_check *check, const char *value)
     if (strncmp(name, key, strlen(key)) == 0)
         name += strlen(key);
     if (json)
-        name = json_object_object_get_ex(json, "driver", &driver) ? json_object_get_string(driver)
-                                                                  : "";
+        name = json_object_object_get_ex(json, "driver", &driver) &&
+                       json_object_is_type(driver, json_type_string)
+                   ? json_object_get_string(driver)
+                   : "";
     snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, ","), name);
     if (*word && *word != '{' && !vst_probe_knows_device(check->probe, word))
         block(check, "QEMU %s of this host has no device %s", vst_probe_version(check->probe),
