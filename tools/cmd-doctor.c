@@ -45,11 +45,15 @@ static void keep_stats(const char *json, const struct vst_error *err, void *opaq
         *(struct json_object **)opaque = json_tokener_parse(json);
 }
 
+/* What the server says is not believed to be a text. */
 static const char *text_of(struct json_object *of, const char *name)
 {
     struct json_object *value;
 
-    return json_object_object_get_ex(of, name, &value) ? json_object_get_string(value) : "?";
+    return json_object_object_get_ex(of, name, &value) &&
+                   json_object_is_type(value, json_type_string)
+               ? json_object_get_string(value)
+               : "?";
 }
 
 /* Who we are to the server, which says so to anyone who may look at all. */

@@ -97,7 +97,7 @@ static void print_stats(struct json_object *stats, const char *prefix)
         bool is_group = json_object_is_type(value, json_type_object);
         char whole[128], text[512];
 
-        snprintf(text, sizeof(text), "%s", json_object_get_string(value));
+        snprintf(text, sizeof(text), "%s", value ? json_object_get_string(value) : "null");
         snprintf(whole, sizeof(whole), "%s%.*s%s", prefix,
                  (int)(sizeof(whole) - strlen(prefix) - 2), name, is_group ? " " : ":");
         text_clean(text);
