@@ -8,7 +8,8 @@
  * Only then does it take its name. The image may be that of a guest which is being saved at the
  * same time: as that one has the name until nothing is left of it, the two never run together.
  *
- * Any failure ends QEMU and removes the directory.
+ * Any failure ends QEMU and removes the directory. But from `cont` on only QEMU decides: the guest may
+ * have written to its disks, and is not undone because somebody has lost patience.
  */
 #include "guest.h"
 
@@ -481,9 +482,13 @@ static void stream_finished(void *opaque, enum vst_direction dir)
     conclude(restore);
 }
 
+/* Also the cancelled operation, and its deadline. */
 static void stream_failed(void *opaque, const struct vst_error *err)
 {
-    fail(opaque, err);
+    struct restore *restore = opaque;
+
+    if (restore->state != RESTORE_RESUMING)
+        fail(restore, err);
 }
 
 static struct restore *restore_new(struct vst_conn *conn, struct vst_stream *stream,
