@@ -227,6 +227,8 @@ void vst_op_cancel(struct vst_op *op)
 
 int vst_op_set_timeout(struct vst_op *op, const struct timeval *timeout)
 {
+    if (!op)
+        return -1;
     if (op->state != OP_PENDING)
         return 0;
     if (!op->deadline && timeout)

@@ -97,7 +97,7 @@ static void conclude(struct vst_pump *pump, const struct vst_error *err)
     pump->done(pump->opaque, err ? &copy : NULL);
 }
 
-/* Fills what has said anything but AGAIN; true when the other side may go on. */
+/* Ends the pump with the error of the side that has just failed; false: neither has. */
 static bool failed(struct vst_pump *pump)
 {
     if (pump->in == VST_IO_FAIL)

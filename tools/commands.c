@@ -118,8 +118,8 @@ const struct command commands[] = {
     {"migration set", "TOKEN", 1, OPTION_CHANGE, "change a migration while it runs", "",
      "the answer", command_migration_set, ABOUT_GUESTS},
     {"migration post-copy", "TOKEN", 1, 0, "let the guest run on the destination at once",
-     "What is left of its memory would follow; this version does not support it.\n", "the answer",
-     command_migration_post_copy, ABOUT_GUESTS},
+     "What is left of its memory follows. For a migration that was begun with --post-copy.\n",
+     "the answer", command_migration_post_copy, ABOUT_GUESTS},
     {"migration resolve", "TOKEN", 1, OPTION_RESOLVE,
      "say whose the guest is, where that is in doubt",
      "For a host that is lost for good; else the hosts find out by themselves. On the side that\n"

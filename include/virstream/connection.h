@@ -6,8 +6,8 @@
  *
  *     qemu:///                 QEMU guests of this host, in this process, no daemon
  *     qemu:///?root=DIR        the same, with everything kept under DIR
- *     qemu:///?state=DIR       what must outlive the host, the journal of migrations, under DIR, and
- *                              not under root's DIR/.state, /var/lib/virstream or $XDG_STATE_HOME
+ *     qemu:///?state=DIR       what must outlive the host, the journal of migrations, under DIR and
+ *                              not root's DIR/.state, /var/lib/virstream or $XDG_STATE_HOME
  *     qemu:///?user=NAME       QEMU runs as this user (root only)
  *     test:///?domains=N&memory=BYTES   guests in memory, for applications' own tests
  *     pool.NAME=DIR            with either: a pool of volumes, see volume.h; as often as needed

@@ -45,7 +45,8 @@ void vst_op_cancel(struct vst_op *op);
 
 /*
  * After `timeout` from now the operation is cancelled as above, and completes with VST_ERR_TIMEOUT.
- * NULL removes the deadline. Returns 0, or -1 when there is no memory.
+ * NULL removes the deadline. Returns 0, or -1 when there is no memory, or `op` is NULL for that
+ * reason.
  */
 int vst_op_set_timeout(struct vst_op *op, const struct timeval *timeout);
 
@@ -53,7 +54,8 @@ int vst_op_set_timeout(struct vst_op *op, const struct timeval *timeout);
  * For simple programs: runs the operation's event base until it has completed (its callback
  * has been called by then). Everything else on the base runs meanwhile. Must not be called from a
  * callback. Returns 0, or -1 with *ret_err (may be NULL) filled: the operation's error, or
- * VST_ERR_NO_MEMORY when `op` is NULL.
+ * VST_ERR_NO_MEMORY when `op` is NULL; VST_ERR_STATE when it cannot be waited for, in a callback of
+ * that base or with nothing on it that could end the operation, which then lives on.
  */
 int vst_op_wait(struct vst_op *op, struct vst_error *ret_err);
 

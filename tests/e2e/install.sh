@@ -56,8 +56,8 @@ command_runs()
 # A path to the build directory in an installed program would be looked into by whoever runs it.
 looks_nowhere_else()
 {
-    ! readelf -d "${libdir%/lib*}/bin/virstream" "$libdir/libvirstream.so" |
-        grep -F "$VIRSTREAM_BUILD/.libs"
+    readelf -d "${libdir%/lib*}/bin/virstream" "$libdir/libvirstream.so" >"$work/needs" &&
+        grep -q libvirstream "$work/needs" && ! grep -F "$VIRSTREAM_BUILD/.libs" "$work/needs"
 }
 
 uninstalls()

@@ -304,6 +304,7 @@ static void deadline_can_be_removed(void **state)
     (void)state;
     vst_op_set_cancel(t.op, fail_when_cancelled, &t);
     vst_op_set_timeout(t.op, &now);
+    assert_int_equal(vst_op_set_timeout(NULL, &now), -1);
     vst_op_set_timeout(t.op, NULL);
     run_for(20);
     assert_string_equal(t.order, "");
