@@ -205,13 +205,17 @@ static int start_thread(struct vst_worker *worker)
     return number;
 }
 
-/* When no further thread can be started, the job waits for one of those there are. */
-static void enqueue(struct vst_worker *worker, struct vst_job *job)
+/*
+ * Unlocks. When no further thread can be started, the job waits for one of those there are. Who is
+ * woken with the lock held only goes to sleep again: for the lock.
+ */
+static void enqueue_and_unlock(struct vst_worker *worker, struct vst_job *job)
 {
     jobs_push(&worker->queue, job);
     if (worker->queue.count > worker->threads - worker->busy &&
         worker->threads < most_threads[worker->pool])
         start_thread(worker);
+    pthread_mutex_unlock(&worker->lock);
     pthread_cond_signal(&worker->more);
 }
 
@@ -222,8 +226,7 @@ static void take(struct vst_worker *worker, struct vst_job *job, enum job_state 
     pthread_mutex_lock(&worker->lock);
     job->worker = worker;
     job->state = state;
-    enqueue(worker, job);
-    pthread_mutex_unlock(&worker->lock);
+    enqueue_and_unlock(worker, job);
 }
 
 void vst_worker_submit(struct vst_worker *worker, struct vst_job *job)
@@ -246,9 +249,10 @@ void vst_job_abandon(struct vst_job *job)
     job->state = JOB_ABANDONED;
     if (before == JOB_DONE) {
         jobs_remove(&worker->done, job);
-        enqueue(worker, job);
+        enqueue_and_unlock(worker, job);
+    } else {
+        pthread_mutex_unlock(&worker->lock);
     }
-    pthread_mutex_unlock(&worker->lock);
 }
 
 /* Those that are done when it begins; done() may submit, abandon, and put the pool. */
