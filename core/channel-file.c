@@ -7,6 +7,7 @@
 #include "file.h"
 
 #include <errno.h>
+#include <event2/event_struct.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -25,6 +26,9 @@
     X(FILE_LET_GO, "nothing", "aborted or destroyed: a thread cleans up after it")
 VST_FSM(file, FILE_STATES)
 
+/* A job costs as much as some ten kilobytes of data: so long do few bytes wait for more of them. */
+static const struct timeval gathering = {0, 1000};
+
 struct file_channel {
     struct vst_leaf leaf;
     enum file_state state;
@@ -37,6 +41,7 @@ struct file_channel {
     uint64_t hole;           /* zeros to be written before `behind`: they take no memory */
     struct evbuffer *behind; /* to be written and not begun yet */
     size_t writing;          /* bytes in the job that writes */
+    struct event due;        /* what is in `behind` has waited long enough */
 };
 
 static struct file_channel *file_of(struct vst_channel *ch)
@@ -101,22 +106,44 @@ static void start_write(struct file_channel *self)
     self->file->data = self->behind;
     self->hole = 0;
     self->behind = empty;
+    event_del(&self->due);
     self->writing = evbuffer_get_length(self->file->data);
     start(self, vst_file_write, after_write);
+}
+
+static void gather(struct file_channel *self)
+{
+    if (!event_pending(&self->due, EV_TIMEOUT, NULL) && event_add(&self->due, &gathering) < 0)
+        start_write(self);
 }
 
 /* Writes come first, then the sync that makes sure of them. */
 static void proceed(struct file_channel *self)
 {
+    size_t behind = evbuffer_get_length(self->behind);
+    bool finishing = self->state == FILE_FINISHING;
+
     if (self->then || has_failed(self))
         return;
-    if (evbuffer_get_length(self->behind) || (self->hole && self->state == FILE_FINISHING))
+    if (behind >= VST_FILE_JOB || (finishing && (behind || self->hole)))
         start_write(self);
-    else if (self->state == FILE_FINISHING)
+    else if (finishing)
         start(self, vst_file_sync, after_sync);
+    else if (behind)
+        gather(self);
     else if (self->reads && !self->file->ended &&
              self->waiting * VST_BLOCK + VST_FILE_JOB <= VST_FILE_BUFFER)
         start(self, vst_file_read, after_read);
+}
+
+/* Unless a job is under way: then it waits again. */
+static void due(evutil_socket_t fd, short what, void *opaque)
+{
+    struct file_channel *self = opaque;
+
+    (void)fd, (void)what;
+    if (!self->then && !has_failed(self))
+        start_write(self);
 }
 
 static void work(struct vst_job *job)
@@ -146,6 +173,7 @@ static void let_go(struct file_channel *self)
     if (!file)
         return;
     enter(self, FILE_LET_GO);
+    event_del(&self->due);
     self->file = NULL;
     atomic_store(&file->unwanted, true);
     if (self->then)
@@ -353,6 +381,7 @@ struct vst_channel *vst_file_channel(struct event_base *base, struct vst_file *f
         return NULL;
     }
     vst_leaf_init(&self->leaf, &file_ops, base, ready);
+    event_assign(&self->due, base, -1, 0, due, self);
     STAILQ_INIT(&self->ahead);
     self->state = file->kind->open ? FILE_CLOSED : FILE_OPEN;
     self->file = file;

@@ -37,7 +37,7 @@ extern const struct vst_file_calls vst_file_calls_real;
 
 enum {
     VST_FILE_BUFFER = 1024 * 1024,      /* the most that is read ahead, or written behind */
-    VST_FILE_JOB = VST_FILE_BUFFER / 2, /* the most that one job reads */
+    VST_FILE_JOB = VST_FILE_BUFFER / 2, /* the most that one job reads; worth one that writes */
 };
 
 struct vst_file;

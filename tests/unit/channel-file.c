@@ -37,6 +37,7 @@ static struct disk {
     atomic_int stuck; /* calls that wait at the gate now */
     atomic_bool gated;
     sem_t gate;
+    atomic_uint writes;     /* calls */
     atomic_size_t shortest; /* no write moves more, if set, and every second one is interrupted */
     atomic_bool unnamed_refused;
     atomic_bool gate_at_sync;
@@ -84,6 +85,7 @@ static ssize_t disk_writev(int fd, const struct iovec *from, int count)
 {
     struct iovec first = *from;
 
+    disk.writes++;
     wait_at_gate(!disk.gate_at_sync);
     if (fails(&disk.writes_left) < 0)
         return -1;
@@ -158,7 +160,7 @@ static int make(void **state)
     disk.fail_with = disk.reads_left = disk.writes_left = disk.syncs_left = 0;
     disk.links_left = disk.renames_left = disk.creates_left = 0;
     disk.gated = disk.gate_at_sync = disk.unnamed_refused = false;
-    disk.shortest = 0;
+    disk.shortest = disk.writes = 0;
     sem_init(&disk.gate, 0, 0);
     base = event_base_new();
     worker = vst_worker_get(base, NULL);
@@ -454,6 +456,48 @@ static void application_memory_is_released_on_the_loop(void **state)
     vst_channel_free(&ch);
     evbuffer_free(from);
     assert_file_is(bytes, 70000);
+}
+
+static off_t size_of_file(void)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+/* Nobody finishes, and nothing else makes them be written. */
+static void pieces_that_come_together_are_written_together_and_soon(void **state)
+{
+    enum { PIECE = 10, PIECES = 100 };
+    struct vst_channel *ch = open_path(O_WRONLY | O_CREAT);
+    struct evbuffer *from = evbuffer_new();
+    size_t n;
+
+    (void)state;
+    evbuffer_add(from, bytes, PIECE * PIECES);
+    for (int i = 0; i < PIECES; i++)
+        assert_int_equal(vst_channel_write(ch, from, PIECE, &n), VST_IO_OK);
+    while (size_of_file() < PIECE * PIECES)
+        event_base_loop(base, EVLOOP_ONCE);
+    assert_int_equal(disk.writes, 1);
+    vst_channel_free(&ch);
+    evbuffer_free(from);
+}
+
+static void half_a_buffer_is_written_at_once(void **state)
+{
+    struct vst_channel *ch = open_path(O_WRONLY | O_CREAT);
+    struct evbuffer *from = evbuffer_new();
+    size_t n;
+
+    (void)state;
+    evbuffer_add(from, bytes, VST_FILE_JOB);
+    assert_int_equal(vst_channel_write(ch, from, VST_FILE_JOB, &n), VST_IO_OK);
+    while (size_of_file() < VST_FILE_JOB) /* by no pass of the loop */
+        usleep(1000);
+    vst_channel_free(&ch);
+    evbuffer_free(from);
 }
 
 static void new_file_appears_whole_and_private_when_finished(void **state)
@@ -812,6 +856,8 @@ int main(void)
         VST_TEST_WITH(reading_begins_at_the_present_offset, make, drop),
         VST_TEST_WITH(writing_moves_the_offset_that_is_shared, make, drop),
         VST_TEST_WITH(short_and_interrupted_writes_are_continued, make, drop),
+        VST_TEST_WITH(pieces_that_come_together_are_written_together_and_soon, make, drop),
+        VST_TEST_WITH(half_a_buffer_is_written_at_once, make, drop),
         VST_TEST_WITH(devices_that_cannot_be_polled_are_files, make, drop),
         VST_TEST_WITH(what_was_read_comes_before_the_error, make, drop),
         VST_TEST_WITH(stalled_disk_takes_one_buffer_and_leaves_the_loop_free, make, drop),
