@@ -162,6 +162,8 @@ bool mux_read(struct vst_mux *mux)
 {
     size_t budget = TURN_BYTES;
 
+    if (mux->last_read == VST_IO_AGAIN)
+        return false;
     if (mux->state == MUX_FAILING || mux->state == MUX_FAILED)
         return drop(mux);
     while (budget && mux_alive(mux) && !mux_flooded(mux)) {

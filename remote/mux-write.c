@@ -169,6 +169,8 @@ bool mux_write(struct vst_mux *mux)
 {
     size_t budget = mux->state == MUX_ENDED ? 0 : TURN_BYTES;
 
+    if (mux->last_write == VST_IO_AGAIN)
+        return false;
     while (budget && mux->last_write != VST_IO_FAIL) {
         size_t n = 0;
 

@@ -232,9 +232,21 @@ static void turn(evutil_socket_t fd, short what, void *opaque)
         arm(mux);
 }
 
-static void ready(void *opaque)
+/* What has said AGAIN is left alone until it is announced: to ask is a system call or two. */
+static void readable(void *opaque)
 {
-    turn(-1, 0, opaque);
+    struct vst_mux *mux = opaque;
+
+    mux->last_read = VST_IO_OK;
+    turn(-1, 0, mux);
+}
+
+static void writable(void *opaque)
+{
+    struct vst_mux *mux = opaque;
+
+    mux->last_write = VST_IO_OK;
+    turn(-1, 0, mux);
 }
 
 static void timer(evutil_socket_t fd, short what, void *opaque)
@@ -278,8 +290,8 @@ static void free_buffers(struct vst_mux *mux)
 static void listen_to(struct vst_mux *mux, struct vst_channel *transport)
 {
     mux->transport = transport;
-    vst_channel_listen(transport, VST_READ, ready, mux);
-    vst_channel_listen(transport, VST_WRITE, ready, mux);
+    vst_channel_listen(transport, VST_READ, readable, mux);
+    vst_channel_listen(transport, VST_WRITE, writable, mux);
 }
 
 struct vst_mux *vst_mux_new(struct vst_channel *transport, const struct vst_mux_options *opt,

@@ -105,6 +105,77 @@ static void streams_that_always_have_data_get_the_same(void **state)
         fail_msg("one had %zu of %zu bytes when another had all", least, BLOCKS * sizeof(block));
 }
 
+/* ---- a transport that is full ---- */
+
+/* Counts what it is asked. */
+struct toll {
+    struct vst_channel ch;
+    unsigned reads;
+    unsigned writes;
+};
+
+static enum vst_io toll_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
+                             size_t *ret_n)
+{
+    ((struct toll *)ch)->reads++;
+    return vst_channel_read(ch->lower, into, max, ret_n);
+}
+
+static enum vst_io toll_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
+                              size_t *ret_n)
+{
+    ((struct toll *)ch)->writes++;
+    return vst_channel_write(ch->lower, from, max, ret_n);
+}
+
+static void toll_destroy(struct vst_channel *ch)
+{
+    (void)ch;
+}
+
+static const struct vst_channel_ops toll_ops = {
+    .name = "toll",
+    .read = toll_read,
+    .write = toll_write,
+    .destroy = toll_destroy,
+};
+
+static void transport_that_said_again_is_asked_when_it_announces(void **state)
+{
+    enum { LENGTH = 16000, EVENTS = 8, LIMIT = 64 * 1024 };
+    static char body[LENGTH];
+    struct vst_channel *ends[2];
+    struct evbuffer *into = evbuffer_new();
+    struct toll toll = {0};
+    size_t n;
+
+    (void)state;
+    memset(body, ' ', LENGTH);
+    vst_channel_pair(wire.base, LIMIT, ends, NULL);
+    vst_channel_init(&toll.ch, &toll_ops, wire.base, ends[1]);
+    assert_true(wire_start_on(NULL, &toll.ch));
+    for (int i = 0; i < EVENTS; i++)
+        assert_int_equal(vst_mux_send(wire.server.mux, VST_FRAME_EVENT, 0, body, LENGTH), 0);
+    wire_run();
+    toll.reads = toll.writes = 0;
+    for (int i = 0; i < 10; i++) {
+        vst_mux_send(wire.server.mux, VST_FRAME_EVENT, 0, "{}", 2);
+        wire_run();
+    }
+    assert_int_equal(toll.reads, 0);
+    assert_int_equal(toll.writes, 0);
+    assert_int_equal(vst_channel_read(ends[0], into, LIMIT, &n), VST_IO_OK);
+    wire_run();
+    assert_in_range(toll.writes, 1, 3);
+    assert_int_equal(vst_channel_write(ends[0], into, 1, &n), VST_IO_OK);
+    wire_run();
+    assert_in_range(toll.reads, 1, 3);
+    evbuffer_free(into);
+    vst_channel_free(&ends[0]);
+    wire_run();
+    vst_mux_free(&wire.server.mux);
+}
+
 /* ---- peers that do not read ---- */
 
 static void flood_of_pings_stops_the_reading_until_answers_are_read(void **state)
@@ -350,6 +421,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(stalled_stream_stalls_itself_alone, wire_make, wire_drop),
         VST_TEST_WITH(streams_that_always_have_data_get_the_same, wire_make, wire_drop),
+        VST_TEST_WITH(transport_that_said_again_is_asked_when_it_announces, wire_make, wire_drop),
         VST_TEST_WITH(flood_of_pings_stops_the_reading_until_answers_are_read, wire_make,
                       wire_drop),
         VST_TEST_WITH(peer_that_reads_no_answers_is_given_up_at_a_bound, wire_make, wire_drop),
