@@ -57,7 +57,9 @@ bool vst_tls_is_address(const char *host);
     X(TLS_FAILED, "nothing", "the session cannot go on")
 enum tls_state { TLS_STATES(VST_FSM_ENUM) };
 
-enum { VST_TLS_UNIT = 256 * 1024 }; /* the most that one call reads or encrypts */
+/* The most that one call reads or encrypts: 256 KiB, and with them the head that a user puts before
+ * them, which would else be a packet of its own. */
+enum { VST_TLS_UNIT = 260 * 1024 };
 
 struct vst_tls {
     struct vst_channel base;
@@ -70,6 +72,7 @@ struct vst_tls {
     size_t appetite;        /* how much a read from below may bring */
     unsigned reads;         /* how many are allowed yet */
     enum vst_io below;      /* what the last read from below said */
+    enum vst_io under;      /* what the last write below said */
     bool starved;           /* GnuTLS has been told to wait */
     bool ended;             /* close_notify has come */
     bool broken;            /* reading fails when `plain` is empty; the error is there */

@@ -99,14 +99,16 @@ void vst_tls_hear_last_words(struct vst_tls *tls)
     } while (after > before && after < VST_TLS_UNIT && !tls->ended && !tls->broken);
 }
 
-/* OK: all that GnuTLS has pushed is below. */
+/* OK: all that GnuTLS has pushed is below. After AGAIN nothing is tried until it is announced. */
 enum vst_io vst_tls_drain(struct vst_tls *tls)
 {
-    enum vst_io io = VST_IO_OK;
+    bool waits = tls->under == VST_IO_AGAIN && evbuffer_get_length(tls->out);
+    enum vst_io io = waits ? VST_IO_AGAIN : VST_IO_OK;
     size_t n;
 
     while (io == VST_IO_OK && evbuffer_get_length(tls->out))
         io = vst_channel_write(tls->base.lower, tls->out, evbuffer_get_length(tls->out), &n);
+    tls->under = io;
     if (io == VST_IO_FAIL) {
         vst_tls_drop_out(tls);
         vst_tls_hear_last_words(tls);
@@ -253,12 +255,27 @@ static int rekey(struct vst_tls *tls)
     return status;
 }
 
+/*
+ * How much the next record takes. Few bytes before a large piece go alone, as the head of a frame
+ * before its data: else every record of the data would begin in one piece and end in the next, and
+ * have to be gathered.
+ */
+static size_t record_size(struct evbuffer *from, size_t max)
+{
+    struct evbuffer_iovec piece[2];
+    int count = vst_buffer_pieces(from, vst_least(max, 2 * RECORD), piece, 2);
+
+    if (count == 2 && piece[0].iov_len < RECORD && piece[1].iov_len >= RECORD)
+        return piece[0].iov_len;
+    return vst_least(max, RECORD);
+}
+
 /* One record from the front of `from`, gathered only if it is not in one piece. */
 static ssize_t encrypt_record(struct vst_tls *tls, struct evbuffer *from, size_t max)
 {
     unsigned char gathered[RECORD];
     struct evbuffer_iovec piece;
-    size_t n = vst_least(max, RECORD);
+    size_t n = record_size(from, max);
     const void *bytes = gathered;
     ssize_t done;
 

@@ -203,6 +203,8 @@ static void tls_ready(struct vst_channel *ch, unsigned dirs)
 {
     struct vst_tls *tls = tls_of(ch);
 
+    if (dirs & VST_WRITE)
+        tls->under = VST_IO_OK;
     /* A failure stays, and is found by the next call. */
     if ((dirs & VST_WRITE) && vst_tls_drain(tls) == VST_IO_AGAIN)
         dirs &= ~(unsigned)VST_WRITE;

@@ -136,6 +136,51 @@ static void write_of_many_records_leaves_as_one(void **state)
     assert_all_arrived(data, LEN, data, 1);
 }
 
+/* What is below the server, as far as it has come. */
+static struct evbuffer *take_below(void)
+{
+    struct evbuffer *got = evbuffer_new();
+    size_t n;
+
+    while (vst_channel_read(session.side[SERVER].ch->lower, got, LARGE, &n) == VST_IO_OK)
+        continue;
+    return got;
+}
+
+/* The length of the next record as it is on the wire. */
+static size_t drain_record(struct evbuffer *from)
+{
+    unsigned char head[5];
+    size_t length;
+
+    assert_int_equal(evbuffer_remove(from, head, sizeof(head)), sizeof(head));
+    length = (size_t)head[3] << 8 | head[4];
+    evbuffer_drain(from, length);
+    return length;
+}
+
+static void head_before_much_data_goes_with_it_in_a_record_of_its_own(void **state)
+{
+    enum { HEAD = 16, BODY = 256 * KIB, RECORD = 16 * KIB, ADDED = 17 };
+    struct side *client = &session.side[CLIENT];
+    struct evbuffer *got;
+    size_t n;
+
+    (void)state;
+    session_secure_well();
+    session_open();
+    evbuffer_free(take_below());
+    evbuffer_add(client->to_send, data, HEAD);
+    evbuffer_add_reference(client->to_send, data, BODY, NULL, NULL);
+    assert_int_equal(vst_channel_write(client->ch, client->to_send, HEAD + BODY, &n), VST_IO_OK);
+    assert_int_equal(n, HEAD + BODY);
+    got = take_below();
+    assert_int_equal(drain_record(got), HEAD + ADDED);
+    while (evbuffer_get_length(got))
+        assert_int_equal(drain_record(got), RECORD + ADDED);
+    evbuffer_free(got);
+}
+
 /* ---- ends ---- */
 
 static void one_way_may_end_before_the_other(void **state)
@@ -370,6 +415,7 @@ int main(void)
         VST_TEST_WITH(every_chunking_below_is_the_same, make, drop),
         VST_TEST_WITH(reads_of_one_byte_get_everything, make, drop),
         VST_TEST_WITH(write_of_many_records_leaves_as_one, make, drop),
+        VST_TEST_WITH(head_before_much_data_goes_with_it_in_a_record_of_its_own, make, drop),
         VST_TEST_WITH(one_way_may_end_before_the_other, make, drop),
         VST_TEST_WITH(end_that_nobody_announced_is_lost, make, drop),
         VST_TEST_WITH(abort_is_no_end, make, drop),
