@@ -7,6 +7,7 @@
  * A failure while reading comes after the bytes that were verified before it.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "core/buffer.h"
 #include "core/clock.h"
@@ -19,7 +20,7 @@ enum {
     OVERHEAD = 64,                /* at least what a record adds to them */
     SMALL_UNIT = 4096,            /* the most that one read brings when little is asked for */
     READS = 16,                   /* the most reads in one call: then it is another's turn */
-    SMALL = 1024,                 /* up to here a copy costs less than a block of its own */
+    BLOCK = 64 * 1024,            /* what records are decrypted into */
     REKEY_NS = 250 * 1000 * 1000, /* at least so long between two rekeys, see rekey_is_due() */
 };
 
@@ -169,24 +170,23 @@ int vst_tls_shake(struct vst_tls *tls)
 
 /* ---- reading ---- */
 
-static void free_packet(const void *bytes, size_t n, void *packet)
+static void free_block(const void *bytes, size_t n, void *block)
 {
     (void)bytes, (void)n;
-    gnutls_packet_deinit(packet);
+    free(block);
 }
 
-/* Takes the packet. Its bytes go on where they are, unless they are few. */
-static int keep(struct vst_tls *tls, gnutls_packet_t packet)
+/* Takes the block of `n` bytes. They go on where they are, unless they are few for so much memory.
+ */
+static int keep(struct vst_tls *tls, unsigned char *block, size_t n)
 {
-    gnutls_datum_t data;
-    int status;
+    int status = 0;
 
-    gnutls_packet_get(packet, &data, NULL);
-    if (data.size > SMALL &&
-        evbuffer_add_reference(tls->plain, data.data, data.size, free_packet, packet) == 0)
+    if (n >= BLOCK / 2 && evbuffer_add_reference(tls->plain, block, n, free_block, block) == 0)
         return 0;
-    status = evbuffer_add(tls->plain, data.data, data.size);
-    gnutls_packet_deinit(packet);
+    if (n)
+        status = evbuffer_add(tls->plain, block, n);
+    free(block);
     return status;
 }
 
@@ -197,17 +197,43 @@ static void break_reading(struct vst_tls *tls, int status)
     vst_tls_break(tls, "", status);
 }
 
-/* One record, or what GnuTLS says in its place. An empty one is no end. */
-static void decrypt_record(struct vst_tls *tls)
+/* One record, or what GnuTLS says in its place. Returns how many bytes. */
+static size_t decrypt_record(struct vst_tls *tls, unsigned char *into)
 {
-    gnutls_packet_t packet = NULL;
-    ssize_t n = gnutls_record_recv_packet(tls->session, &packet);
+    ssize_t n = gnutls_record_recv(tls->session, into, RECORD);
 
-    if (packet && keep(tls, packet) < 0)
-        n = GNUTLS_E_MEMORY_ERROR;
     if (n < 0 && gnutls_error_is_fatal((int)n))
         break_reading(tls, (int)n);
-    tls->ended = n == 0 && !packet;
+    tls->ended = n == 0;
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* As many as a block has room for, or as are allowed. */
+static size_t decrypt_block(struct vst_tls *tls, size_t max)
+{
+    unsigned char *block = malloc(BLOCK);
+    size_t n = 0;
+
+    while (block && (!n || (n + RECORD <= max && n + RECORD <= BLOCK)) && !tls->starved &&
+           !tls->ended && !tls->broken) {
+        n += decrypt_record(tls, block + n);
+        if (n)
+            tls->reads = 0;
+    }
+    if (!block || keep(tls, block, n) < 0)
+        break_reading(tls, GNUTLS_E_MEMORY_ERROR);
+    return n;
+}
+
+/*
+ * How much a read from below may bring for `max` bytes. More follows where much was asked for a
+ * moment ago: whoever reads the head of a message and then the rest would make five reads of two.
+ */
+static size_t appetite_for(const struct vst_tls *tls, size_t max)
+{
+    size_t now = max < SMALL_UNIT ? SMALL_UNIT : max + OVERHEAD * (max / RECORD + 1);
+
+    return now > tls->appetite / 2 ? now : tls->appetite / 2;
 }
 
 /*
@@ -222,13 +248,9 @@ void vst_tls_decrypt(struct vst_tls *tls, size_t max)
     tls->starved = false;
     tls->reads = READS;
     max = vst_least(max, VST_TLS_UNIT);
-    tls->appetite = max < SMALL_UNIT ? SMALL_UNIT : max + OVERHEAD * (max / RECORD + 1);
-    while ((!got || got + RECORD <= max) && !tls->starved && !tls->ended && !tls->broken) {
-        decrypt_record(tls);
-        got = evbuffer_get_length(tls->plain);
-        if (got)
-            tls->reads = 0;
-    }
+    tls->appetite = appetite_for(tls, max);
+    while ((!got || got + RECORD <= max) && !tls->starved && !tls->ended && !tls->broken)
+        got += decrypt_block(tls, max - got);
 }
 
 /* ---- writing ---- */

@@ -146,10 +146,13 @@ static ssize_t raw_pull(gnutls_transport_ptr_t opaque, void *into, size_t n)
     return got;
 }
 
+static size_t raw_pushed;
+
 static ssize_t raw_push(gnutls_transport_ptr_t opaque, const void *from, size_t n)
 {
     struct evbuffer *buffer = evbuffer_new();
 
+    raw_pushed += n;
     evbuffer_add(buffer, from, n);
     assert_int_equal(vst_channel_write(opaque, buffer, n, &n), VST_IO_OK);
     evbuffer_free(buffer);
@@ -188,6 +191,27 @@ static void open_raw(void)
     assert_int_equal(status, 0);
 }
 
+static void empty_record_is_no_end(void **state)
+{
+    struct side *server = &session.side[SERVER];
+    char text[16];
+    size_t n;
+
+    (void)state;
+    session_secure_well();
+    open_raw();
+    raw_pushed = 0;
+    assert_int_equal(gnutls_record_send2(raw, "", 0, 16, 0), 0);
+    assert_true(raw_pushed); /* or it would be no test */
+    assert_int_equal(vst_channel_read(server->ch, server->got, 1, &n), VST_IO_AGAIN);
+    assert_int_equal(gnutls_record_send2(raw, "", 0, 16, 0), 0);
+    assert_int_equal(gnutls_record_send(raw, "text", 4), 4);
+    assert_int_equal(vst_test_read_text(server->ch, text, sizeof(text)), VST_IO_OK);
+    assert_string_equal(text, "text");
+    gnutls_deinit(raw);
+    gnutls_certificate_free_credentials(raw_creds);
+}
+
 static void peer_may_ask_for_new_keys(void **state)
 {
     struct side *server = &session.side[SERVER];
@@ -216,6 +240,7 @@ int main(void)
         VST_TEST_WITH(keys_change_every_mib_both_ways, make, drop),
         VST_TEST_WITH(keys_change_no_faster_than_peers_accept, make, drop),
         VST_TEST_WITH(peer_may_ask_for_new_keys, make, drop),
+        VST_TEST_WITH(empty_record_is_no_end, make, drop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,6 +181,56 @@ static void head_before_much_data_goes_with_it_in_a_record_of_its_own(void **sta
     evbuffer_free(got);
 }
 
+/* A hostile peer would have us keep a block for every few bytes. */
+static void few_bytes_are_kept_in_little_memory(void **state)
+{
+    enum { FEW = 1500, TIMES = 1000 };
+    struct side *server = &session.side[SERVER];
+    struct evbuffer *into = evbuffer_new();
+    size_t before, n;
+
+    (void)state;
+    session_secure_well();
+    session_open();
+    before = mallinfo2().uordblks;
+    for (int i = 0; i < TIMES; i++) {
+        give(CLIENT, FEW);
+        assert_int_equal(
+            vst_channel_write(session.side[CLIENT].ch, session.side[CLIENT].to_send, FEW, &n),
+            VST_IO_OK);
+        assert_int_equal(vst_channel_read(server->ch, into, LARGE, &n), VST_IO_OK);
+        assert_int_equal(n, FEW);
+    }
+    assert_true(mallinfo2().uordblks - before < 4 * FEW * TIMES);
+    evbuffer_free(into);
+}
+
+/* Whoever reads heads and bodies in turn needs few reads below. */
+static void little_after_much_brings_much(void **state)
+{
+    enum { MUCH = 64 * KIB };
+    struct side *client = &session.side[CLIENT], *server = &session.side[SERVER];
+    struct vst_channel *below;
+    struct evbuffer *into = evbuffer_new();
+    size_t n;
+
+    (void)state;
+    session_secure_well();
+    session_open();
+    below = server->ch->lower;
+    for (int times = 0; times < 2; times++) {
+        give(CLIENT, MUCH);
+        assert_int_equal(vst_channel_write(client->ch, client->to_send, MUCH, &n), VST_IO_OK);
+        if (!times)
+            assert_int_equal(vst_channel_read(server->ch, into, 256 * KIB, &n), VST_IO_OK);
+    }
+    assert_true(vst_channel_buffered(server->ch) == 0);
+    assert_int_equal(vst_channel_read(server->ch, into, 1, &n), VST_IO_OK);
+    assert_true(vst_channel_buffered(server->ch) > MUCH / 2);
+    assert_int_equal(vst_channel_read(below, into, MUCH, &n), VST_IO_AGAIN);
+    evbuffer_free(into);
+}
+
 /* ---- ends ---- */
 
 static void one_way_may_end_before_the_other(void **state)
@@ -416,6 +466,8 @@ int main(void)
         VST_TEST_WITH(reads_of_one_byte_get_everything, make, drop),
         VST_TEST_WITH(write_of_many_records_leaves_as_one, make, drop),
         VST_TEST_WITH(head_before_much_data_goes_with_it_in_a_record_of_its_own, make, drop),
+        VST_TEST_WITH(few_bytes_are_kept_in_little_memory, make, drop),
+        VST_TEST_WITH(little_after_much_brings_much, make, drop),
         VST_TEST_WITH(one_way_may_end_before_the_other, make, drop),
         VST_TEST_WITH(end_that_nobody_announced_is_lost, make, drop),
         VST_TEST_WITH(abort_is_no_end, make, drop),
