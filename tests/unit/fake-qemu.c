@@ -37,6 +37,8 @@ struct fake {
     long most;        /* bytes that will be moved */
     bool stuck;       /* does not end when they are */
     bool mute;        /* and does not tell */
+    bool restless;    /* it passes over its memory again and again, until the guest is stopped */
+    int pass;
     const char *told; /* how the migration is: "active", ...; NULL: there was none */
     struct json_tokener *tokener;
 };
@@ -142,6 +144,36 @@ static void move(struct fake *fake)
     tell(fake, n < 0 ? "failed" : "completed");
 }
 
+/* ---- a guest that changes its memory faster than it is sent ---- */
+
+/* Three passes between two looks: 64 MiB/s are changed, 8 MiB/s sent. */
+static void pass_again(struct fake *fake, char *ret_text, size_t room)
+{
+    fake->pass += fake->pass ? 3 : 1;
+    snprintf(ret_text, room,
+             "{\"status\": \"%s\", \"expected-downtime\": 4000, \"ram\": {\"total\": %d, "
+             "\"transferred\": %d, \"remaining\": %d, \"mbps\": %f, \"dirty-sync-count\": %d, "
+             "\"dirty-pages-rate\": %d}}",
+             fake->told, 256 * MIB, fake->pass * MIB, 32 * MIB, (8 * MIB + MIB / 2) * 8 / 1e6, fake->pass,
+             64 * MIB / 4096);
+}
+
+/* What is left is little now: the switch is waited for. */
+static void calm_down(struct fake *fake)
+{
+    if (!fake->restless || fake->moving < 0)
+        return;
+    fake->restless = false;
+    tell(fake, "pre-switchover");
+}
+
+static void switch_over(struct fake *fake)
+{
+    must(!strcmp(fake->told, "pre-switchover"));
+    fake->stuck = false;
+    tell(fake, "device");
+}
+
 static bool wants_to_move(const struct fake *fake)
 {
     return fake->moving >= 0 && (fake->moved < fake->most || !fake->stuck);
@@ -155,6 +187,8 @@ static void begin_moving(struct fake *fake, const char *how)
     fake->moved = 0;
     fake->most = fake->incoming ? 1L << 40 : STATE_BYTES;
     fake->stuck = !strcmp(how, "idle") || !strcmp(how, "stall") || !strcmp(how, "endless");
+    fake->restless = !strcmp(how, "restless");
+    fake->stuck |= fake->restless;
     fake->mute = !strcmp(how, "mute") || !strcmp(how, "cut");
     if (fake->stuck)
         fake->most = !strcmp(how, "idle") ? 0 : PART_BYTES;
@@ -173,17 +207,19 @@ static void cancel_moving(struct fake *fake)
     if (fake->moving < 0 || (fake->command && !strcmp(fake->how, "endless")))
         return;
     end_moving(fake);
-    fake->mute = false;
+    fake->mute = fake->restless = false;
     tell(fake, "cancelling");
     tell(fake, "cancelled");
 }
 
 /* ---- obeying ---- */
 
-static void describe_migration(const struct fake *fake, char *ret_text, size_t room)
+static void describe_migration(struct fake *fake, char *ret_text, size_t room)
 {
     if (!fake->told)
         snprintf(ret_text, room, "{}");
+    else if (fake->restless)
+        pass_again(fake, ret_text, room);
     else if (!strcmp(fake->told, "failed"))
         snprintf(ret_text, room,
                  "{\"status\": \"failed\", \"error-desc\": \"the fake has its reasons\"}");
@@ -207,7 +243,7 @@ static void run(struct fake *fake, bool on)
 
 static void obey(struct fake *fake, const char *command, const char *how, long long id)
 {
-    char value[256] = "{}";
+    char value[512] = "{}";
 
     if (!strcmp(command, "stop"))
         run(fake, false);
@@ -216,6 +252,8 @@ static void obey(struct fake *fake, const char *command, const char *how, long l
     else if (!strcmp(command, "query-status"))
         snprintf(value, sizeof(value), "{\"status\": \"%s\", \"running\": %s}", status_of(fake),
                  fake->running ? "true" : "false");
+    else if (!strcmp(command, "query-kvm"))
+        snprintf(value, sizeof(value), "{\"enabled\": true, \"present\": true}");
     else if (!strcmp(command, "query-machines"))
         snprintf(value, sizeof(value), "[{\"name\": \"fake\", \"cpu-max\": 1}]");
     else if (!strcmp(command, "qom-list-types"))
@@ -231,6 +269,10 @@ static void obey(struct fake *fake, const char *command, const char *how, long l
     reply(fake, strcmp(how, "nonsense") ? value : "42", id);
     if (!strncmp(command, "migrate", 7) && (!command[7] || !strcmp(command + 7, "-incoming")))
         begin_moving(fake, how);
+    if (!strcmp(command, "stop"))
+        calm_down(fake);
+    if (!strcmp(command, "migrate-continue"))
+        switch_over(fake);
     if (!strcmp(command, "quit"))
         _exit(0);
 }

@@ -22,6 +22,11 @@
  *     mute       moves the state without an event    failed     says so, with a reason, and stays
  *     idle       says completed, and moves nothing   cut        closes the socket, and says nothing
  *     stall      moves a part, then no more          endless    the same, and cannot be cancelled
+ *
+ * and of `migrate` also
+ *
+ *     restless   passes over the guest's memory again and again, which changes faster than it is
+ *                sent, until the guest is stopped; then it waits for the switch
  */
 #ifndef VST_TESTS_UNIT_FAKE_QEMU_H
 #define VST_TESTS_UNIT_FAKE_QEMU_H

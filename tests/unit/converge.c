@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A guest that changes its memory faster than it is sent: what people are told, and what becomes of
+ * it when the time is over. QEMU is made up (fake-qemu.h): a real one without KVM passes over the
+ * memory once, and how many passes another needs is up to the machine.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fake-qemu.h"
+#include "host.h"
+
+static struct vst_host host;
+static char there[128]; /* URI */
+static struct vst_conn *far;
+static char *self;
+
+/* Our own path, under QEMU's name, comes first in PATH. */
+static void put_fake_in_path(const struct vst_host *made)
+{
+    char path[200], file[100];
+
+    snprintf(file, sizeof(file), "%s/qemu-system-x86_64", made->dir);
+    assert_int_equal(symlink(self, file), 0);
+    snprintf(path, sizeof(path), "%s:/usr/bin:/bin", made->dir);
+    setenv("PATH", path, 1);
+}
+
+static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    if (err)
+        fail_msg("there: %s", err->text);
+    far = conn;
+}
+
+/* With a guest that never comes to rest. */
+static int begin(void **state)
+{
+    static const char restless[] =
+        "{\"name\": \"g\", \"machine\": \"fake\", \"accel\": \"tcg\", \"memory-mib\": 1, "
+        "\"vcpus\": 1, \"args\": [\"-misbehave\", \"migrate=restless\"]}";
+    struct vst_conn_cb cb = {.fn = have_conn};
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_test_seconds(60);
+    vst_host_make_with(&host, put_fake_in_path);
+    snprintf(there, sizeof(there), "qemu:///?root=%s/there", host.dir);
+    vst_op_wait(vst_conn_open(host.base, there, NULL, &cb), NULL);
+    if (vst_host_start(&host, restless, &err) < 0)
+        fail_msg("start: %s", err.text);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    vst_conn_close(&far);
+    vst_host_run(&host, 10);
+    vst_host_clear(&host);
+    return 0;
+}
+
+static struct vst_domain *found;
+
+static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+{
+    (void)err, (void)opaque;
+    found = domain;
+}
+
+static struct vst_domain *look_up(struct vst_conn *conn)
+{
+    struct vst_domain_cb cb = {.fn = have_domain};
+
+    found = NULL;
+    vst_op_wait(vst_conn_lookup(conn, "g", &cb), NULL);
+    return found;
+}
+
+static enum vst_domain_state state_seen;
+
+static void have_info(const struct vst_domain_info *infos, size_t count,
+                      const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    if (!err && count == 1)
+        state_seen = infos[0].state;
+}
+
+static bool runs(struct vst_conn *conn)
+{
+    struct vst_domain *domain = look_up(conn);
+    struct vst_info_cb cb = {.fn = have_info};
+
+    state_seen = VST_DOMAIN_PAUSED;
+    if (domain)
+        vst_op_wait(vst_domain_get_info(domain, &cb), NULL);
+    vst_domain_free(&domain);
+    return state_seen == VST_DOMAIN_RUNNING;
+}
+
+/* ---- migrations ---- */
+
+static struct {
+    bool done;
+    struct vst_error err;
+} outcome;
+
+static void over(const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    outcome.done = true;
+    if (err)
+        outcome.err = *err;
+}
+
+static void begin_moving(const struct vst_migrate_options *opt)
+{
+    struct vst_domain *domain = look_up(host.conn);
+
+    assert_non_null(domain);
+    memset(&outcome, 0, sizeof(outcome));
+    vst_domain_migrate(domain, there, opt, &(struct vst_done){.fn = over});
+    vst_domain_free(&domain);
+}
+
+static void await_outcome(void)
+{
+    while (!outcome.done)
+        event_base_loop(host.base, EVLOOP_ONCE);
+}
+
+static struct vst_migration_info seen;
+
+static void have_migrations(const struct vst_migration_info *infos, size_t count,
+                            const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    if (!err && count > 0)
+        seen = infos[0];
+}
+
+static void await_verdict(const char *beginning)
+{
+    struct vst_migrations_cb cb = {.fn = have_migrations};
+
+    memset(&seen, 0, sizeof(seen));
+    while (strncmp(seen.verdict, beginning, strlen(beginning)) != 0) {
+        if (outcome.done)
+            fail_msg("it is over: %s; the last verdict was `%s`", outcome.err.text, seen.verdict);
+        vst_host_run(&host, 20);
+        vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
+    }
+}
+
+#define HOPELESS                                                                             \
+    "not converging: 64 MiB/s dirtied, 8 MiB/s sent; allow more bandwidth or downtime, "     \
+    "auto-converge, or post-copy"
+
+static void people_are_told_that_it_does_not_converge_and_what_would_help(void **state)
+{
+    (void)state;
+    begin_moving(NULL);
+    await_verdict("first pass");
+    await_verdict("not converging");
+    assert_string_equal(seen.verdict, HOPELESS);
+    assert_true(seen.pass > 2);
+    assert_string_equal(seen.phase, "memory");
+    assert_false(seen.over);
+    assert_int_equal(
+        vst_op_wait(vst_conn_order_migration(host.conn, seen.token, VST_MIGRATION_CANCEL, NULL, NULL),
+                    NULL),
+        0);
+    await_outcome();
+    assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
+    assert_true(runs(host.conn));
+    assert_false(runs(far));
+}
+
+static void when_the_time_is_over_it_is_given_up_with_that_verdict(void **state)
+{
+    (void)state;
+    begin_moving(&(struct vst_migrate_options){.timeout_seconds = 4});
+    await_outcome();
+    assert_int_equal(outcome.err.code, VST_ERR_TIMEOUT);
+    if (!strstr(outcome.err.text, "it was not over in 4 seconds; " HOPELESS))
+        fail_msg("%s", outcome.err.text);
+    assert_true(runs(host.conn));
+    assert_false(runs(far));
+}
+
+static void when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end(void **state)
+{
+    (void)state;
+    begin_moving(&(struct vst_migrate_options){.timeout_seconds = 4,
+                                               .then = VST_MIGRATE_THEN_SUSPEND});
+    await_verdict("not converging");
+    await_outcome();
+    if (vst_error_is_set(&outcome.err))
+        fail_msg("%s", outcome.err.text);
+    assert_false(runs(host.conn));
+    assert_true(runs(far));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST_WITH(people_are_told_that_it_does_not_converge_and_what_would_help, begin, end),
+        VST_TEST_WITH(when_the_time_is_over_it_is_given_up_with_that_verdict, begin, end),
+        VST_TEST_WITH(when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end, begin,
+                      end),
+    };
+
+    (void)argc;
+    if (vst_fake_qemu_is_meant(argv))
+        vst_fake_qemu(argv);
+    self = realpath("/proc/self/exe", NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
