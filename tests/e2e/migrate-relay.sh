@@ -148,6 +148,69 @@ is_cancelled()
         settled && goes_on cancelled && finish a cancelled
 }
 
+# ---- post-copy: once the guest runs there, the client carries what is left of its memory ----
+
+# phase_on HOST NAME: of the migration that is not over
+phase_on()
+{
+    on "$1" migrations | awk -v name="$2" '$2 == name && $4 != "over" { print $4 }'
+}
+
+is_in_phase()
+{
+    [ "$(phase_on "$1" "$2")" = "$3" ]
+}
+
+in_post_copy()
+{
+    is_in_phase a "$1" post-copy && is_in_phase b "$1" post-copy
+}
+
+# begin_post_copy NAME: the guest runs there, counts, and lacks memory; `command` carries it
+begin_post_copy()
+{
+    launch a "$1" F 192 || return
+    "$top/run" virstream -c "$(at a)" migrate -q --relay --post-copy --bandwidth 6M "$1" "$(at b)" 2>"$work/err" &
+    command=$!
+    wait_until 60 is_in_phase a "$1" memory && on a migration post-copy -q "$1" &&
+        wait_until 60 in_post_copy "$1" && [ "$(state_on b "$1")" = running ] && goes_on "$1" && in_post_copy "$1"
+}
+
+hurry()
+{
+    on a migration set -q --bandwidth 2G "$1"
+}
+
+has_gone()
+{
+    [ "$(state_on a "$1") $(state_on b "$1")" = "none running" ] && wait_until 20 settled && goes_on "$1" &&
+        finish b "$1"
+}
+
+in_post_copy_it_gets_there()
+{
+    local command
+    begin_post_copy late && hurry late && wait "$command" && has_gone late && return
+    cat "$work/err"
+    return 1
+}
+
+# The guest stands still where it lacks memory, until another client carries.
+is_taken_up()
+{
+    local command
+    begin_post_copy orphan || return
+    kill -KILL "$command"
+    wait "$command" 2>/dev/null
+    wait_until 60 contains "cannot follow until" on a migrations &&
+        refuses 6 "cannot be cancelled" on a migration cancel orphan || return
+    "$top/run" virstream -c "$(at a)" migration relay -q orphan "$(at b)" 2>"$work/err" &
+    command=$!
+    wait_until 60 hurry orphan && wait "$command" && has_gone orphan && return
+    cat "$work/err"
+    return 1
+}
+
 is_not_for_others()
 {
     local command token
@@ -171,6 +234,8 @@ check idle_guest_goes_there_and_back  idle
 check guest_that_dirties_its_memory_goes_there_and_back  in_three_tries dirtying
 check copied_disk_that_is_there_already_is_refused  with_its_disk
 check ctrl_c_gives_it_up  is_cancelled
+check post_copy_goes_through_the_command_too  in_post_copy_it_gets_there
+check killed_command_in_post_copy_is_taken_up_by_another  is_taken_up
 check others_with_the_same_role_are_refused  is_not_for_others
 check killed_command_leaves_one_guest  in_three_tries strikes KILL
 check interrupted_command_leaves_one_guest  in_three_tries strikes INT
