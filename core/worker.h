@@ -18,9 +18,9 @@
 #include "error.h"
 
 /* kind, most threads, meaning */
-#define VST_POOLS(X)                                                 \
-    X(FILES, 4, "disk I/O")                                          \
-    X(LOGINS, 2, "logins that only compute, some milliseconds each") \
+#define VST_POOLS(X)                                                             \
+    X(FILES, 4, "disk I/O")                                                      \
+    X(LOGINS, 2, "logins that only compute, some milliseconds each")             \
     X(SERVICES, 8, "logins that ask another service, which may not answer soon") \
     X(STARTS, 1, "starting programs, one after the other")
 

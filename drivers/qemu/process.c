@@ -243,7 +243,8 @@ int vst_process_kill(struct vst_process *process, int number, struct vst_error *
         process->birth->signal = number;
         return 0;
     }
-    if (process->pidfd >= 0 && pidfd_send_signal(process->pidfd, number, NULL, 0) < 0 && errno != ESRCH)
+    if (process->pidfd >= 0 && pidfd_send_signal(process->pidfd, number, NULL, 0) < 0 &&
+        errno != ESRCH)
         return vst_error_system(ret_err, errno, "qemu %s: signal %d to process %d", process->name,
                                 number, (int)process->id.pid);
     return 0;

@@ -45,7 +45,8 @@ const struct vst_process_id *vst_process_get_id(const struct vst_process *proces
  * the signal when it has, also if it is not watched any more by then. */
 int vst_process_kill(struct vst_process *process, int number, struct vst_error *ret_err);
 
-/* Stops watching. One that has not been started may still be. Sets *process to NULL. Accepts NULL. */
+/* Stops watching; one that has not been started may still be. Sets *process to NULL. Accepts
+ * NULL. */
 void vst_process_free(struct vst_process **process);
 
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Keeps a program in a state of its own for as long as a test needs, by its trace: a pipe that holds
- * one line, which is looked at, written to a file, and taken out of the pipe only then. So a program
- * that writes a line at each change of state cannot make another change while a line is held. What
- * else it does goes on, and so do its threads and its QEMU. It knows nothing of what it holds.
+ * Keeps a program in a state of its own for as long as a test needs, by its trace: a pipe that
+ * holds one line, which is looked at, written to a file, and taken out of the pipe only then. So a
+ * program that writes a line at each change of state cannot make another change while a line is
+ * held. What else it does goes on, and so do its threads and its QEMU. It knows nothing of what it
+ * holds.
  *
  *     gate WORDS LOG
  *
- * Standard input is the pipe, read and write, as the program has it for its trace. Lines of the pipe
- * WORDS: "hold STATE" holds the next line that ends in "-> STATE", "go STATE" ends that, before or
- * after. It ends when nobody has WORDS open any more.
+ * Standard input is the pipe, read and write, as the program has it for its trace. Lines of the
+ * pipe WORDS: "hold STATE" holds the next line that ends in "-> STATE", "go STATE" ends that,
+ * before or after. It ends when nobody has WORDS open any more.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -94,8 +95,7 @@ static void fit(void)
 {
     bool wanted = holds_anything();
 
-    if (wanted != narrow &&
-        fcntl(STDIN_FILENO, F_SETPIPE_SZ, wanted ? ONE_LINE : MANY_LINES) >= 0)
+    if (wanted != narrow && fcntl(STDIN_FILENO, F_SETPIPE_SZ, wanted ? ONE_LINE : MANY_LINES) >= 0)
         narrow = wanted;
 }
 
@@ -152,8 +152,7 @@ int main(int argc, char **argv)
     if (words_fd < 0 || log_fd < 0 || pipe2(scratch, O_CLOEXEC) < 0)
         die("opening");
     /* In the mode that keeps what was written apart, so that a read takes one line. */
-    if (fcntl(STDIN_FILENO, F_SETFL, O_DIRECT) < 0 ||
-        fcntl(scratch[1], F_SETPIPE_SZ, ONE_LINE) < 0)
+    if (fcntl(STDIN_FILENO, F_SETFL, O_DIRECT) < 0 || fcntl(scratch[1], F_SETPIPE_SZ, ONE_LINE) < 0)
         die("the pipe");
     fit();
     run(scratch);

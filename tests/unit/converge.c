@@ -157,8 +157,8 @@ static void await_verdict(const char *beginning)
     }
 }
 
-#define HOPELESS                                                                             \
-    "not converging: 64 MiB/s dirtied, 8 MiB/s sent; allow more bandwidth or downtime, "     \
+#define HOPELESS                                                                         \
+    "not converging: 64 MiB/s dirtied, 8 MiB/s sent; allow more bandwidth or downtime, " \
     "auto-converge, or post-copy"
 
 static void people_are_told_that_it_does_not_converge_and_what_would_help(void **state)
@@ -171,10 +171,10 @@ static void people_are_told_that_it_does_not_converge_and_what_would_help(void *
     assert_true(seen.pass > 2);
     assert_string_equal(seen.phase, "memory");
     assert_false(seen.over);
-    assert_int_equal(
-        vst_op_wait(vst_conn_order_migration(host.conn, seen.token, VST_MIGRATION_CANCEL, NULL, NULL),
-                    NULL),
-        0);
+    assert_int_equal(vst_op_wait(vst_conn_order_migration(host.conn, seen.token,
+                                                          VST_MIGRATION_CANCEL, NULL, NULL),
+                                 NULL),
+                     0);
     await_outcome();
     assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
     assert_true(runs(host.conn));
@@ -196,8 +196,8 @@ static void when_the_time_is_over_it_is_given_up_with_that_verdict(void **state)
 static void when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end(void **state)
 {
     (void)state;
-    begin_moving(&(struct vst_migrate_options){.timeout_seconds = 4,
-                                               .then = VST_MIGRATE_THEN_SUSPEND});
+    begin_moving(
+        &(struct vst_migrate_options){.timeout_seconds = 4, .then = VST_MIGRATE_THEN_SUSPEND});
     await_verdict("not converging");
     await_outcome();
     if (vst_error_is_set(&outcome.err))

@@ -34,10 +34,10 @@ struct fake {
     int passed;    /* from the client; -1: none */
     int moving;    /* the socket of the migration under way; -1: none */
     long moved;
-    long most;        /* bytes that will be moved */
-    bool stuck;       /* does not end when they are */
-    bool mute;        /* and does not tell */
-    bool restless;    /* it passes over its memory again and again, until the guest is stopped */
+    long most;     /* bytes that will be moved */
+    bool stuck;    /* does not end when they are */
+    bool mute;     /* and does not tell */
+    bool restless; /* it passes over its memory again and again, until the guest is stopped */
     int pass;
     const char *told; /* how the migration is: "active", ...; NULL: there was none */
     struct json_tokener *tokener;
@@ -154,7 +154,7 @@ static void pass_again(struct fake *fake, char *ret_text, size_t room)
              "{\"status\": \"%s\", \"expected-downtime\": 4000, \"ram\": {\"total\": %d, "
              "\"transferred\": %d, \"remaining\": %d, \"mbps\": %f, \"dirty-sync-count\": %d, "
              "\"dirty-pages-rate\": %d}}",
-             fake->told, 256 * MIB, fake->pass * MIB, 32 * MIB, (8 * MIB + MIB / 2) * 8 / 1e6, fake->pass,
+             fake->told, 256 * MIB, fake->pass * MIB, 32 * MIB, 8.5 * MIB * 8 / 1e6, fake->pass,
              64 * MIB / 4096);
 }
 

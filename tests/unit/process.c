@@ -577,8 +577,7 @@ static void without_descriptors_nothing_is_started(void **state)
         one->why = (struct vst_error){0};
         one->gone = 0;
         setrlimit(RLIMIT_NOFILE, &few);
-        one->process =
-            vst_process_spawn(one->base, "g1", &one->spawn, callback(one), &one->why);
+        one->process = vst_process_spawn(one->base, "g1", &one->spawn, callback(one), &one->why);
         if (one->process)
             await_start(one);
         setrlimit(RLIMIT_NOFILE, &before);
