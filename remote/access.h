@@ -61,7 +61,7 @@ int vst_access_check(enum vst_role role, enum vst_procedure procedure, struct vs
 
 /* Raw arguments for QEMU: in what is started, and inside of what is restored. */
 bool vst_access_may_use_args(enum vst_role role);
-/* A migration that others began; and the word of the operator, which ends a doubt. */
+/* A migration that others began; and the word of the operator, which ends a doubt or a wait. */
 bool vst_access_may_settle(enum vst_role role);
 
 #endif

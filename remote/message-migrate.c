@@ -109,6 +109,7 @@ static const char *const orders[] = {
     [VST_MIGRATION_RUNS_ON_DESTINATION] = "guest-runs-on-destination",
     [VST_MIGRATION_SET] = "set",
     [VST_MIGRATION_GO_POST_COPY] = "post-copy",
+    [VST_MIGRATION_FORGET] = "forget",
     NULL,
 };
 

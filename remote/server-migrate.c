@@ -56,15 +56,21 @@ void vst_run_migrate(struct call *call)
                              call->domain, arguments->destination, &opt, VST_CALL_DONE(call)));
 }
 
+static bool is_word_of_people(enum vst_migration_order order)
+{
+    return order == VST_MIGRATION_RUNS_ON_SOURCE || order == VST_MIGRATION_RUNS_ON_DESTINATION ||
+           order == VST_MIGRATION_FORGET;
+}
+
 /* Whoever is believed may make two guests of one. */
 static int check_order(const struct call *call, enum vst_migration_order order,
                        struct vst_error *ret_err)
 {
-    if ((order != VST_MIGRATION_RUNS_ON_SOURCE && order != VST_MIGRATION_RUNS_ON_DESTINATION) ||
-        vst_access_may_settle(call->client->role))
+    if (!is_word_of_people(order) || vst_access_may_settle(call->client->role))
         return 0;
-    return vst_error_set(ret_err, VST_ERR_ACCESS,
-                         "to say where a guest runs needs the role admin, yours is %s",
+    return vst_error_set(ret_err, VST_ERR_ACCESS, "to say %s needs the role admin, yours is %s",
+                         order == VST_MIGRATION_FORGET ? "that a host is lost for good"
+                                                       : "where a guest runs",
                          vst_role_name(call->client->role));
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Looking after migrations that somebody, somewhere, has begun: list, watch, cancel, change,
- * resolve.
+ * resolve, forget.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,4 +250,13 @@ int command_migration_resolve(struct tool *tool)
         return tool_usage(tool, "whose is the guest? --guest-runs-on=source, or destination; make "
                                 "sure that it does not run on the other side");
     }
+}
+
+int command_migration_forget(struct tool *tool)
+{
+    if (!tool->opt.host_is_lost)
+        return tool_usage(tool,
+                          "make sure that the other host never asks about it again, and say so: "
+                          "--other-host-is-lost");
+    return order(tool, VST_MIGRATION_FORGET, NULL, "is forgotten; the guest stays as it is");
 }

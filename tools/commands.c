@@ -129,6 +129,14 @@ const struct command commands[] = {
      "the same. Make sure first that the guest does not run on the other side: if it does, both\n"
      "write to its disks.\n",
      "the answer", command_migration_resolve, ABOUT_GUESTS},
+    {"migration forget", "TOKEN", 1, OPTION_FORGET,
+     "keep no answers for a host that is lost for good",
+     "For a migration whose outcome is known here, and which waits for nothing but the words of "
+     "the\n"
+     "other host (clean-up, in `migrations`). --other-host-is-lost has to be said: if that host "
+     "comes\n"
+     "back and asks, it is told that nothing is known here, and lets its copy of the guest run.\n",
+     "the answer", command_migration_forget, ABOUT_GUESTS},
     {"ping", "", 0, OPTION_COUNT, "measure the time to the server and back",
      "Nothing else that is under way makes it longer. With --quiet the summary alone.\n",
      "the answer", command_ping, ABOUT_GUESTS},

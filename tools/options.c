@@ -266,6 +266,8 @@ static const struct row rows[] = {
      OPTION_MIGRATE, AT(relay), read_flag},
     {"guest-runs-on", "SIDE", "source or destination: whose the guest is from now on", 0,
      OPTION_RESOLVE, AT(owner), read_owner},
+    {"other-host-is-lost", NULL, "it will never come back, or nothing of the guest is there", 0,
+     OPTION_FORGET, AT(host_is_lost), read_flag},
     {"watch", NULL, "show them again and again, until Ctrl-C", 0, OPTION_WATCH, AT(watch),
      read_flag},
     {"count", "COUNT", "how many; 4", 'n', OPTION_COUNT, AT(count), read_count},

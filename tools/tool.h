@@ -37,7 +37,8 @@ enum option_set {
     OPTION_CHANGE = 1 << 14,
     OPTION_RESOLVE = 1 << 15,
     OPTION_WATCH = 1 << 16,
-    OPTION_EVERYWHERE = 1 << 17,
+    OPTION_FORGET = 1 << 17,
+    OPTION_EVERYWHERE = 1 << 18,
 };
 
 /* A number of bytes that may have been given. */
@@ -95,8 +96,9 @@ struct options {
     bool watch;
     enum vst_migrate_then then;
     enum vst_migration_order owner; /* CANCEL: not said */
-    unsigned post_copy_after;       /* passes; 0: not by itself */
-    unsigned downtime;              /* milliseconds; 0: the library's default, or as it is */
+    bool host_is_lost;
+    unsigned post_copy_after; /* passes; 0: not by itself */
+    unsigned downtime;        /* milliseconds; 0: the library's default, or as it is */
     enum progress_kind progress;
     unsigned count;   /* of pings; 0: some */
     unsigned timeout; /* seconds; 0: none */
@@ -195,6 +197,7 @@ int command_migrations(struct tool *tool);
 int command_migration_relay(struct tool *tool);
 int command_migration_cancel(struct tool *tool);
 int command_migration_resolve(struct tool *tool);
+int command_migration_forget(struct tool *tool);
 int command_migration_set(struct tool *tool);
 int command_migration_post_copy(struct tool *tool);
 

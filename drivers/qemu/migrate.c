@@ -348,16 +348,17 @@ static enum vst_handover_event event_of(enum vst_migration_order order)
     }
 }
 
-/* The source's, if both ends are here. */
+/* The source's, if both ends are here and it is not over. */
 static struct vst_move *find_token(const struct vst_qemu *qemu, const char *text)
 {
     unsigned char token[VST_HANDOVER_ID];
-    struct vst_move *move;
+    struct vst_move *out, *in;
 
     if (vst_id_parse(text, token) < 0)
         return NULL;
-    move = vst_move_find(qemu, token, VST_MIGRATION_OUT);
-    return move ? move : vst_move_find(qemu, token, VST_MIGRATION_IN);
+    out = vst_move_find(qemu, token, VST_MIGRATION_OUT);
+    in = !out || out->over ? vst_move_find(qemu, token, VST_MIGRATION_IN) : NULL;
+    return in ? in : out;
 }
 
 static int change(struct vst_move *move, const struct call *call, struct vst_error *ret_err)
@@ -381,10 +382,30 @@ static bool give_up_early(struct vst_move *move)
     return true;
 }
 
+/* People speak for the other host: it has no more questions, or does not answer. */
+static int forget(struct vst_move *move, struct vst_error *ret_err)
+{
+    if (!vst_handover_settled(&move->machine))
+        return vst_error_set(
+            ret_err, VST_ERR_STATE,
+            "%s: what becomes of the guest is not known yet; it can be cancelled, or "
+            "resolved if it is in doubt",
+            move->name);
+    if (move->over)
+        return vst_error_set(ret_err, VST_ERR_STATE, "%s: the migration is over", move->name);
+    if (move->end->role == VST_MIGRATION_OUT)
+        vst_move_feed(move, VST_HANDOVER_ENOUGH, NULL);
+    else
+        vst_move_feed(move, VST_HANDOVER_FINISH, move->machine.peer);
+    return 0;
+}
+
 static int order(struct vst_move *move, const struct call *call, struct vst_error *ret_err)
 {
     unsigned state = move->machine.state;
 
+    if (call->order == VST_MIGRATION_FORGET)
+        return forget(move, ret_err);
     if (call->order == VST_MIGRATION_SET || call->order == VST_MIGRATION_GO_POST_COPY)
         return change(move, call, ret_err);
     if (call->order == VST_MIGRATION_CANCEL && give_up_early(move))

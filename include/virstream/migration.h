@@ -132,6 +132,10 @@ enum vst_migration_order {
     VST_MIGRATION_RUNS_ON_DESTINATION,
     VST_MIGRATION_SET, /* new values, below */
     VST_MIGRATION_GO_POST_COPY,
+    /* The other host is lost for good, and what it would still ask or be told need not be kept.
+     * What became of the guest is known here: while it is not, VST_ERR_STATE. If that host asks all
+     * the same it is told that nothing is known here of the migration, and lets its copy run. */
+    VST_MIGRATION_FORGET,
 };
 
 struct vst_migration_change {

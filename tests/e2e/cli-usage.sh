@@ -7,6 +7,7 @@
 uri='test:///?domains=3&memory=64K'
 commands=(start list info suspend resume shutdown destroy save restore console screenshot
     migrate migrations 'migration relay' 'migration cancel' 'migration set' 'migration post-copy' 'migration resolve'
+    'migration forget'
     'image info' 'image check' 'pki init' 'pki issue' 'pki revoke' 'pki check')
 
 # every_command FUNCTION: calls it with the words of each command
@@ -124,6 +125,7 @@ check bad_compression_of_a_migration_is_wrong_usage  exits 2 virstream migrate -
 check bad_owner_is_wrong_usage  exits 2 virstream migration resolve --guest-runs-on=me x
 check nothing_to_set_is_wrong_usage  exits 2 virstream migration set x
 check no_owner_is_wrong_usage  contains 'source, or destination' virstream migration resolve x
+check no_word_of_a_lost_host_is_wrong_usage  exits 2 virstream migration forget x
 check usage_names_the_help  contains "hint: virstream save --help" virstream save
 
 check unknown_driver_is_exit_2  exits 2 virstream -c nonsense:/// list

@@ -125,7 +125,7 @@ static void orders_arrive_as_they_were(void **state)
     const struct vst_migration_change change = {UINT64_MAX, 250};
 
     (void)state;
-    for (int i = VST_MIGRATION_CANCEL; i <= VST_MIGRATION_GO_POST_COPY; i++) {
+    for (int i = VST_MIGRATION_CANCEL; i <= VST_MIGRATION_FORGET; i++) {
         const struct vst_migration_change *said = i == VST_MIGRATION_SET ? &change : NULL;
         struct vst_migration_change got_change;
         enum vst_migration_order order;

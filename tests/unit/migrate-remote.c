@@ -196,6 +196,21 @@ static void orders_come_to_the_driver(void **state)
     assert_int_equal(give_order(TOKEN, VST_MIGRATION_CANCEL, NULL), VST_ERR_NOT_FOUND);
 }
 
+static void only_admin_says_that_a_host_is_lost(void **state)
+{
+    struct outcome outcome = {0};
+    const char *token = mover.moves[0].info.token;
+
+    (void)state;
+    begin(&app, "test+tls://b/", &outcome);
+    outcome_await(app.base, &outcome);
+    assert_int_equal(give_order(token, VST_MIGRATION_FORGET, NULL), VST_ERR_ACCESS);
+    assert_int_not_equal(mover.order, VST_MIGRATION_FORGET);
+    served_set_role(&served, VST_ROLE_ADMIN);
+    assert_int_equal(give_order(token, VST_MIGRATION_FORGET, NULL), VST_ERR_STATE);
+    assert_int_equal(mover.order, VST_MIGRATION_FORGET);
+}
+
 static void only_admin_says_where_a_guest_runs(void **state)
 {
     struct outcome outcome = {0};
@@ -549,6 +564,7 @@ int main(void)
         MIGRATE_TEST(cancelling_gives_it_up),
         MIGRATE_TEST(only_the_hosts_know_what_cancelling_came_to),
         MIGRATE_TEST(orders_come_to_the_driver),
+        MIGRATE_TEST(only_admin_says_that_a_host_is_lost),
         MIGRATE_TEST(only_admin_says_where_a_guest_runs),
         MIGRATE_TEST(hundreds_are_listed),
         MIGRATE_TEST(both_ends_on_one_host_are_listed),
