@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Suspend, resume, shutdown, destroy: one command to QEMU each, and for the last two its end.
+ * Suspend, resume, shutdown, destroy: one command to QEMU each, and for the last two its end. What
+ * cannot be adopted, damaged or dead, can be destroyed all the same.
  */
 #include "guest.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,8 @@ struct control {
     struct vst_guest *guest;
     struct vst_guest_wait wait;
     struct vst_guest_watch watch;
+    struct vst_place *place;     /* of one that is not to be adopted, */
+    struct vst_process *process; /* and its QEMU, which is ended */
     struct vst_op *op;
     enum vst_control what;
     enum control_state state;
@@ -63,6 +67,8 @@ static void over(struct control *control, const struct vst_error *err)
     vst_guest_unwatch(&control->watch);
     if (control->guest)
         vst_guest_forget(control->guest, control);
+    vst_process_free(&control->process);
+    vst_place_close(&control->place);
     if (err)
         vst_op_fail(control->op, err);
     else
@@ -127,22 +133,53 @@ static void tell(struct control *control)
         over(control, &err);
 }
 
-/* Its QEMU has ended by itself; what is left is the directory. */
-static int remove_remains(struct control *control, struct vst_error *ret_err)
+static void take(struct control *control, struct vst_guest *guest)
 {
-    struct vst_place *place;
+    control->guest = guest;
+    vst_guest_watch(guest, &control->watch);
+    tell(control);
+}
 
+/* ---- one that cannot be adopted ---- */
+
+static void ended(void *opaque, const struct vst_error *why)
+{
+    struct control *control = opaque;
+
+    (void)why; /* we did it */
+    vst_place_remove(&control->place);
+    over(control, NULL);
+}
+
+/* Its QEMU, if it can be found. */
+static int find_process(struct control *control)
+{
+    struct vst_process_cb cb = {ended, control};
     struct vst_process_id id;
+    int log_fd = vst_place_open_log(control->place, NULL);
 
-    if (vst_place_open(control->qemu->root, control->name, &place, ret_err) < 0)
-        return -1;
-    if (vst_place_read_id(place, &id, NULL) == 0 && vst_process_id_exists(&id)) {
-        vst_place_close(&place); /* somebody has started it meanwhile */
-        return vst_error_set(ret_err, VST_ERR_BUSY, "domain %s has just been started anew",
-                             control->name);
+    if (vst_place_read_id(control->place, &id, NULL) == 0 && log_fd >= 0)
+        control->process =
+            vst_process_adopt(control->qemu->conn->base, control->name, &id, log_fd, &cb, NULL);
+    vst_close(&log_fd);
+    return control->process ? 0 : -1;
+}
+
+/* `why` it cannot be adopted. */
+static void end_without_guest(struct control *control, const struct vst_error *why)
+{
+    if (vst_place_open(control->qemu->root, control->name, &control->place, NULL) < 0) {
+        over(control, why);
+    } else if (!vst_place_is_alive(control->place)) {
+        vst_place_remove(&control->place);
+        over(control, NULL);
+    } else if (find_process(control) < 0) {
+        over(control, why);
+    } else {
+        enter(control, CONTROL_KILLING);
+        event_add(&control->patience, &patience);
+        vst_process_kill(control->process, SIGKILL, NULL);
     }
-    vst_place_remove(&place);
-    return 0;
 }
 
 static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *wait_err)
@@ -150,23 +187,21 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
     struct control *control = opaque;
     struct vst_error err = {0};
 
-    if (wait_err && control->what == VST_DESTROY && wait_err->code == VST_ERR_STATE) {
-        over(control, remove_remains(control, &err) < 0 ? &err : NULL);
-        return;
-    }
-    if (wait_err) {
-        over(control, is_ending(control) ? NULL : wait_err);
-        return;
-    }
-    if (control->what == VST_DESTROY ? vst_move_check(control->qemu, guest, &err) < 0
-                                     : vst_guest_check_idle(guest, &err) < 0) {
+    if (wait_err && is_ending(control)) {
+        over(control, NULL);
+    } else if (wait_err && control->what == VST_DESTROY && wait_err->code != VST_ERR_BUSY) {
+        end_without_guest(control, wait_err);
+    } else if (wait_err) {
+        over(control, wait_err);
+    } else if (control->what == VST_DESTROY ? vst_move_check(control->qemu, guest, &err) < 0
+                                            : vst_guest_check_idle(guest, &err) < 0) {
         over(control, &err);
-        return;
+    } else {
+        take(control, guest);
     }
-    control->guest = guest;
-    vst_guest_watch(guest, &control->watch);
-    tell(control);
 }
+
+/* ---- the operation ---- */
 
 static void cancelled(void *opaque, const struct vst_error *why)
 {

@@ -294,6 +294,19 @@ struct vst_process_cb vst_guest_process_cb(struct vst_guest *guest)
     return (struct vst_process_cb){process_gone, guest};
 }
 
+/* That something of it is not found does not mean that there is no such domain. */
+static void tell_state(const char *name, const char *what, struct vst_error *err)
+{
+    char words[sizeof(err->text)];
+
+    if (err->code != VST_ERR_NOT_FOUND)
+        return;
+    memcpy(words, err->text, sizeof(words));
+    *err = (struct vst_error){0};
+    vst_error_set(err, VST_ERR_STATE, "domain %s %s: %s", name, what, words);
+    vst_error_where(err, VST_SIDE_QEMU, NULL);
+}
+
 static int adopt_process(struct vst_guest *guest, struct vst_error *ret_err)
 {
     struct vst_process_cb cb = vst_guest_process_cb(guest);
@@ -301,13 +314,17 @@ static int adopt_process(struct vst_guest *guest, struct vst_error *ret_err)
     struct vst_glance glance;
     int log_fd;
 
-    if (vst_place_read_id(guest->place, &id, ret_err) < 0)
+    if (vst_place_read_id(guest->place, &id, ret_err) < 0) {
+        tell_state(guest->def->name, "has lost the identity of its QEMU", ret_err);
         return -1;
+    }
     log_fd = vst_place_open_log(guest->place, ret_err);
     if (log_fd < 0)
         return -1;
     guest->process =
         vst_process_adopt(guest->qemu->conn->base, guest->def->name, &id, log_fd, &cb, ret_err);
+    if (!guest->process)
+        tell_state(guest->def->name, "has ended by itself", ret_err);
     if (vst_place_glance(guest->qemu->root, guest->def->name, &glance, NULL) == 0) {
         guest->since = glance.since;
         vst_definition_free(&glance.def);
@@ -316,31 +333,18 @@ static int adopt_process(struct vst_guest *guest, struct vst_error *ret_err)
     return guest->process ? 0 : -1;
 }
 
-/* That its process is not found does not mean that there is no such domain. */
-static void tell_crash(const char *name, struct vst_error *err)
-{
-    char words[sizeof(err->text)];
-
-    if (err->code != VST_ERR_NOT_FOUND)
-        return;
-    memcpy(words, err->text, sizeof(words));
-    *err = (struct vst_error){0};
-    vst_error_set(err, VST_ERR_STATE, "domain %s has ended by itself: %s", name, words);
-    vst_error_where(err, VST_SIDE_QEMU, NULL);
-}
-
 /* 0, or 1 for a guest that runs and whose sockets take no connection. */
 static int adopt(struct vst_guest *guest, const char *name, struct vst_error *ret_err)
 {
     if (vst_place_open(guest->qemu->root, name, &guest->place, ret_err) < 0)
         return -1;
     guest->def = vst_place_read_definition(guest->place, ret_err);
+    if (!guest->def)
+        tell_state(name, "has lost its definition", ret_err);
     if (!guest->def || vst_place_get_job(guest->place, &guest->left, ret_err) < 0)
         return -1;
-    if (adopt_process(guest, ret_err) < 0) {
-        tell_crash(name, ret_err);
+    if (adopt_process(guest, ret_err) < 0)
         return -1;
-    }
     vst_guest_enter(guest, GUEST_GREETING);
     if (vst_guest_connect(guest, ret_err) == 0)
         return 0;

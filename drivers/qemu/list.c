@@ -78,7 +78,10 @@ static void over(struct list *list, const struct vst_error *err)
         vst_driver_infos(list->op, list->infos, list->count);
 }
 
-static void describe(const struct vst_glance *glance, const struct vst_error *err,
+/* Of a guest whose definition is lost; people and the daemon want one. */
+static const char no_uuid[] = "00000000-0000-0000-0000-000000000000";
+
+static void describe(const char *name, const struct vst_glance *glance, const struct vst_error *err,
                      struct vst_domain_info *ret_info)
 {
     const struct vst_definition *def = glance->def;
@@ -88,8 +91,8 @@ static void describe(const struct vst_glance *glance, const struct vst_error *er
 
     *ret_info = (struct vst_domain_info){
         .state = glance->exists ? VST_DOMAIN_RUNNING : VST_DOMAIN_CRASHED,
-        .memory = def->memory_mib * 1024 * 1024,
-        .vcpus = (unsigned)def->vcpus,
+        .memory = def ? def->memory_mib * 1024 * 1024 : 0,
+        .vcpus = def ? (unsigned)def->vcpus : 0,
         .pid = glance->exists ? glance->id.pid : 0,
         .since = glance->since,
         .busy_pid = glance->holder,
@@ -97,8 +100,8 @@ static void describe(const struct vst_glance *glance, const struct vst_error *er
     /* What arrives waits, until it is somebody's here. */
     if (vst_place_job_makes(&glance->job) || strcmp(glance->job.kind, "in") == 0)
         ret_info->state = VST_DOMAIN_STARTING;
-    snprintf(ret_info->name, sizeof(ret_info->name), "%s", def->name);
-    snprintf(ret_info->uuid, sizeof(ret_info->uuid), "%s", def->uuid);
+    snprintf(ret_info->name, sizeof(ret_info->name), "%s", name);
+    snprintf(ret_info->uuid, sizeof(ret_info->uuid), "%s", def ? def->uuid : no_uuid);
     snprintf(ret_info->reason, sizeof(ret_info->reason), "%.*s", (int)sizeof(ret_info->reason) - 1,
              reason);
 }
@@ -129,12 +132,12 @@ static void tell(struct list *list, struct vst_guest *guest, const struct vst_er
 /* It cannot be asked; 1: but it can be seen; 0: it is not there any more. */
 static int see(struct list *list, const struct vst_error *err)
 {
-    struct vst_error ignored = {0};
+    const char *name = list->names[list->next];
     struct vst_glance glance;
 
-    if (vst_place_glance(list->qemu->root, list->names[list->next], &glance, &ignored) < 0)
+    if (vst_place_glance(list->qemu->root, name, &glance, NULL) < 0)
         return 0;
-    describe(&glance, err, &list->infos[list->count++]);
+    describe(name, &glance, err, &list->infos[list->count++]);
     vst_definition_free(&glance.def);
     return 1;
 }
@@ -315,14 +318,13 @@ void vst_qemu_get_info(struct vst_conn *conn, const char *name, struct vst_op *o
 static bool is_called(struct vst_root *root, const char *name, const char *wanted,
                       char ret_uuid[37])
 {
-    struct vst_error ignored = {0};
     struct vst_glance glance;
     bool called;
 
-    if (vst_place_glance(root, name, &glance, &ignored) < 0)
+    if (vst_place_glance(root, name, &glance, NULL) < 0)
         return false;
-    called = strcmp(name, wanted) == 0 || strcasecmp(glance.def->uuid, wanted) == 0;
-    snprintf(ret_uuid, 37, "%s", glance.def->uuid);
+    called = strcmp(name, wanted) == 0 || (glance.def && strcasecmp(glance.def->uuid, wanted) == 0);
+    snprintf(ret_uuid, 37, "%s", glance.def ? glance.def->uuid : no_uuid);
     vst_definition_free(&glance.def);
     return called;
 }

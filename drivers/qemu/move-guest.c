@@ -10,7 +10,7 @@
 #include "move.h"
 #include "place.h"
 
-/* A place of this name, and of this very guest. */
+/* A place of this name, and of this very guest; or of one whose definition is lost. */
 static bool has_place(const struct vst_move *move, bool *ret_exists)
 {
     struct vst_glance glance;
@@ -19,7 +19,7 @@ static bool has_place(const struct vst_move *move, bool *ret_exists)
     *ret_exists = false;
     if (vst_place_glance(move->qemu->root, move->name, &glance, NULL) < 0)
         return false;
-    ours = strcmp(glance.def->uuid, move->uuid) == 0;
+    ours = !glance.def || strcmp(glance.def->uuid, move->uuid) == 0;
     *ret_exists = ours && glance.exists;
     vst_definition_free(&glance.def);
     return ours;

@@ -46,7 +46,7 @@ int vst_place_new_id(struct vst_place *place, struct vst_error *ret_err)
 
 int vst_place_open_log(struct vst_place *place, struct vst_error *ret_err)
 {
-    return open_in(place, "log", O_RDONLY, ret_err);
+    return open_in(place, "log", O_RDONLY | O_CREAT, ret_err);
 }
 
 bool vst_place_has_shut_down(struct vst_place *place)
@@ -125,50 +125,69 @@ int vst_place_read_id(struct vst_place *place, struct vst_process_id *ret_id,
 
 /* ---- sockets ---- */
 
-static int make_socket(const struct vst_place *place, const char *name,
-                       struct sockaddr_un *ret_address, struct vst_error *ret_err)
+/* -1 with errno. */
+static int make_socket(int place_fd, const char *name, struct sockaddr_un *ret_address)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        vst_error_system(ret_err, errno, "domain %s: %s", place->name, name);
     *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d/%s", place->fd,
+    snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d/%s", place_fd,
              name);
-    return fd;
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
 int vst_place_listen(struct vst_place *place, const char *name, struct vst_error *ret_err)
 {
     struct sockaddr_un address;
-    int fd = make_socket(place, name, &address, ret_err);
+    int fd = make_socket(place->fd, name, &address);
 
-    if (fd < 0)
-        return -1;
-    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+    if (fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
         listen(fd, BACKLOG) == 0)
         return fd;
     vst_error_system(ret_err, errno, "domain %s: %s", place->name, name);
-    close(fd);
+    vst_close(&fd);
     return -1;
 }
 
 int vst_place_connect(struct vst_place *place, const char *name, struct vst_error *ret_err)
 {
     struct sockaddr_un address;
-    int fd = make_socket(place, name, &address, ret_err);
+    int fd = make_socket(place->fd, name, &address);
 
-    if (fd < 0)
-        return -1;
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return fd;
     if (errno == EAGAIN)
         vst_error_set(ret_err, VST_ERR_BUSY, "domain %s: %s: too many wait for it", place->name,
                       name);
     else
         vst_error_system(ret_err, errno, "domain %s: %s", place->name, name);
-    close(fd);
+    vst_close(&fd);
     return -1;
+}
+
+/* A socket that nobody has refuses. */
+static bool is_listened(int place_fd)
+{
+    struct sockaddr_un address;
+    int fd = make_socket(place_fd, "monitor", &address);
+    bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 &&
+                   (errno == ECONNREFUSED || errno == ENOENT);
+
+    vst_close(&fd);
+    return !refused;
+}
+
+static bool is_alive(int place_fd)
+{
+    struct vst_process_id id;
+    struct vst_error err = {0};
+
+    if (read_id(place_fd, &id, NULL, &err) == 0)
+        return vst_process_id_exists(&id);
+    return err.code != VST_ERR_NOT_FOUND || is_listened(place_fd);
+}
+
+bool vst_place_is_alive(struct vst_place *place)
+{
+    return is_alive(place->fd);
 }
 
 /* ---- the job ---- */
@@ -274,14 +293,13 @@ static void read_last_words(int fd, char *ret_text, size_t room)
 /* Somebody has hold of it; or nobody has, and it runs and is more than what a dead maker left. */
 static bool is_guest(int fd)
 {
-    struct vst_process_id id;
     struct vst_place_job job;
 
     if (vst_place_holder(fd))
         return true;
     if (read_job(fd, &job, NULL) == 0 && vst_place_job_makes(&job))
         return false;
-    return read_id(fd, &id, NULL, NULL) == 0 && vst_process_id_exists(&id);
+    return is_alive(fd);
 }
 
 bool vst_root_has(struct vst_root *root, const char *name)
@@ -299,29 +317,71 @@ bool vst_root_has(struct vst_root *root, const char *name)
     return has;
 }
 
+static int open_place(const struct vst_root *root, const char *name, struct vst_error *ret_err)
+{
+    int fd = -1;
+
+    if (vst_name_check(name, ret_err) == 0 &&
+        (fd = openat(root->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0) {
+        if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
+            vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s", name);
+        else
+            vst_error_system(ret_err, errno, "domain %s", name);
+    }
+    return fd;
+}
+
+int vst_root_get_job(struct vst_root *root, const char *name, struct vst_place_job *ret_job,
+                     struct vst_error *ret_err)
+{
+    int fd = open_place(root, name, ret_err);
+    int result = fd < 0 ? -1 : read_job(fd, ret_job, ret_err);
+
+    vst_close(&fd);
+    return result;
+}
+
+/* Whoever holds it may not have started its QEMU yet. */
+static void see(int fd, const char *name, struct vst_glance *glance)
+{
+    glance->holder = vst_place_holder(fd);
+    glance->def = read_definition(fd, name, &glance->damage);
+    if (read_job(fd, &glance->job, &glance->damage) < 0)
+        glance->job = (struct vst_place_job){0};
+    if (read_id(fd, &glance->id, &glance->since, NULL) < 0)
+        glance->id = (struct vst_process_id){0};
+    glance->exists = (glance->id.pid || !glance->holder) && is_alive(fd);
+    read_last_words(fd, glance->last_words, sizeof(glance->last_words));
+}
+
+/* What seems to be damaged may be being removed. */
+static bool is_named(const struct vst_root *root, const char *name, int fd)
+{
+    struct stat ours, there;
+
+    return fstat(fd, &ours) == 0 && fstatat(root->fd, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+           ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+}
+
 int vst_place_glance(struct vst_root *root, const char *name, struct vst_glance *ret_glance,
                      struct vst_error *ret_err)
 {
-    struct vst_glance glance = {0};
-    int fd;
+    struct vst_glance glance = {.exists = true};
+    int fd = open_place(root, name, &glance.damage);
 
-    if (vst_name_check(name, ret_err) < 0)
-        return -1;
-    fd = openat(root->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s", name);
-    glance.def = read_definition(fd, name, ret_err);
-    if (glance.def && read_job(fd, &glance.job, ret_err) < 0)
+    if (fd < 0 &&
+        (glance.damage.code == VST_ERR_NOT_FOUND || glance.damage.code == VST_ERR_INVALID))
+        return vst_error_copy(ret_err, &glance.damage);
+    if (fd >= 0)
+        see(fd, name, &glance);
+    if (fd >= 0 && vst_error_is_set(&glance.damage) && !is_named(root, name, fd)) {
         vst_definition_free(&glance.def);
-    if (glance.def) {
-        if (read_id(fd, &glance.id, &glance.since, NULL) == 0)
-            glance.exists = vst_process_id_exists(&glance.id);
-        glance.holder = vst_place_holder(fd);
-        read_last_words(fd, glance.last_words, sizeof(glance.last_words));
-        *ret_glance = glance;
+        vst_close(&fd);
+        return vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s", name);
     }
-    close(fd);
-    return glance.def ? 0 : -1;
+    vst_close(&fd);
+    *ret_glance = glance;
+    return 0;
 }
 
 bool vst_root_is_leaving(struct vst_root *root, const struct vst_definition *def)
@@ -332,7 +392,7 @@ bool vst_root_is_leaving(struct vst_root *root, const struct vst_definition *def
     if (vst_place_glance(root, def->name, &glance, NULL) < 0)
         return false;
     leaving = (strcmp(glance.job.kind, "save") == 0 || strcmp(glance.job.kind, "end") == 0) &&
-              glance.holder != 0 && strcmp(glance.def->uuid, def->uuid) == 0;
+              glance.holder != 0 && glance.def && strcmp(glance.def->uuid, def->uuid) == 0;
     vst_definition_free(&glance.def);
     return leaving;
 }

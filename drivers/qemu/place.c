@@ -206,9 +206,9 @@ static int remove_nobodys(struct vst_place **place, struct vst_error *ret_err)
 
     if (vst_place_get_job(*place, &job, NULL) < 0 && vst_place_is_named(*place))
         return 0;
-    exists = vst_place_read_id(*place, &id, NULL) == 0 && vst_process_id_exists(&id);
+    exists = vst_place_is_alive(*place);
     if (!vst_place_is_named(*place) || vst_place_job_makes(&job)) {
-        if (exists)
+        if (vst_place_read_id(*place, &id, NULL) == 0)
             vst_process_id_kill(&id);
         vst_error_set(ret_err, VST_ERR_NOT_FOUND,
                       "no domain %s: whoever made it died before it was whole, and what was left "
@@ -264,12 +264,11 @@ static int make_way(struct vst_root *root, const char *name, const char *entry,
                     struct vst_error *ret_err)
 {
     struct vst_error err = {0};
-    struct vst_process_id id;
     struct vst_place *place;
 
     if (open_entry(root, name, entry, &place, &err) < 0)
         return err.code == VST_ERR_NOT_FOUND ? 0 : vst_error_copy(ret_err, &err);
-    if (vst_place_read_id(place, &id, NULL) == 0 && vst_process_id_exists(&id)) {
+    if (vst_place_is_alive(place)) {
         vst_place_close(&place);
         return vst_error_set(ret_err, VST_ERR_EXISTS, "there is a domain %s already", name);
     }

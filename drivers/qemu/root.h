@@ -73,13 +73,16 @@ void vst_place_remove(struct vst_place **place);
 
 struct vst_definition *vst_place_read_definition(struct vst_place *place,
                                                  struct vst_error *ret_err);
+/* Whether a QEMU is there, or cannot be told not to be: where its identity is lost, whether
+ * anything has its monitor. */
+bool vst_place_is_alive(struct vst_place *place);
 /* NOT_FOUND when no process was ever started here. */
 int vst_place_read_id(struct vst_place *place, struct vst_process_id *ret_id,
                       struct vst_error *ret_err);
 /* Descriptors for vst_spawn(), the caller's: an empty log, an empty file of identity. */
 int vst_place_new_log(struct vst_place *place, struct vst_error *ret_err);
 int vst_place_new_id(struct vst_place *place, struct vst_error *ret_err);
-/* The log of the present run, for reading. */
+/* The log of the present run, for reading; an empty one if somebody has removed it. */
 int vst_place_open_log(struct vst_place *place, struct vst_error *ret_err);
 /* Keeps a log that has grown from taking more and more of the disk. */
 void vst_place_trim_log(struct vst_place *place);
@@ -112,15 +115,20 @@ bool vst_place_job_moves(const struct vst_place_job *job);
 /* ---- looking without the lock ---- */
 
 struct vst_glance {
-    struct vst_definition *def; /* the caller's to free */
+    struct vst_definition *def; /* the caller's to free; NULL if it cannot be read */
+    struct vst_error damage;    /* what cannot be read, and why */
     struct vst_process_id id;   /* pid 0: none yet */
-    bool exists;                /* the process does */
+    bool exists;                /* the process does, or cannot be told not to */
     int holder;                 /* pid of who has the lock; 0: nobody; -1: cannot be told */
     struct vst_place_job job;
     int64_t since;        /* when the process was started, in seconds since 1970 */
     char last_words[256]; /* of QEMU's log; may be empty */
 };
+/* NOT_FOUND; everything else that may be wrong is part of what is seen. */
 int vst_place_glance(struct vst_root *root, const char *name, struct vst_glance *ret_glance,
+                     struct vst_error *ret_err);
+/* Of the job alone. */
+int vst_root_get_job(struct vst_root *root, const char *name, struct vst_place_job *ret_job,
                      struct vst_error *ret_err);
 
 #endif

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The qemu driver and a guest that it finds: the process is asleep and knows nothing, and its
- * monitor is this test, which answers when it likes.
+ * monitor is this test, which answers when it likes. What is in its
+ * place may be damaged.
  */
 #include "app.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/fd.h"
 #include "drivers/qemu/root.h"
 
 static struct {
@@ -25,12 +28,12 @@ static struct {
     size_t heard_length;
 } t;
 
+static const char definition[] = "{\"name\":\"g1\",\"machine\":\"none\",\"accel\":\"tcg\","
+                                 "\"memory-mib\":16,\"vcpus\":1}";
+
 static struct vst_definition *define(void)
 {
-    static const char text[] = "{\"name\":\"g1\",\"machine\":\"none\",\"accel\":\"tcg\","
-                               "\"memory-mib\":16,\"vcpus\":1}";
-
-    return vst_definition_parse(text, strlen(text), NULL);
+    return vst_definition_parse(definition, strlen(definition), NULL);
 }
 
 /* Somebody's guest: whoever started it is gone, and has left everything in order. */
@@ -81,12 +84,12 @@ static int drop(void **state)
     app_stop(&t.app);
     pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
     close(t.pidfd);
-    close(t.listening);
+    vst_close(&t.listening);
     if (t.monitor >= 0)
         close(t.monitor);
     vst_root_open(t.path, &root, NULL);
-    assert_int_equal(vst_place_open(root, "g1", &place, NULL), 0);
-    vst_place_remove(&place);
+    if (vst_place_open(root, "g1", &place, NULL) == 0)
+        vst_place_remove(&place);
     vst_root_free(&root);
     return rmdir(t.path);
 }
@@ -151,6 +154,49 @@ static struct vst_domain *look_up(void)
     return outcome.domain;
 }
 
+static struct vst_error destroy(struct vst_domain *domain)
+{
+    struct outcome outcome = {0};
+
+    vst_domain_destroy(domain, outcome_done(&outcome));
+    outcome_await(t.app.base, &outcome);
+    return outcome.err;
+}
+
+static bool is_alive(void)
+{
+    return pidfd_send_signal(t.pidfd, 0, NULL, 0) == 0;
+}
+
+static void wait_for_the_end(void)
+{
+    struct pollfd end = {.fd = t.pidfd, .events = POLLIN};
+
+    assert_int_equal(poll(&end, 1, -1), 1);
+}
+
+static char *path_of(const char *file)
+{
+    static char path[128];
+
+    snprintf(path, sizeof(path), "%s/g1/%s", t.path, file);
+    return path;
+}
+
+static void overwrite(const char *file, const char *text)
+{
+    FILE *to = fopen(path_of(file), "we");
+
+    assert_non_null(to);
+    fputs(text, to);
+    fclose(to);
+}
+
+static bool has_place(void)
+{
+    return access(path_of(""), F_OK) == 0;
+}
+
 static void connection_closes_while_the_monitor_is_asked(void **state)
 {
     struct vst_domain *domain = look_up();
@@ -194,11 +240,95 @@ static void two_screenshots_have_two_sets(void **state)
     vst_domain_free(&domain);
 }
 
+/* ---- a damaged place ---- */
+
+static void expect_destroyed(void)
+{
+    struct vst_domain *domain = look_up();
+    struct vst_error err = destroy(domain);
+
+    if (vst_error_is_set(&err))
+        fail_msg("destroy: %s", err.text);
+    wait_for_the_end();
+    assert_false(has_place());
+    vst_domain_free(&domain);
+}
+
+static void expect_listed(const char *reason)
+{
+    struct outcome outcome = {0};
+
+    vst_conn_list(t.app.conn, outcome_infos(&outcome));
+    outcome_await(t.app.base, &outcome);
+    assert_int_equal(outcome.count, 1);
+    assert_string_equal(outcome.info.name, "g1");
+    assert_int_equal(outcome.info.state, VST_DOMAIN_RUNNING);
+    assert_non_null(strstr(outcome.info.reason, reason));
+}
+
+static void guest_with_a_damaged_definition_is_listed_and_can_be_destroyed(void **state)
+{
+    (void)state;
+    overwrite("definition.json", "{\"name\":");
+    expect_listed("definition");
+    expect_destroyed();
+}
+
+static void guest_without_a_definition_is_listed_and_can_be_destroyed(void **state)
+{
+    (void)state;
+    assert_int_equal(unlink(path_of("definition.json")), 0);
+    expect_listed("has lost its definition");
+    expect_destroyed();
+}
+
+/* It is there as long as its monitor is; but who it is nobody knows well enough to kill him. */
+static void guest_without_identity_is_no_crash(void **state)
+{
+    struct vst_domain *domain = look_up();
+
+    (void)state;
+    assert_int_equal(unlink(path_of("identity")), 0);
+    expect_listed("has lost the identity of its QEMU");
+    assert_int_equal(destroy(domain).code, VST_ERR_STATE);
+    assert_true(is_alive());
+    assert_true(has_place());
+    vst_close(&t.listening);
+    assert_int_equal(destroy(domain).code, VST_ERR_OK);
+    assert_false(has_place());
+    vst_domain_free(&domain);
+}
+
+static void guest_without_a_log_is_as_any_other(void **state)
+{
+    struct vst_domain *domain = look_up();
+    struct outcome outcome = {0};
+
+    (void)state;
+    assert_int_equal(unlink(path_of("log")), 0);
+    vst_domain_get_info(domain, outcome_infos(&outcome));
+    greet();
+    answer("query-status", "{\"status\": \"running\", \"running\": true}");
+    t.heard_length = 0;
+    memset(t.heard, 0, sizeof(t.heard));
+    hear("query-status");
+    answer("query-status", "{\"status\": \"running\", \"running\": true}");
+    outcome_await(t.app.base, &outcome);
+    assert_int_equal(outcome.err.code, VST_ERR_OK);
+    assert_int_equal(outcome.info.state, VST_DOMAIN_RUNNING);
+    assert_string_equal(outcome.info.reason, "");
+    vst_domain_free(&domain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(connection_closes_while_the_monitor_is_asked, make, drop),
         VST_TEST_WITH(two_screenshots_have_two_sets, make, drop),
+        VST_TEST_WITH(guest_with_a_damaged_definition_is_listed_and_can_be_destroyed, make, drop),
+        VST_TEST_WITH(guest_without_a_definition_is_listed_and_can_be_destroyed, make, drop),
+        VST_TEST_WITH(guest_without_identity_is_no_crash, make, drop),
+        VST_TEST_WITH(guest_without_a_log_is_as_any_other, make, drop),
     };
 
     if (!vst_test_can_spawn())
