@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Suspend, resume, shutdown, destroy: one command to QEMU each, and for the last two its end. What
- * cannot be adopted, damaged or dead, can be destroyed all the same.
+ * cannot be adopted, damaged or dead, can be destroyed all the same; what a migration holds cannot,
+ * whatever else is wrong with it.
  */
 #include "guest.h"
 
@@ -75,6 +76,17 @@ static void over(struct control *control, const struct vst_error *err)
         vst_op_done(control->op);
 }
 
+/* A guest that migrates may have its only copy here. */
+static bool may_end(struct control *control)
+{
+    struct vst_error err = {0};
+
+    if (vst_move_check(control->qemu, control->name, &err) == 0)
+        return true;
+    over(control, &err);
+    return false;
+}
+
 static void gone(void *opaque, const struct vst_error *err)
 {
     struct control *control = opaque;
@@ -109,6 +121,8 @@ static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
         over(control, &err);
         return;
     }
+    if (!may_end(control))
+        return;
     enter(control, CONTROL_KILLING);
     event_add(&control->patience, &patience);
     if (guest)
@@ -165,11 +179,13 @@ static int find_process(struct control *control)
     return control->process ? 0 : -1;
 }
 
-/* `why` it cannot be adopted. */
+/* `why` it cannot be adopted. With the lock, nobody else begins anything with it any more. */
 static void end_without_guest(struct control *control, const struct vst_error *why)
 {
     if (vst_place_open(control->qemu->root, control->name, &control->place, NULL) < 0) {
         over(control, why);
+    } else if (!may_end(control)) {
+        return;
     } else if (!vst_place_is_alive(control->place)) {
         vst_place_remove(&control->place);
         over(control, NULL);
@@ -193,8 +209,10 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
         end_without_guest(control, wait_err);
     } else if (wait_err) {
         over(control, wait_err);
-    } else if (control->what == VST_DESTROY ? vst_move_check(control->qemu, guest, &err) < 0
-                                            : vst_guest_check_idle(guest, &err) < 0) {
+    } else if (control->what == VST_DESTROY) {
+        if (may_end(control))
+            take(control, guest);
+    } else if (vst_guest_check_idle(guest, &err) < 0) {
         over(control, &err);
     } else {
         take(control, guest);
@@ -229,6 +247,8 @@ void vst_qemu_control(struct vst_conn *conn, const char *name, enum vst_control 
     control->watch = (struct vst_guest_watch){.gone = gone, .opaque = control};
     control->wait = (struct vst_guest_wait){
         .fn = guest_ready, .opaque = control, .to_end_it = what == VST_DESTROY};
+    if (what == VST_DESTROY && !may_end(control))
+        return;
     if (what == VST_DESTROY)
         event_add(&control->patience, &patience);
     vst_guest_get(conn->impl, name, &control->wait);

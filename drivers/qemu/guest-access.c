@@ -112,11 +112,6 @@ bool vst_guest_is_mending(const struct vst_guest *guest)
     return guest->state == GUEST_MENDING || guest->state == GUEST_RESUMING;
 }
 
-bool vst_guest_is_moving(const struct vst_guest *guest)
-{
-    return vst_place_job_moves(&guest->left);
-}
-
 void vst_guest_set_reason(struct vst_guest *guest, const char *reason)
 {
     snprintf(guest->reason, sizeof(guest->reason), "%s", reason);

@@ -123,7 +123,6 @@ const struct vst_definition *vst_guest_definition(const struct vst_guest *guest)
 const char *vst_guest_version(const struct vst_guest *guest); /* of QEMU: "7.2.22" */
 bool vst_guest_is_running(const struct vst_guest *guest);     /* its CPUs, by the monitor's word */
 bool vst_guest_is_mending(const struct vst_guest *guest);     /* and so not ready yet */
-bool vst_guest_is_moving(const struct vst_guest *guest);      /* a migration left it as it is */
 /* For people, who ask how it is. */
 void vst_guest_set_reason(struct vst_guest *guest, const char *reason);
 void vst_guest_get_info(const struct vst_guest *guest, struct vst_domain_info *ret_info);

@@ -25,13 +25,17 @@ static bool has_place(const struct vst_move *move, bool *ret_exists)
     return ours;
 }
 
-int vst_move_check(const struct vst_qemu *qemu, const struct vst_guest *guest,
-                   struct vst_error *ret_err)
+/* Where the journal has not been read a migration is known by its word in the place; where it has,
+ * a word that is left after the end of QEMU means nothing. */
+int vst_move_check(const struct vst_qemu *qemu, const char *name, struct vst_error *ret_err)
 {
-    const char *name = vst_guest_definition(guest)->name;
     const struct vst_move *move = vst_move_of(qemu, name);
+    struct vst_place_job job = {0};
+    struct vst_error err = {0};
 
-    if (move ? !vst_handover_holds_guest(&move->machine) : !vst_guest_is_moving(guest))
+    if (!move && !qemu->journal && vst_root_get_job(qemu->root, name, &job, &err) < 0)
+        return err.code == VST_ERR_NOT_FOUND ? 0 : vst_error_copy(ret_err, &err);
+    if (move ? !vst_handover_holds_guest(&move->machine) : !vst_place_job_moves(&job))
         return 0;
     return vst_error_set(ret_err, VST_ERR_IN_DOUBT,
                          "domain %s is being handed over to another host, and may be the only copy "

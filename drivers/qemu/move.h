@@ -82,9 +82,9 @@ struct vst_move *vst_move_find(const struct vst_qemu *qemu, const unsigned char 
 /* Of this name, and its guest is still the machine's business; or NULL. */
 struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name);
 
-/* Whether somebody else may end this guest: not when a migration holds it. */
-int vst_move_check(const struct vst_qemu *qemu, const struct vst_guest *guest,
-                   struct vst_error *ret_err);
+/* Whether somebody else may end the guest of this name, or remove what is left of it: IN_DOUBT when
+ * a migration holds it; or what keeps us from knowing. */
+int vst_move_check(const struct vst_qemu *qemu, const char *name, struct vst_error *ret_err);
 
 /* One event for the machine; `from` for messages and LINK_UP. */
 void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const unsigned char *from);

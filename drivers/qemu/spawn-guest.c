@@ -13,6 +13,7 @@
 #include "command-line.h"
 #include "core/worker.h"
 #include "files.h"
+#include "move.h"
 
 /* Opens what the definition names, on a thread. It has a definition of its own, so that the guest
  * need not wait for a dead disk in order to go. */
@@ -160,11 +161,23 @@ static const char *job_name(enum vst_job_kind kind)
     return kind == VST_JOB_NONE ? "start" : vst_job_kind_name(kind);
 }
 
+/* What is left of a guest makes way for another; but not that of one which may run elsewhere. */
+static int check_remains(struct vst_guest *guest, struct vst_error *ret_err)
+{
+    const char *name = guest->def->name;
+
+    if (guest->job.kind == VST_JOB_MIGRATE || vst_root_has(guest->qemu->root, name))
+        return 0; /* its migration has the name already; or it is not only what is left */
+    return vst_move_check(guest->qemu, name, ret_err);
+}
+
 /* A restore takes the name last: the guest that the image is made of may still have it. */
 static int make_place(struct vst_guest *guest, struct vst_error *ret_err)
 {
     bool restored = guest->job.kind == VST_JOB_RESTORE;
 
+    if (check_remains(guest, ret_err) < 0)
+        return -1;
     if ((restored ? vst_place_make : vst_place_create)(guest->qemu->root, guest->def, &guest->place,
                                                        ret_err) < 0)
         return -1;

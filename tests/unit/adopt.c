@@ -240,6 +240,67 @@ static void two_screenshots_have_two_sets(void **state)
     vst_domain_free(&domain);
 }
 
+/* ---- one that may be the only copy ---- */
+
+static void guest_that_migrates_is_not_destroyed_while_its_monitor_is_silent(void **state)
+{
+    struct vst_domain *domain = look_up();
+
+    (void)state;
+    overwrite("job", "{\"job\":\"out\",\"running\":true}");
+    assert_int_equal(destroy(domain).code, VST_ERR_IN_DOUBT);
+    assert_true(is_alive());
+    assert_true(has_place());
+    vst_domain_free(&domain);
+}
+
+/* The job comes when the monitor is waited for already, and before it is given up. */
+static void guest_that_begins_to_migrate_is_not_destroyed_for_its_silence(void **state)
+{
+    struct vst_domain *domain = look_up();
+    struct outcome outcome = {0};
+
+    (void)state;
+    vst_domain_destroy(domain, outcome_done(&outcome));
+    event_base_loop(t.app.base, EVLOOP_NONBLOCK);
+    overwrite("job", "{\"job\":\"in\",\"running\":true}");
+    while (!outcome.released)
+        event_base_loop(t.app.base, EVLOOP_ONCE);
+    assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
+    assert_true(is_alive());
+    assert_true(has_place());
+    vst_domain_free(&domain);
+}
+
+static void what_is_left_of_a_guest_that_migrates_stays(void **state)
+{
+    struct vst_domain *domain = look_up();
+    struct outcome outcome = {0};
+
+    (void)state;
+    overwrite("job", "{\"job\":\"out\",\"running\":true}");
+    pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
+    wait_for_the_end();
+    assert_int_equal(destroy(domain).code, VST_ERR_IN_DOUBT);
+    vst_domain_start(t.app.conn, definition, NULL, outcome_domain(&outcome));
+    outcome_await(t.app.base, &outcome);
+    assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
+    assert_true(has_place());
+    vst_domain_free(&domain);
+}
+
+static void guest_whose_job_cannot_be_read_is_not_destroyed(void **state)
+{
+    struct vst_domain *domain = look_up();
+
+    (void)state;
+    overwrite("job", "{\"job\":");
+    assert_int_equal(destroy(domain).code, VST_ERR_INVALID);
+    assert_true(is_alive());
+    assert_true(has_place());
+    vst_domain_free(&domain);
+}
+
 /* ---- a damaged place ---- */
 
 static void expect_destroyed(void)
@@ -280,6 +341,20 @@ static void guest_without_a_definition_is_listed_and_can_be_destroyed(void **sta
     assert_int_equal(unlink(path_of("definition.json")), 0);
     expect_listed("has lost its definition");
     expect_destroyed();
+}
+
+static void guest_without_a_definition_that_migrates_is_not_destroyed(void **state)
+{
+    struct vst_domain *domain;
+
+    (void)state;
+    assert_int_equal(unlink(path_of("definition.json")), 0);
+    overwrite("job", "{\"job\":\"lack\",\"running\":true}");
+    domain = look_up();
+    assert_int_equal(destroy(domain).code, VST_ERR_IN_DOUBT);
+    assert_true(is_alive());
+    assert_true(has_place());
+    vst_domain_free(&domain);
 }
 
 /* It is there as long as its monitor is; but who it is nobody knows well enough to kill him. */
@@ -325,8 +400,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(connection_closes_while_the_monitor_is_asked, make, drop),
         VST_TEST_WITH(two_screenshots_have_two_sets, make, drop),
+        VST_TEST_WITH(guest_that_migrates_is_not_destroyed_while_its_monitor_is_silent, make, drop),
+        VST_TEST_WITH(guest_that_begins_to_migrate_is_not_destroyed_for_its_silence, make, drop),
+        VST_TEST_WITH(what_is_left_of_a_guest_that_migrates_stays, make, drop),
+        VST_TEST_WITH(guest_whose_job_cannot_be_read_is_not_destroyed, make, drop),
         VST_TEST_WITH(guest_with_a_damaged_definition_is_listed_and_can_be_destroyed, make, drop),
         VST_TEST_WITH(guest_without_a_definition_is_listed_and_can_be_destroyed, make, drop),
+        VST_TEST_WITH(guest_without_a_definition_that_migrates_is_not_destroyed, make, drop),
         VST_TEST_WITH(guest_without_identity_is_no_crash, make, drop),
         VST_TEST_WITH(guest_without_a_log_is_as_any_other, make, drop),
     };
