@@ -249,7 +249,7 @@ int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
 
     if (fd < 0)
         return -1;
-    if (write(fd, text, (size_t)length) != length ||
+    if (vst_place_write(fd, text, (size_t)length) < 0 ||
         renameat(place->fd, "job.new", place->fd, "job") < 0) {
         vst_error_system(ret_err, errno, "domain %s: job", place->name);
         close(fd);

@@ -49,6 +49,15 @@ ssize_t vst_place_read(int fd, const char *file, char *ret_text, size_t room)
     return length < 0 ? -1 : total;
 }
 
+int vst_place_write(int fd, const char *text, size_t length)
+{
+    ssize_t written = write(fd, text, length);
+
+    if (written >= 0 && (size_t)written < length)
+        errno = ENOSPC;
+    return written == (ssize_t)length ? 0 : -1;
+}
+
 static int holder_in_file(int fd)
 {
     char text[32];
@@ -107,7 +116,7 @@ static int take_lock(struct vst_place *place, int flags, struct vst_error *ret_e
         return vst_error_system(ret_err, errno, "domain %s: lock", place->name);
     }
     snprintf(text, sizeof(text), "%-10d\n", (int)getpid());
-    if (pwrite(place->lock_fd, text, strlen(text), 0) != (ssize_t)strlen(text))
+    if (vst_place_write(place->lock_fd, text, strlen(text)) < 0)
         return vst_error_system(ret_err, errno, "domain %s: lock", place->name);
     return 0;
 }
@@ -301,7 +310,7 @@ static int write_definition(const struct vst_place *place, const struct vst_defi
     fd = openat(place->fd, "definition.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (length > VST_DEFINITION_MAX)
         result = vst_error_set(ret_err, VST_ERR_INVALID, "definition: too large");
-    else if (fd < 0 || write(fd, text, length) != (ssize_t)length)
+    else if (fd < 0 || vst_place_write(fd, text, length) < 0)
         result = vst_error_system(ret_err, errno, "domain %s: definition.json", place->name);
     if (fd >= 0)
         close(fd);

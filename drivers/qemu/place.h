@@ -34,6 +34,10 @@ void vst_place_scrap(const struct vst_root *root, const char *entry, int fd);
 /* The process that has the lock of the place behind `fd`: 0 nobody, -1 somebody unknown. */
 int vst_place_holder(int fd);
 
+/* Writes all of it, or fails with errno: a write that is cut short has found no room for the rest.
+ */
+int vst_place_write(int fd, const char *text, size_t length);
+
 /* Reads a small file whole; `ret_text` is terminated. -1 with errno. */
 ssize_t vst_place_read(int fd, const char *file, char *ret_text, size_t room);
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -760,6 +761,23 @@ static void qemu_without_identity_is_known_by_its_monitor(void **state)
     vst_place_remove(&place);
 }
 
+/* The limit cuts a write short, as a full disk does. */
+static void write_that_is_cut_short_is_told_as_no_room(void **state)
+{
+    struct here *here = *state;
+    struct rlimit limit, least = {.rlim_cur = 50};
+    struct vst_place *place = NULL;
+    struct vst_error err = {0};
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    least.rlim_max = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &least), 0);
+    assert_int_equal(vst_place_create(here->root, here->def, &place, &err), -1);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(err.system, ENOSPC);
+    assert_non_null(strstr(err.text, "definition.json"));
+}
+
 static void talk_in(struct vst_place *place)
 {
     int listening = vst_place_listen(place, "monitor", NULL);
@@ -874,6 +892,7 @@ int main(void)
         TEST(a_job_comes_and_goes),
         TEST(damaged_files_are_errors),
         TEST(qemu_without_identity_is_known_by_its_monitor),
+        TEST(write_that_is_cut_short_is_told_as_no_room),
         TEST(sockets_work_under_a_long_root),
         TEST(connecting_never_waits),
         TEST(a_new_log_is_empty),
