@@ -180,6 +180,16 @@ static int add_name(char ***names, size_t count, const char *name)
     return grown[count] ? 0 : -1;
 }
 
+/* Not every file system says in its listings what an entry is. */
+static bool is_directory(const struct vst_root *root, const struct dirent *entry)
+{
+    struct stat st;
+
+    if (entry->d_type != DT_UNKNOWN)
+        return entry->d_type == DT_DIR;
+    return fstatat(root->fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
 char **vst_root_list(struct vst_root *root, struct vst_error *ret_err)
 {
     char **names = calloc(1, sizeof(*names));
@@ -191,7 +201,7 @@ char **vst_root_list(struct vst_root *root, struct vst_error *ret_err)
         vst_error_system(ret_err, errno, "%s", root->path);
     while (dir && names && (entry = readdir(dir))) {
         scrap(root, entry->d_name);
-        if (vst_name_check(entry->d_name, NULL) < 0 || entry->d_type != DT_DIR)
+        if (vst_name_check(entry->d_name, NULL) < 0 || !is_directory(root, entry))
             continue;
         if (add_name(&names, count++, entry->d_name) < 0) {
             free_names(names);

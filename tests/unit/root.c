@@ -6,6 +6,8 @@
 
 #include "drivers/qemu/root.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -778,6 +780,45 @@ static void write_that_is_cut_short_is_told_as_no_room(void **state)
     assert_non_null(strstr(err.text, "definition.json"));
 }
 
+/* ---- a file system that does not say what its entries are ---- */
+
+static bool says_nothing;
+
+struct dirent *readdir(DIR *dir)
+{
+    struct dirent *(*real)(DIR *);
+    struct dirent *entry;
+
+    *(void **)&real = dlsym(RTLD_NEXT, "readdir");
+    entry = real(dir);
+    if (entry && says_nothing)
+        entry->d_type = DT_UNKNOWN;
+    return entry;
+}
+
+static void guests_are_listed_where_entries_have_no_type(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    char path[128], **names;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/a-file", here->path);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    says_nothing = true;
+    names = vst_root_list(here->root, NULL);
+    says_nothing = false;
+    assert_non_null(names);
+    assert_string_equal(names[0], "g1");
+    assert_null(names[1]);
+    free(names[0]);
+    free(names);
+    unlink(path);
+    vst_place_remove(&place);
+}
+
 static void talk_in(struct vst_place *place)
 {
     int listening = vst_place_listen(place, "monitor", NULL);
@@ -893,6 +934,7 @@ int main(void)
         TEST(damaged_files_are_errors),
         TEST(qemu_without_identity_is_known_by_its_monitor),
         TEST(write_that_is_cut_short_is_told_as_no_room),
+        TEST(guests_are_listed_where_entries_have_no_type),
         TEST(sockets_work_under_a_long_root),
         TEST(connecting_never_waits),
         TEST(a_new_log_is_empty),
