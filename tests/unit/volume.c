@@ -594,7 +594,7 @@ static uint64_t room_of(const char *path)
 
 static void holes_survive_the_round_trip(void **state)
 {
-    char from[80], to[80], command[300];
+    char from[80] = "", to[80], command[300];
     struct vst_stream *stream;
     struct outcome outcome = {0};
     int fd;
