@@ -261,6 +261,14 @@ static struct vst_probe *probe_new(struct vst_qemu *qemu)
     return probe;
 }
 
+static void forget_answers(struct vst_probe *probe)
+{
+    json_object_put(probe->machines);
+    json_object_put(probe->devices);
+    probe->machines = probe->devices = NULL;
+    probe->post_copy = probe->error = (struct vst_error){0};
+}
+
 int vst_probe_get(struct vst_qemu *qemu, struct vst_probe_wait *wait, struct vst_error *ret_err)
 {
     struct vst_probe *probe = qemu->probe ? qemu->probe : (qemu->probe = probe_new(qemu));
@@ -271,9 +279,7 @@ int vst_probe_get(struct vst_qemu *qemu, struct vst_probe_wait *wait, struct vst
     LIST_INSERT_HEAD(&probe->waits, wait, link);
     wait->waiting = true;
     if (probe->state == PROBE_FAILED) {
-        probe->error = (struct vst_error){0};
-        json_object_put(probe->machines);
-        probe->machines = NULL;
+        forget_answers(probe);
         enter(probe, PROBE_ASKING);
         if (start_qemu(probe, &err) < 0)
             finish(probe, &err);
@@ -292,8 +298,7 @@ void vst_probe_free(struct vst_probe **slot)
         return;
     stop_qemu(probe);
     vst_turn_cancel(&probe->turn);
-    json_object_put(probe->machines);
-    json_object_put(probe->devices);
+    forget_answers(probe);
     free(probe);
 }
 
