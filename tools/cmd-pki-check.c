@@ -22,13 +22,12 @@ enum { PATH_ROOM = 4096, SOON = 30 * 24 * 3600, SAYS = 400 };
 struct check {
     struct tool *tool;
     const char *dir;
-    gnutls_x509_crt_t authority;
-    gnutls_x509_crl_t crl;
+    struct pki_certs authorities;
+    struct pki_crls crls;
     gnutls_x509_trust_list_t trust;
     struct json_object *files; /* with --json */
     unsigned found;
     unsigned bad;
-    char all[SAYS + 60]; /* what is bad, as much as an error holds */
 };
 
 /* ---- what is said ---- */
@@ -45,12 +44,7 @@ static void say(struct check *check, bool good, const char *file, const char *fo
     vsnprintf(says, sizeof(says), format, args);
     va_end(args);
     text_clean(says);
-    if (!good) {
-        size_t used = strlen(check->all);
-
-        snprintf(check->all + used, sizeof(check->all) - used, "%s%s: %s", check->bad++ ? "\n" : "",
-                 file, says);
-    }
+    check->bad += !good;
     if (check->tool->opt.json) {
         struct json_object *entry = json_object_new_object();
 
@@ -94,19 +88,25 @@ static bool is_there(struct check *check, const char *file, char path[PATH_ROOM]
     return true;
 }
 
+static bool is_valid_now(gnutls_x509_crt_t cert)
+{
+    time_t now = time(NULL);
+
+    return gnutls_x509_crt_get_activation_time(cert) <= now &&
+           now <= gnutls_x509_crt_get_expiration_time(cert);
+}
+
 /* False when that is already bad. */
 static bool good_dates(struct check *check, const char *file, gnutls_x509_crt_t cert)
 {
-    time_t now = time(NULL);
     time_t from = gnutls_x509_crt_get_activation_time(cert);
-    time_t to = gnutls_x509_crt_get_expiration_time(cert);
 
-    if (now < from)
-        say(check, false, file, "is not valid before %s: is the clock right?", day(from).s);
-    else if (now > to)
-        say(check, false, file, "expired on %s", day(to).s);
-    else
+    if (is_valid_now(cert))
         return true;
+    if (time(NULL) < from)
+        say(check, false, file, "is not valid before %s: is the clock right?", day(from).s);
+    else
+        say(check, false, file, "expired on %s", day(gnutls_x509_crt_get_expiration_time(cert)).s);
     return false;
 }
 
@@ -148,49 +148,83 @@ static void describe_names(gnutls_x509_crt_t cert, char *ret_text, size_t room)
 
 /* ---- the authority ---- */
 
+/* An authority may be retired while another one follows it: one that is valid will do. */
+static gnutls_x509_crt_t choose_authority(const struct pki_certs *authorities)
+{
+    for (unsigned i = 0; i < authorities->count; i++)
+        if (is_valid_now(authorities->of[i]))
+            return authorities->of[i];
+    return authorities->of[0];
+}
+
+static bool all_are_authorities(const struct pki_certs *authorities)
+{
+    for (unsigned i = 0; i < authorities->count; i++)
+        if (gnutls_x509_crt_get_ca_status(authorities->of[i], NULL) <= 0)
+            return false;
+    return true;
+}
+
 static void check_authority(struct check *check)
 {
     static const char file[] = "cacert.pem";
-    char path[PATH_ROOM], text[200];
+    struct pki_certs *authorities = &check->authorities;
+    char path[PATH_ROOM], text[200], more[40] = "";
 
     if (!is_there(check, file, path)) {
         say(check, false, file, "is missing: nobody can be verified without it");
         return;
     }
-    if (pki_read_cert(check->tool, path, &check->authority) < 0) {
+    if (pki_read_certs(check->tool, path, authorities) < 0) {
         say_unread(check, file);
         return;
     }
-    describe(check->authority, text, sizeof(text));
-    if (gnutls_x509_crt_get_ca_status(check->authority, NULL) <= 0)
-        say(check, false, file, "%s: is not the certificate of an authority", text);
-    else if (good_dates(check, file, check->authority))
-        say(check, true, file, "%s", text);
+    describe(choose_authority(authorities), text, sizeof(text));
+    if (authorities->count > 1)
+        snprintf(more, sizeof(more), ", and %u more", authorities->count - 1);
+    if (!all_are_authorities(authorities))
+        say(check, false, file, "%s%s: is not the certificate of an authority", text, more);
+    else if (good_dates(check, file, choose_authority(authorities)))
+        say(check, true, file, "%s%s", text, more);
+}
+
+static bool is_signed(const struct check *check, gnutls_x509_crl_t crl)
+{
+    const struct pki_certs *by = &check->authorities;
+    const unsigned harmless =
+        GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED | GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE;
+    unsigned status = 0;
+
+    return !by->count || (gnutls_x509_crl_verify(crl, by->of, (int)by->count, 0, &status) >= 0 &&
+                          !(status & ~harmless));
 }
 
 static void check_crl(struct check *check)
 {
     static const char file[] = "cacrl.pem";
     char path[PATH_ROOM];
-    time_t next;
-    unsigned status = 0;
+    int revoked = 0;
 
     if (!is_there(check, file, path))
         return;
-    if (pki_read_crl(check->tool, path, &check->crl) < 0) {
+    if (pki_read_crls(check->tool, path, &check->crls) < 0) {
         say_unread(check, file);
         return;
     }
-    next = gnutls_x509_crl_get_next_update(check->crl);
-    if (check->authority &&
-        (gnutls_x509_crl_verify(check->crl, &check->authority, 1, 0, &status) < 0 ||
-         status & ~(unsigned)(GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED |
-                              GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE)))
-        say(check, false, file, "is not signed by the authority in cacert.pem");
-    else if (next != (time_t)-1 && next < time(NULL))
-        say(check, false, file, "is out of date since %s: fetch a new one", day(next).s);
-    else
-        say(check, true, file, "%d revoked", gnutls_x509_crl_get_crt_count(check->crl));
+    for (unsigned i = 0; i < check->crls.count; i++) {
+        time_t next = gnutls_x509_crl_get_next_update(check->crls.of[i]);
+
+        if (!is_signed(check, check->crls.of[i])) {
+            say(check, false, file, "is not signed by the authority in cacert.pem");
+            return;
+        }
+        if (next != (time_t)-1 && next < time(NULL)) {
+            say(check, false, file, "is out of date since %s: fetch a new one", day(next).s);
+            return;
+        }
+        revoked += gnutls_x509_crl_get_crt_count(check->crls.of[i]);
+    }
+    say(check, true, file, "%d revoked", revoked);
 }
 
 /* ---- pairs of a certificate and its key ---- */
@@ -233,14 +267,16 @@ static int trust(struct check *check)
     int status = gnutls_x509_trust_list_init(&check->trust, 0);
 
     if (status == 0)
-        status = gnutls_x509_trust_list_add_cas(check->trust, &check->authority, 1, 0);
-    if (status >= 0 && check->crl)
-        status = gnutls_x509_trust_list_add_crls(check->trust, &check->crl, 1, 0, 0);
+        status = gnutls_x509_trust_list_add_cas(check->trust, check->authorities.of,
+                                                check->authorities.count, 0);
+    if (status >= 0 && check->crls.count)
+        status =
+            gnutls_x509_trust_list_add_crls(check->trust, check->crls.of, check->crls.count, 0, 0);
     return status < 0 ? pki_fail(check->tool, status, "cacert.pem") : 0;
 }
 
 /* Says what a peer would say of it. True when it would accept it. */
-static bool is_trusted(struct check *check, const char *file, gnutls_x509_crt_t cert,
+static bool is_trusted(struct check *check, const char *file, const struct pki_certs *chain,
                        const char *purpose)
 {
     gnutls_typed_vdata_st data = {GNUTLS_DT_KEY_PURPOSE_OID, (unsigned char *)purpose, 0};
@@ -248,10 +284,10 @@ static bool is_trusted(struct check *check, const char *file, gnutls_x509_crt_t 
     unsigned refused = 0;
     int status;
 
-    if (!check->authority)
+    if (!check->authorities.count)
         return true;
-    status =
-        gnutls_x509_trust_list_verify_crt2(check->trust, &cert, 1, &data, 1, 0, &refused, NULL);
+    status = gnutls_x509_trust_list_verify_crt2(check->trust, chain->of, chain->count, &data, 1, 0,
+                                                &refused, NULL);
     if (status == 0 && !refused)
         return true;
     if (status == 0)
@@ -285,7 +321,8 @@ static void check_pair(struct check *check, bool server)
 {
     const char *file = server ? "servercert.pem" : "clientcert.pem";
     const char *key = server ? "serverkey.pem" : "clientkey.pem";
-    gnutls_x509_crt_t cert = NULL;
+    struct pki_certs chain = {NULL,
+                              0}; /* first itself, then who has signed it, if they are there */
     char path[PATH_ROOM], text[200], names[160];
 
     if (!is_there(check, file, path)) {
@@ -293,18 +330,18 @@ static void check_pair(struct check *check, bool server)
             say(check, false, file, "is missing, and its key is there");
         return;
     }
-    if (pki_read_cert(check->tool, path, &cert) < 0) {
+    if (pki_read_certs(check->tool, path, &chain) < 0) {
         say_unread(check, file);
-    } else if (good_dates(check, file, cert) &&
-               is_trusted(check, file, cert,
+    } else if (good_dates(check, file, chain.of[0]) &&
+               is_trusted(check, file, &chain,
                           server ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT) &&
-               (!server || has_names(check, file, cert))) {
-        describe(cert, text, sizeof(text));
-        describe_names(cert, names, sizeof(names));
+               (!server || has_names(check, file, chain.of[0]))) {
+        describe(chain.of[0], text, sizeof(text));
+        describe_names(chain.of[0], names, sizeof(names));
         say(check, true, file, "%s%s", text, names);
     }
-    check_key(check, key, cert);
-    gnutls_x509_crt_deinit(cert);
+    check_key(check, key, chain.count ? chain.of[0] : NULL);
+    pki_free_certs(&chain);
 }
 
 static void check_authority_key(struct check *check)
@@ -312,25 +349,27 @@ static void check_authority_key(struct check *check)
     char path[PATH_ROOM];
 
     if (is_there(check, "cakey.pem", path))
-        check_key(check, "cakey.pem", check->authority);
+        check_key(check, "cakey.pem",
+                  check->authorities.count ? choose_authority(&check->authorities) : NULL);
 }
 
 /* ---- all of it ---- */
 
+/* What was found is told in any case. */
 static int conclude(struct check *check)
 {
     struct tool *tool = check->tool;
-    struct json_object *files;
+    struct json_object *files = check->files;
 
+    check->files = NULL;
+    if (tool->opt.json && output_json(tool, "pki", files) < 0)
+        return -1;
     if (!check->found)
         return tool_fail(tool, VST_ERR_NOT_FOUND, "%s: no certificates there", check->dir);
     if (check->bad)
-        return tool_fail(tool, VST_ERR_AUTH, "%s", check->all);
-    if (!tool->opt.json)
-        return 0;
-    files = check->files;
-    check->files = NULL;
-    return output_json(tool, "pki", files);
+        return tool_fail(tool, VST_ERR_AUTH, "%s: %u of its files would not do", check->dir,
+                         check->bad);
+    return 0;
 }
 
 int command_pki_check(struct tool *tool)
@@ -343,7 +382,7 @@ int command_pki_check(struct tool *tool)
     check_authority(&check);
     check_crl(&check);
     check_authority_key(&check);
-    if (check.authority)
+    if (check.authorities.count)
         status = trust(&check);
     if (status == 0) {
         check_pair(&check, true);
@@ -352,7 +391,7 @@ int command_pki_check(struct tool *tool)
     }
     json_object_put(check.files);
     gnutls_x509_trust_list_deinit(check.trust, 0);
-    gnutls_x509_crl_deinit(check.crl);
-    gnutls_x509_crt_deinit(check.authority);
+    pki_free_crls(&check.crls);
+    pki_free_certs(&check.authorities);
     return status;
 }

@@ -113,6 +113,48 @@ int pki_read_cert(struct tool *tool, const char *path, gnutls_x509_crt_t *ret_ce
     return pki_fail(tool, status, path);
 }
 
+int pki_read_certs(struct tool *tool, const char *path, struct pki_certs *ret_certs)
+{
+    gnutls_datum_t pem = {NULL, 0};
+    int status;
+
+    if (pki_read(tool, path, &pem) < 0)
+        return -1;
+    status = gnutls_x509_crt_list_import2(&ret_certs->of, &ret_certs->count, &pem,
+                                          GNUTLS_X509_FMT_PEM, 0);
+    pki_forget(&pem);
+    return status < 0 ? pki_fail(tool, status, path) : 0;
+}
+
+void pki_free_certs(struct pki_certs *certs)
+{
+    for (unsigned i = 0; i < certs->count; i++)
+        gnutls_x509_crt_deinit(certs->of[i]);
+    gnutls_free(certs->of);
+    *certs = (struct pki_certs){NULL, 0};
+}
+
+int pki_read_crls(struct tool *tool, const char *path, struct pki_crls *ret_crls)
+{
+    gnutls_datum_t pem = {NULL, 0};
+    int status;
+
+    if (pki_read(tool, path, &pem) < 0)
+        return -1;
+    status =
+        gnutls_x509_crl_list_import2(&ret_crls->of, &ret_crls->count, &pem, GNUTLS_X509_FMT_PEM, 0);
+    pki_forget(&pem);
+    return status < 0 ? pki_fail(tool, status, path) : 0;
+}
+
+void pki_free_crls(struct pki_crls *crls)
+{
+    for (unsigned i = 0; i < crls->count; i++)
+        gnutls_x509_crl_deinit(crls->of[i]);
+    gnutls_free(crls->of);
+    *crls = (struct pki_crls){NULL, 0};
+}
+
 int pki_read_key(struct tool *tool, const char *path, gnutls_x509_privkey_t *ret_key)
 {
     gnutls_datum_t pem = {NULL, 0};

@@ -22,6 +22,16 @@ struct authority {
     char dir[4096];
 };
 
+/* All that one file holds, in its order. */
+struct pki_certs {
+    gnutls_x509_crt_t *of;
+    unsigned count;
+};
+struct pki_crls {
+    gnutls_x509_crl_t *of;
+    unsigned count;
+};
+
 /* What a certificate is to say. */
 struct wish {
     const struct options *names; /* hosts, addresses, uris */
@@ -44,6 +54,11 @@ int pki_write(struct tool *tool, const char *dir, const char *name, const gnutls
 /* In the place of what is there, at once. */
 int pki_replace(struct tool *tool, const char *dir, const char *name, const gnutls_datum_t *pem);
 int pki_read_cert(struct tool *tool, const char *path, gnutls_x509_crt_t *ret_cert);
+/* One or more. */
+int pki_read_certs(struct tool *tool, const char *path, struct pki_certs *ret_certs);
+void pki_free_certs(struct pki_certs *certs);
+int pki_read_crls(struct tool *tool, const char *path, struct pki_crls *ret_crls);
+void pki_free_crls(struct pki_crls *crls);
 int pki_read_key(struct tool *tool, const char *path, gnutls_x509_privkey_t *ret_key);
 int pki_read_crl(struct tool *tool, const char *path, gnutls_x509_crl_t *ret_crl);
 /* Wipes what was in it. */

@@ -68,6 +68,23 @@ readable_key_is_told()
     return $status
 }
 
+# Another authority may stand beside it, in any order, also one that has ended.
+bundle_is_read_whole()
+{
+    virstream pki init -q "$work/other-ca" && cp -r "$host" "$work/bundle" || return
+    cat "$work/other-ca/cacert.pem" "$ca/cacert.pem" >"$work/bundle/cacert.pem"
+    cat "$work/other-ca/cacrl.pem" "$ca/cacrl.pem" >"$work/bundle/cacrl.pem"
+    says 0 ", and 1 more" virstream pki check "$work/bundle" || return
+    cp "$work/other-ca/cacert.pem" "$work/bundle/cacert.pem"
+    says 4 "is not signed by the authority" virstream pki check "$work/bundle"
+}
+
+faults_are_json_too()
+{
+    says 4 '"good":false' virstream --json pki check "$work/bundle" &&
+        says 4 "2 of its files would not do" virstream pki check "$work/bundle"
+}
+
 half_a_pair_is_told()
 {
     cp -r "$host" "$work/half"
@@ -112,6 +129,8 @@ check other_name_is_told  says 4 "is not for hostc" virstream pki check "$host" 
 check other_key_is_told  key_of_another_is_told
 check other_authority_is_told  authority_of_another_is_told
 check readable_key_is_told  readable_key_is_told
+check bundle_of_authorities_is_read_whole  bundle_is_read_whole
+check faults_are_told_as_json_too  faults_are_json_too
 check missing_key_is_told  half_a_pair_is_told
 check revoked_is_told  revokes
 check name_is_free_after_revocation  issues_again_and_revokes_again
