@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/clock.h"
+#include "message-private.h"
 #include "server-private.h"
 
 static enum vst_greeting_end greeting_end(const struct vst_error *err)
@@ -42,6 +43,7 @@ void vst_count_ended(const struct call *call, const struct vst_error *err, int64
     struct vst_ended *ended = &server->past.last[server->ended_next];
     enum vst_code code = err ? err->code : VST_ERR_OK;
     struct vst_progress progress = {0};
+    char identity[256];
 
     if (call->stream)
         vst_stream_get_progress(call->stream, &progress);
@@ -54,8 +56,10 @@ void vst_count_ended(const struct call *call, const struct vst_error *err, int64
         .up = progress.up_bytes,
         .down = progress.down_bytes,
     };
-    vst_identity_print(&call->client->identity, ended->identity, sizeof(ended->identity));
-    snprintf(ended->domain, sizeof(ended->domain), "%s", vst_call_domain(call));
+    /* As much as fits, and no half of a character: the page of metrics must be UTF-8. */
+    vst_identity_print(&call->client->identity, identity, sizeof(identity));
+    vst_message_clean(ended->identity, sizeof(ended->identity), identity);
+    vst_message_clean(ended->domain, sizeof(ended->domain), vst_call_domain(call));
     server->past.ended[call->procedure][code]++;
     server->past.calls_ended++;
     server->ended_next = (server->ended_next + 1) % VST_ENDED_KEPT;

@@ -231,9 +231,12 @@ fetch()
     exec 3>&-
 }
 
+# Also when a name was cut that has letters of two bytes.
 well_formed()
 {
-    fetch /metrics | sed '1,/^$/d' | "$top/tests/e2e/check-metrics"
+    there info "$(printf 'a%.0s' {1..62})éé"
+    fetch /metrics | sed '1,/^$/d' >"$work/page" && grep -q 'domain="aaa' "$work/page" &&
+        iconv -f UTF-8 -t UTF-8 "$work/page" >/dev/null && "$top/tests/e2e/check-metrics" "$work/page"
 }
 
 operations_are_counted()
