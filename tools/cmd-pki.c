@@ -291,8 +291,8 @@ int command_pki_issue(struct tool *tool)
     authority_free(&by);
     if (status == 0)
         output_done(tool,
-                    "%s has all that is needed there: copy it to /etc/virstream/pki, or to "
-                    "~/.config/virstream/pki",
+                    "%s has all that is needed there: copy it to /etc/virstream/pki, for the user "
+                    "that virstreamd runs as to read, or to ~/.config/virstream/pki",
                     dir);
     return status;
 }

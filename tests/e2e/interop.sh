@@ -274,7 +274,7 @@ if command -v gnutls-cli >/dev/null && command -v certtool >/dev/null; then
     check gnutls_with_an_older_version_is_refused  refused gnutls "$ca/alice" \
         "does not speak TLS 1.3" --priority=NORMAL:-VERS-ALL:+VERS-TLS1.2
 else
-    skip gnutls_is_let_in "no gnutls-cli here"
+    skip gnutls_is_let_in_and_refused_in_five_ways "no gnutls-cli here"
 fi
 if command -v openssl >/dev/null; then
     check openssl_is_let_in  openssl_client "$port" "$ca/alice"
@@ -288,10 +288,12 @@ if command -v openssl >/dev/null; then
     check wrong_host_name_is_found_out_by_both  wrong_name_is_found_out
     check certificates_change_under_a_stream_that_goes_on  certificates_change_under_a_stream
 else
-    skip openssl_is_let_in "no openssl here"
+    skip openssl_is_let_in_and_refused_in_five_ways "no openssl here"
+    skip certificates_change_under_a_stream_that_goes_on "no openssl here"
 fi
 
-if command -v saslauthd >/dev/null && start_saslauthd; then
+if command -v saslauthd >/dev/null; then
+    check saslauthd_begins  start_saslauthd
     check daemon_with_logins_begins  start_daemon login
     check user_of_saslpasswd2_logs_in  login "&mech=SCRAM-SHA-256"
     check wrong_password_is_refused  exits 4 virstream -c \
@@ -307,6 +309,7 @@ if command -v saslauthd >/dev/null && start_saslauthd; then
     kill -KILL -- "-$saslauthd" # it and what it has begun: one that hangs does not hear TERM
 else
     skip user_of_saslpasswd2_logs_in "no saslauthd here"
+    skip saslauthd_that_hangs_slows_nobody_else "no saslauthd here"
 fi
 
 check checker_of_metrics_knows_what_is_wrong  checker_refuses

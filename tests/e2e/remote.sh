@@ -180,7 +180,7 @@ check wrong_password_is_exit_4  refuses 4 "login" \
     virstream -c "$tls?user=tester&password-file=$work/wrong&ca=$pki/cacert.pem" list
 check missing_password_file_is_exit_5  refuses 5 "password-file $work/nothing" \
     virstream -c "$tcp?user=tester&password-file=$work/nothing" list
-check stranger_to_the_authority_is_refused  refuses 4 "" \
+check client_without_a_certificate_or_a_login_is_refused  refuses 4 "give a user and a password" \
     virstream -c "$tls?ca=$pki/cacert.pem" list
 check server_without_tls_is_found_out  refuses 10 "not TLS" \
     virstream -c "test+tls://localhost:$port/?pkipath=$pki/tester&timeout=5" list
