@@ -283,6 +283,11 @@ static void say(struct vst_error *err, gnutls_session_t session, const struct vs
         vst_error_set(err, VST_ERR_CONNECT, "%s does not speak TLS 1.3, the only version here",
                       other);
         return;
+    case GNUTLS_E_NO_COMMON_KEY_SHARE:
+        vst_error_set(err, VST_ERR_CONNECT,
+                      "%s agrees on keys in no way that is accepted here: X25519, P-256 or P-384",
+                      other);
+        return;
     case GNUTLS_E_UNEXPECTED_PACKET_LENGTH:
     case GNUTLS_E_UNEXPECTED_PACKET:
     case GNUTLS_E_RECORD_OVERFLOW:

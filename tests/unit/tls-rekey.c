@@ -5,15 +5,13 @@
  */
 #include "test.h"
 
-#include <errno.h>
-#include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "core/trace.h"
-#include "session.h"
+#include "raw-tls.h"
 
 enum { MIB = 1024 * 1024, APART_MS = 255 }; /* two rekeys: a little more than the layer wants */
 
@@ -135,60 +133,17 @@ static void keys_change_no_faster_than_peers_accept(void **state)
 
 /* ---- the peer's ---- */
 
-static ssize_t raw_pull(gnutls_transport_ptr_t opaque, void *into, size_t n)
-{
-    struct evbuffer *buffer = evbuffer_new();
-    ssize_t got = -1;
-
-    if (vst_channel_read(opaque, buffer, n, &n) == VST_IO_OK)
-        got = evbuffer_remove(buffer, into, n);
-    evbuffer_free(buffer);
-    return got;
-}
-
-static size_t raw_pushed;
-
-static ssize_t raw_push(gnutls_transport_ptr_t opaque, const void *from, size_t n)
-{
-    struct evbuffer *buffer = evbuffer_new();
-
-    raw_pushed += n;
-    evbuffer_add(buffer, from, n);
-    assert_int_equal(vst_channel_write(opaque, buffer, n, &n), VST_IO_OK);
-    evbuffer_free(buffer);
-    return (ssize_t)n;
-}
-
-static int raw_errno(gnutls_transport_ptr_t opaque)
-{
-    (void)opaque;
-    return EAGAIN;
-}
-
-static gnutls_session_t raw;
-static gnutls_certificate_credentials_t raw_creds;
+static struct raw_tls raw;
 
 /* A client by GnuTLS alone takes the place of ours. */
 static void open_raw(void)
 {
-    struct side *server = &session.side[SERVER];
-    int status = GNUTLS_E_AGAIN;
+    int status;
 
-    gnutls_certificate_allocate_credentials(&raw_creds);
-    gnutls_certificate_set_x509_key_file(raw_creds, pki_path("alice-cert.pem"),
-                                         pki_path("alice-key.pem"), GNUTLS_X509_FMT_PEM);
-    gnutls_init(&raw, GNUTLS_CLIENT | GNUTLS_NONBLOCK);
-    gnutls_priority_set_direct(raw, "NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL);
-    gnutls_credentials_set(raw, GNUTLS_CRD_CERTIFICATE, raw_creds);
-    gnutls_transport_set_ptr(raw, session.side[CLIENT].ch->lower);
-    gnutls_transport_set_pull_function(raw, raw_pull);
-    gnutls_transport_set_push_function(raw, raw_push);
-    gnutls_transport_set_errno_function(raw, raw_errno);
-    while (status == GNUTLS_E_AGAIN || !server->open) {
-        status = status == 0 ? 0 : gnutls_handshake(raw);
-        server->open = server->open || vst_channel_open(server->ch) == VST_IO_OK;
-    }
-    assert_int_equal(status, 0);
+    session_secure_well();
+    raw_begin(&raw, CLIENT, "NORMAL:-VERS-ALL:+VERS-TLS1.3");
+    raw_show(&raw, "alice");
+    assert_true(raw_shake(&raw, &status));
 }
 
 static void empty_record_is_no_end(void **state)
@@ -198,18 +153,16 @@ static void empty_record_is_no_end(void **state)
     size_t n;
 
     (void)state;
-    session_secure_well();
     open_raw();
-    raw_pushed = 0;
-    assert_int_equal(gnutls_record_send2(raw, "", 0, 16, 0), 0);
-    assert_true(raw_pushed); /* or it would be no test */
+    raw.pushed = 0;
+    assert_int_equal(gnutls_record_send2(raw.session, "", 0, 16, 0), 0);
+    assert_true(raw.pushed); /* or it would be no test */
     assert_int_equal(vst_channel_read(server->ch, server->got, 1, &n), VST_IO_AGAIN);
-    assert_int_equal(gnutls_record_send2(raw, "", 0, 16, 0), 0);
-    assert_int_equal(gnutls_record_send(raw, "text", 4), 4);
+    assert_int_equal(gnutls_record_send2(raw.session, "", 0, 16, 0), 0);
+    assert_int_equal(gnutls_record_send(raw.session, "text", 4), 4);
     assert_int_equal(vst_test_read_text(server->ch, text, sizeof(text)), VST_IO_OK);
     assert_string_equal(text, "text");
-    gnutls_deinit(raw);
-    gnutls_certificate_free_credentials(raw_creds);
+    raw_end(&raw);
 }
 
 static void peer_may_ask_for_new_keys(void **state)
@@ -218,20 +171,18 @@ static void peer_may_ask_for_new_keys(void **state)
     char text[16];
 
     (void)state;
-    session_secure_well();
     open_raw();
     for (int i = 0; i < 6; i++) {
-        assert_int_equal(gnutls_session_key_update(raw, i % 2 ? GNUTLS_KU_PEER : 0), 0);
-        assert_int_equal(gnutls_record_send(raw, "question", 8), 8);
+        assert_int_equal(gnutls_session_key_update(raw.session, i % 2 ? GNUTLS_KU_PEER : 0), 0);
+        assert_int_equal(gnutls_record_send(raw.session, "question", 8), 8);
         assert_int_equal(vst_test_read_text(server->ch, text, sizeof(text)), VST_IO_OK);
         assert_string_equal(text, "question");
         assert_int_equal(vst_test_send(server->ch, "answer", 6), VST_IO_OK);
-        while (gnutls_record_recv(raw, text, sizeof(text)) == GNUTLS_E_AGAIN)
+        while (gnutls_record_recv(raw.session, text, sizeof(text)) == GNUTLS_E_AGAIN)
             continue;
         assert_memory_equal(text, "answer", 6);
     }
-    gnutls_deinit(raw);
-    gnutls_certificate_free_credentials(raw_creds);
+    raw_end(&raw);
 }
 
 int main(void)
