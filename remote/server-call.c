@@ -128,14 +128,26 @@ static void run(struct call *call)
     conn->caller = NULL;
 }
 
-static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+/* Whether the call is still to be made: the lookup may have been through already when it was
+ * stopped, and the rules may have changed meanwhile. */
+static int check_again(const struct call *call, struct vst_error *ret_err)
+{
+    if (call->state == CALL_STOPPED)
+        return vst_error_copy(ret_err, &call->why);
+    return vst_access_check(call->client->role, call->procedure, ret_err);
+}
+
+static void have_domain(struct vst_domain *domain, const struct vst_error *lookup_err, void *opaque)
 {
     struct call *call = opaque;
+    struct vst_error err = {0};
 
     call->op = NULL;
     call->domain = domain;
-    if (err)
-        vst_call_fail(call, err);
+    if (lookup_err)
+        vst_call_fail(call, lookup_err);
+    else if (check_again(call, &err) < 0)
+        vst_call_fail(call, &err);
     else
         run(call);
 }
@@ -242,26 +254,38 @@ void vst_call_take(struct client *client, uint32_t id, const char *body, size_t 
 
 /* ---- the end before the end ---- */
 
+static void stop(struct call *call, const struct vst_error *why)
+{
+    if (call->state == CALL_LOOKING) {
+        call->why = *why;
+        enter(call, CALL_STOPPED);
+    }
+    if (call->op)
+        vst_op_end(call->op, why);
+}
+
 void vst_call_stop(struct client *client, uint32_t id, const struct vst_error *why)
 {
     struct call *call;
 
     TAILQ_FOREACH(call, &client->calls, link)
     if (call->id == id) {
-        vst_op_end(call->op, why);
+        stop(call, why);
         return;
     }
 }
 
 void vst_calls_leave(struct client *client)
 {
+    struct vst_error why = {0};
     struct call *call;
 
+    vst_error_set(&why, VST_ERR_CANCELLED, "its client is gone");
     TAILQ_FOREACH(call, &client->calls, link)
     if (call->method->survives && call->state == CALL_RUNNING) {
         call->left = true;
         client->server->left_calls++;
     } else {
-        vst_op_cancel(call->op);
+        stop(call, &why);
     }
 }

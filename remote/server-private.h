@@ -118,9 +118,10 @@ struct client {
     struct subscription *subscription; /* to events; server-events.c */
 };
 
-#define CALL_STATES(X)                                             \
-    X(CALL_LOOKING, "the lookup", "its domain is looked for")      \
-    X(CALL_RUNNING, "its operation", "the method has been called") \
+#define CALL_STATES(X)                                                                   \
+    X(CALL_LOOKING, "the lookup", "its domain is looked for")                            \
+    X(CALL_STOPPED, "the lookup", "has been stopped: the method is not called any more") \
+    X(CALL_RUNNING, "its operation", "the method has been called")                       \
     X(CALL_ANSWERED, "nothing", "the client has been told")
 
 VST_FSM(call, CALL_STATES)
@@ -138,6 +139,7 @@ struct call {
     struct vst_stream *stream; /* NULL: moves no bytes */
     struct vst_domain *domain; /* of methods on one */
     struct vst_op *op;         /* NULL: none is pending */
+    struct vst_error why;      /* it was stopped before it ran */
     struct vst_turn started;   /* STARTED, unless it fails at once */
     int64_t began_us;
     bool left;      /* its client has gone, and it goes on */

@@ -223,6 +223,74 @@ static void stop_cancels_a_call_that_moves_nothing(void **state)
     end();
 }
 
+/* ---- calls whose domain has been found, while nobody has been told yet ---- */
+
+#define SUSPEND "{\"name\":\"test1\",\"what\":\"suspend\"}"
+
+static struct client *until_a_call_looks(void)
+{
+    struct client *client = TAILQ_FIRST(&served.server->clients);
+
+    while (TAILQ_EMPTY(&client->calls))
+        event_base_loop(served.base, EVLOOP_ONCE);
+    assert_int_equal(TAILQ_FIRST(&client->calls)->state, CALL_LOOKING);
+    return client;
+}
+
+static void stop_that_comes_with_its_call_cancels_it(void **state)
+{
+    static const char why[] = "{\"code\":\"timeout\",\"text\":\"took too long\"}";
+    uint32_t id;
+
+    (void)state;
+    begin("test:///?domains=1", VST_ROLE_ADMIN, NULL);
+    id = caller_begin(&caller, "control", SUSPEND, NULL);
+    vst_mux_send(caller.mux, VST_FRAME_STOP, id, why, strlen(why));
+    assert_int_equal(caller_await(&caller, id)->err.code, VST_ERR_TIMEOUT);
+    assert_int_equal(served_domain_state(&served, "test1"), VST_DOMAIN_RUNNING);
+    end();
+}
+
+static void call_of_a_client_that_is_gone_does_not_begin(void **state)
+{
+    static const struct vst_error why = {.code = VST_ERR_LOST, .text = "a cable is out"};
+
+    (void)state;
+    begin("test:///?domains=1", VST_ROLE_ADMIN, NULL);
+    caller_begin(&caller, "control", SUSPEND, NULL);
+    vst_client_drop(until_a_call_looks(), &why);
+    caller_await_end(&caller);
+    served_run(&served, 20);
+    assert_int_equal(served_domain_state(&served, "test1"), VST_DOMAIN_RUNNING);
+    assert_int_equal(served_stats(&served).ended[VST_PROCEDURE_CONTROL][VST_ERR_CANCELLED], 1);
+    end();
+}
+
+static void call_does_not_begin_in_a_server_that_is_freed(void **state)
+{
+    (void)state;
+    begin("test:///?domains=1", VST_ROLE_ADMIN, NULL);
+    caller_begin(&caller, "info", "{\"name\":\"test1\"}", NULL);
+    until_a_call_looks();
+    vst_server_free(&served.server);
+    caller_await_end(&caller);
+    end();
+}
+
+static void role_counts_that_the_client_has_when_the_call_begins(void **state)
+{
+    uint32_t id;
+
+    (void)state;
+    begin("test:///?domains=1", VST_ROLE_OPERATE, NULL);
+    id = caller_begin(&caller, "control", SUSPEND, NULL);
+    until_a_call_looks();
+    served_set_role(&served, VST_ROLE_OBSERVE);
+    assert_int_equal(caller_await(&caller, id)->err.code, VST_ERR_ACCESS);
+    assert_int_equal(served_domain_state(&served, "test1"), VST_DOMAIN_RUNNING);
+    end();
+}
+
 static void what_is_no_call_is_answered(void **state)
 {
     char *deep = malloc(20001);
@@ -539,6 +607,10 @@ int main(void)
         VST_TEST(what_fails_at_once_was_not_started),
         VST_TEST(lost_client_takes_its_calls_along),
         VST_TEST(stop_cancels_a_call_that_moves_nothing),
+        VST_TEST(stop_that_comes_with_its_call_cancels_it),
+        VST_TEST(call_of_a_client_that_is_gone_does_not_begin),
+        VST_TEST(call_does_not_begin_in_a_server_that_is_freed),
+        VST_TEST(role_counts_that_the_client_has_when_the_call_begins),
         VST_TEST(what_is_no_call_is_answered),
         VST_TEST(events_come_to_those_who_asked),
         VST_TEST(events_stop_for_one_who_has_no_role_any_more),
