@@ -21,7 +21,7 @@
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-256-GCM:+AES-128-GCM:+CHACHA20-POLY1305:" \
     "-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:%SERVER_PRECEDENCE"
 
-enum { FILE_MAX = 4 * 1024 * 1024, CHAIN_MAX = 5, KEY_BITS_MAX = 16384 };
+enum { FILE_MAX = 4 * 1024 * 1024 };
 
 static enum vst_side own_side(const struct vst_tls_creds *creds)
 {
@@ -231,7 +231,8 @@ static int load(struct vst_tls_creds *creds, struct vst_error *err)
         status = gnutls_priority_init(&creds->priority, PRIORITY, NULL);
     if (status < 0)
         return vst_tls_fail(err, NULL, creds, "", status);
-    gnutls_certificate_set_verify_limits(creds->certificates, KEY_BITS_MAX, CHAIN_MAX);
+    gnutls_certificate_set_verify_limits(creds->certificates, VST_TLS_KEY_BITS_MAX,
+                                         VST_TLS_CHAIN_MAX);
     if (load_authority(creds, err) < 0)
         return -1;
     if (creds->files.crl && load_revocations(creds, err) < 0)

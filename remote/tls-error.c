@@ -283,6 +283,12 @@ static void say(struct vst_error *err, gnutls_session_t session, const struct vs
         vst_error_set(err, VST_ERR_CONNECT, "%s does not speak TLS 1.3, the only version here",
                       other);
         return;
+    case GNUTLS_E_CONSTRAINT_ERROR:
+        vst_error_set(err, VST_ERR_AUTH,
+                      "%s's certificate costs too much to verify: an RSA key may have %d bits and "
+                      "an exponent of %d, and a chain %d certificates",
+                      other, VST_TLS_KEY_BITS_MAX, VST_TLS_EXPONENT_BITS_MAX, VST_TLS_CHAIN_MAX);
+        return;
     case GNUTLS_E_NO_COMMON_KEY_SHARE:
         vst_error_set(err, VST_ERR_CONNECT,
                       "%s agrees on keys in no way that is accepted here: X25519, P-256 or P-384",

@@ -4,6 +4,7 @@
  * and for a client the name. Sentences about what is wrong are in tls-error.c.
  */
 #include <arpa/inet.h>
+#include <gnutls/abstract.h>
 #include <gnutls/x509-ext.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,63 @@ int vst_tls_check_peer(gnutls_session_t session)
         return status;
     other->refused = refused;
     return refused ? GNUTLS_E_CERTIFICATE_ERROR : 0;
+}
+
+/* ---- keys that cost much ---- */
+
+static size_t bits_of(const gnutls_datum_t *number)
+{
+    unsigned zeros = 0;
+
+    while (zeros < number->size && !number->data[zeros])
+        zeros++;
+    return 8 * (size_t)(number->size - zeros);
+}
+
+/* What a signature costs grows with the cube of the modulus, and with the exponent. */
+static int check_rsa(gnutls_pubkey_t key)
+{
+    gnutls_datum_t modulus = {NULL, 0}, exponent = {NULL, 0};
+    int status = gnutls_pubkey_export_rsa_raw2(key, &modulus, &exponent, 0);
+
+    if (status == 0 && (bits_of(&modulus) > VST_TLS_KEY_BITS_MAX ||
+                        bits_of(&exponent) > VST_TLS_EXPONENT_BITS_MAX))
+        status = GNUTLS_E_CONSTRAINT_ERROR;
+    gnutls_free(modulus.data);
+    gnutls_free(exponent.data);
+    return status;
+}
+
+static bool is_rsa(gnutls_pubkey_t key)
+{
+    int kind = gnutls_pubkey_get_pk_algorithm(key, NULL);
+
+    return kind == GNUTLS_PK_RSA || kind == GNUTLS_PK_RSA_PSS;
+}
+
+/* Only the first signs in a hand-shake; of the others one is trusted before it verifies anything.
+ */
+int vst_tls_check_keys(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                       const gnutls_datum_t *message)
+{
+    gnutls_x509_crt_t cert = NULL;
+    gnutls_pubkey_t key = NULL;
+    int status;
+
+    (void)type, (void)when, (void)message;
+    if (!incoming)
+        return 0;
+    status = vst_tls_peer_certificate(session, &cert);
+    if (status < 0 || !cert)
+        return status;
+    status = gnutls_pubkey_init(&key);
+    if (status == 0)
+        status = gnutls_pubkey_import_x509(key, cert, 0);
+    if (status == 0 && is_rsa(key))
+        status = check_rsa(key);
+    gnutls_pubkey_deinit(key);
+    gnutls_x509_crt_deinit(cert);
+    return status;
 }
 
 /* ---- learning ---- */

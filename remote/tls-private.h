@@ -14,6 +14,13 @@
 #include "core/fsm.h"
 #include "tls.h"
 
+/* The most that is verified of a peer. */
+enum {
+    VST_TLS_CHAIN_MAX = 5,
+    VST_TLS_KEY_BITS_MAX = 16384,
+    VST_TLS_EXPONENT_BITS_MAX = 64, /* of an RSA key: people have 65537 */
+};
+
 struct vst_tls_creds {
     unsigned refs;
     enum vst_tls_role role;
@@ -37,6 +44,10 @@ struct vst_tls_other {
 
 /* For gnutls_session_set_verify_function(); the session's pointer is the struct vst_tls_other. */
 int vst_tls_check_peer(gnutls_session_t session);
+/* For gnutls_handshake_set_hook_function(), before the peer's signature is verified: refuses keys
+ * with which that would take long. */
+int vst_tls_check_keys(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                       const gnutls_datum_t *message);
 /* After a hand-shake. Leaves all NULL when no certificate was shown. Returns GnuTLS's result. */
 int vst_tls_learn_peer(gnutls_session_t session, struct vst_tls_other *other);
 void vst_tls_other_clear(struct vst_tls_other *other);

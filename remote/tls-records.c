@@ -123,6 +123,8 @@ static void tell_peer(struct vst_tls *tls, int status)
 {
     if (tls->other.refused)
         gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, vst_tls_verify_alert(tls->other.refused));
+    else if (status == GNUTLS_E_CONSTRAINT_ERROR)
+        gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, GNUTLS_A_BAD_CERTIFICATE);
     else if (status == GNUTLS_E_NO_CIPHER_SUITES) /* for want of a version: ours are mandatory */
         gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, GNUTLS_A_PROTOCOL_VERSION);
     else if (status != GNUTLS_E_FATAL_ALERT_RECEIVED)

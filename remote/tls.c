@@ -281,6 +281,8 @@ static int make_session(struct vst_tls *tls, const struct vst_tls_options *opt)
                                                                            : GNUTLS_CERT_REQUEST);
     gnutls_session_set_ptr(tls->session, &tls->other);
     gnutls_session_set_verify_function(tls->session, vst_tls_check_peer);
+    gnutls_handshake_set_hook_function(tls->session, GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY,
+                                       GNUTLS_HOOK_PRE, vst_tls_check_keys);
     gnutls_handshake_set_max_packet_length(tls->session, SHAKE_MAX);
     gnutls_handshake_set_timeout(tls->session, GNUTLS_INDEFINITE_TIMEOUT);
     gnutls_transport_set_ptr(tls->session, tls);

@@ -21,6 +21,9 @@ struct raw_tls {
 void raw_begin(struct raw_tls *raw, int side, const char *priority);
 /* One of pki_issue(). */
 void raw_show(struct raw_tls *raw, const char *name);
+/* A certificate with an RSA key of so many random bits, for which nobody has the private one: its
+ * signatures are random, too. The form is the only thing that is right. */
+void raw_show_rsa(struct raw_tls *raw, unsigned modulus_bits, unsigned exponent_bits);
 /* Until ours and it are through, or one has failed: then false, and *ret_status is what GnuTLS has
  * said to it in the end. */
 bool raw_shake(struct raw_tls *raw, int *ret_status);

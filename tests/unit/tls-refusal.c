@@ -171,6 +171,32 @@ static void costly_key_exchange_is_refused(void **state)
     }
 }
 
+/* The signature of such a key is random: to verify it would take long, and then fail. */
+static void costly_certificate_is_refused_before_its_signature_is_verified(void **state)
+{
+    static const unsigned bits[][2] = {{16392, 17}, {2048, 65}, {16384, 16383}, {2048, 64}};
+
+    for (int i = 0; i < 2 * 4; i++) {
+        const struct side *victim = &session.side[i % 2];
+        const struct vst_error *err;
+        struct raw_tls raw;
+        int status;
+
+        session_drop(state);
+        session_make(state);
+        session_secure_well();
+        raw_begin(&raw, !(i % 2), "NORMAL:-VERS-ALL:+VERS-TLS1.3");
+        raw_show_rsa(&raw, bits[i / 2][0], bits[i / 2][1]);
+        raw_shake(&raw, &status);
+        err = vst_channel_error(victim->ch);
+        print_message("# %s\n", err->text);
+        assert_int_equal(err->code, i / 2 < 3 ? VST_ERR_AUTH : VST_ERR_PROTOCOL);
+        assert_non_null(strstr(err->text, i / 2 < 3 ? "'s certificate costs too much to verify"
+                                                    : "Public key signature verification"));
+        raw_end(&raw);
+    }
+}
+
 /* What others say who came to the wrong port. */
 static void other_protocols_are_refused(void **state)
 {
@@ -200,6 +226,8 @@ int main(void)
         VST_TEST_WITH(each_refusal_has_its_sentence, session_make, session_drop),
         VST_TEST_WITH(older_version_is_refused, session_make, session_drop),
         VST_TEST_WITH(costly_key_exchange_is_refused, session_make, session_drop),
+        VST_TEST_WITH(costly_certificate_is_refused_before_its_signature_is_verified, session_make,
+                      session_drop),
         VST_TEST_WITH(other_protocols_are_refused, session_make, session_drop),
     };
 
