@@ -2,14 +2,17 @@
 /*
  * The destination's table of the hand-over. Nothing but a table; handover.c walks it.
  *
- * Until `committed` is asked for, this end may give up by itself, and says ABORTED only when
- * `aborted` is on the disk; it never takes that back. The guest is resumed only when `committed`
- * is on the disk. Once it was told to run, giving up is not possible any more: a QEMU that is gone
- * before it answered may have run the guest, and that is LOST.
+ * Until everything is loaded this end may give up by itself, and says ABORTED only when `aborted`
+ * is on the disk; it never takes that back. LOADED is said only when `loaded` is on the disk: from
+ * then on the copy may be the last one, and is kept, also over a restart and however long it takes,
+ * until the source or people say otherwise, or its QEMU is gone. The guest is resumed only when
+ * `committed` is on the disk. Once it was told to run, giving up is not possible any more: a QEMU
+ * that is gone before it answered may have run the guest, and that is LOST.
  *
  * In post-copy it loads all but a part of the memory, which is SWITCHED; told to run then, the
  * guest is LACKING. A copy that lacks memory is worth nothing without the source, which has all of
- * it: so it is given up as soon as the stream breaks, unless it may have run.
+ * it: so it says LOADED at once, and is given up as soon as the stream breaks, unless it may have
+ * run.
  */
 #include "handover-table.h"
 
@@ -21,8 +24,10 @@
     X(DESTINATION_LOADING, "QEMU's completed, and END", "the state goes into QEMU")         \
     X(DESTINATION_VERIFIED, "QEMU's completed", "the stream was right, to its end")         \
     X(DESTINATION_UNVERIFIED, "END", "QEMU believes to have it all, which proves nothing")  \
+    X(DESTINATION_KEEPING, "loaded, written", "all of it is here, and is kept from now on") \
     X(DESTINATION_LOADED, "COMMIT", "there are two whole copies, both paused")              \
     X(DESTINATION_SWITCHED, "COMMIT", "post-copy: all but a part of the memory is there")   \
+    X(DESTINATION_RETAKING, "word of QEMU", "restarted, and all of it was here, paused")    \
     X(DESTINATION_COMMITTING, "committed, written", "the guest is ours")                    \
     X(DESTINATION_RESUMING, "the reply to cont", "QEMU was told to run the guest")          \
     X(DESTINATION_ADOPTING, "word of QEMU", "restarted, and the guest is ours")             \
@@ -58,9 +63,11 @@ static const struct vst_handover_entry destination_entries[] = {
     [DESTINATION_LOADING] = {SEND(STARTED), HOLDS},
     [DESTINATION_VERIFIED] = {TIMER(SWITCH), HOLDS},
     [DESTINATION_UNVERIFIED] = {TIMER(SWITCH), HOLDS},
-    [DESTINATION_LOADED] = {SEND(LOADED), TIMER(PATIENCE), HOLDS},
+    [DESTINATION_KEEPING] = {WRITE(LOADED), TIMER(AGAIN), HOLDS},
+    [DESTINATION_LOADED] = {TIMER(SWITCH), HOLDS},
     [DESTINATION_SWITCHED] = {SEND(LOADED), TIMER(PATIENCE), HOLDS},
-    [DESTINATION_COMMITTING] = {WRITE(COMMITTED), HOLDS},
+    [DESTINATION_RETAKING] = {QEMU(ADOPT), TIMER(AGAIN), HOLDS},
+    [DESTINATION_COMMITTING] = {WRITE(COMMITTED), TIMER(AGAIN), HOLDS},
     [DESTINATION_RESUMING] = {QEMU(CONT), HOLDS},
     [DESTINATION_ADOPTING] = {QEMU(ADOPT), TIMER(AGAIN), HOLDS},
     [DESTINATION_REJOINING] = {QEMU(REJOIN), TIMER(AGAIN)},
@@ -95,6 +102,7 @@ static const struct vst_handover_entry destination_entries[] = {
 #define JOURNAL (VST_ON(WRITTEN) | VST_ON(NOT_WRITTEN))
 #define RESOLVE (VST_ON(RESOLVE_SOURCE) | VST_ON(RESOLVE_DESTINATION))
 #define ASKS (VST_ON(COMMIT) | VST_ON(ABORT))
+#define LET_GO (VST_ON(CANCEL) | VST_ON(ABORT) | VST_ON(QEMU_GONE))
 #define REST                                                                                     \
     (VST_ON(PREPARE) | VST_ON(SWITCH) | ASKS | VST_ON(FINISH) | JOURNAL | VST_ON(TIMER) |        \
      VST_ON(ENOUGH) | VST_ON(LINK_UP) | VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) |                 \
@@ -125,31 +133,46 @@ static const struct vst_handover_edge destination_edges[] = {
     EDGE(DESTINATION_LOADING, VST_ON(QEMU_SWITCHED), DESTINATION_SWITCHED),
     EDGE(DESTINATION_LOADING, GIVE_UP | PARTED, DESTINATION_ABORTING),
 
-    EDGE(DESTINATION_VERIFIED, VST_ON(QEMU_COMPLETED), DESTINATION_LOADED),
+    EDGE(DESTINATION_VERIFIED, VST_ON(QEMU_COMPLETED), DESTINATION_KEEPING),
     EDGE(DESTINATION_VERIFIED, GIVE_UP, DESTINATION_ABORTING),
 
-    EDGE(DESTINATION_UNVERIFIED, VST_ON(STREAM_VERIFIED), DESTINATION_LOADED),
+    EDGE(DESTINATION_UNVERIFIED, VST_ON(STREAM_VERIFIED), DESTINATION_KEEPING),
     EDGE(DESTINATION_UNVERIFIED, GIVE_UP | PARTED, DESTINATION_ABORTING),
 
-    /* Without a link, too, the copy is kept: it may be the last one. */
-    EDGE(DESTINATION_LOADED, VST_ON(COMMIT) | VST_ON(RESOLVE_DESTINATION), DESTINATION_COMMITTING),
+    /* The source may have no QEMU any more, and then asks at once. */
+    EDGE(DESTINATION_KEEPING, VST_ON(WRITTEN), DESTINATION_LOADED, SAY(LOADED)),
+    EDGE(DESTINATION_KEEPING, VST_ON(COMMIT), DESTINATION_COMMITTING),
+    EDGE(DESTINATION_KEEPING, VST_ON(TIMER), DESTINATION_KEEPING),
+    EDGE(DESTINATION_KEEPING, LET_GO, DESTINATION_ABORTING),
+
+    /* Without a word, too, the copy is kept: it may be the last one. A source that says FINISH has
+     * ended its own, by the word of its operator. */
+    EDGE(DESTINATION_LOADED, VST_ON(COMMIT) | VST_ON(FINISH) | VST_ON(RESOLVE_DESTINATION),
+         DESTINATION_COMMITTING),
     EDGE(DESTINATION_LOADED, VST_ON(SWITCH), STAY, SAY(LOADED)),
-    EDGE(DESTINATION_LOADED, GIVE_UP | VST_ON(RESOLVE_SOURCE), DESTINATION_ABORTING),
+    EDGE(DESTINATION_LOADED, VST_ON(TIMER) | VST_ON(LINK_DOWN), STAY, TELL(IN_DOUBT)),
+    EDGE(DESTINATION_LOADED, VST_ON(QEMU_FAILED), DESTINATION_RETAKING), /* a monitor lost */
+    EDGE(DESTINATION_LOADED, LET_GO | VST_ON(RESOLVE_SOURCE), DESTINATION_ABORTING),
+
+    EDGE(DESTINATION_RETAKING, VST_ON(QEMU_PAUSED), DESTINATION_LOADED),
+    EDGE(DESTINATION_RETAKING, VST_ON(TIMER), DESTINATION_RETAKING),
+    EDGE(DESTINATION_RETAKING, LET_GO | VST_ON(RESOLVE_SOURCE), DESTINATION_ABORTING),
 
     /* The stream's END comes when nothing is lacking any more. */
     EDGE(DESTINATION_SWITCHED, VST_ON(COMMIT), DESTINATION_COMMITTING),
-    EDGE(DESTINATION_SWITCHED, VST_ON(STREAM_VERIFIED), DESTINATION_LOADED),
+    EDGE(DESTINATION_SWITCHED, VST_ON(STREAM_VERIFIED), DESTINATION_KEEPING),
     EDGE(DESTINATION_SWITCHED, VST_ON(SWITCH), STAY, SAY(LOADED)),
     EDGE(DESTINATION_SWITCHED, GIVE_UP | PARTED | VST_ON(RESOLVE_SOURCE), DESTINATION_ABORTING),
 
-    /* Not told to run yet: this may still be given up. */
+    /* Not told to run yet: what is worth nothing now may still be given up. */
     EDGE(DESTINATION_COMMITTING, VST_ON(WRITTEN), DESTINATION_RESUMING),
-    EDGE(DESTINATION_COMMITTING, VST_ON(NOT_WRITTEN) | VST_ON(QEMU_GONE) | VST_ON(STREAM_FAILED),
-         DESTINATION_ABORTING),
+    EDGE(DESTINATION_COMMITTING, VST_ON(TIMER), DESTINATION_COMMITTING),
+    EDGE(DESTINATION_COMMITTING, VST_ON(QEMU_GONE) | VST_ON(STREAM_FAILED), DESTINATION_ABORTING),
 
     EDGE(DESTINATION_RESUMING, VST_ON(QEMU_RESUMED), DESTINATION_STARTED, TELL(MIGRATED)),
     EDGE(DESTINATION_RESUMING, VST_ON(QEMU_LACKS), DESTINATION_RESUMED, TELL(MIGRATED)),
     EDGE(DESTINATION_RESUMING, VST_ON(QEMU_REFUSED), DESTINATION_ABORTING),
+    EDGE(DESTINATION_RESUMING, VST_ON(QEMU_FAILED), DESTINATION_ADOPTING), /* a monitor lost */
     EDGE(DESTINATION_RESUMING, VST_ON(QEMU_GONE), DESTINATION_LOST, TELL(IN_DOUBT)),
 
     EDGE(DESTINATION_ADOPTING, VST_ON(QEMU_PAUSED), DESTINATION_RESUMING),
@@ -218,6 +241,7 @@ static const struct vst_handover_edge destination_edges[] = {
 
 static const struct vst_handover_restart destination_restarts[] = {
     RESTART(PREPARED, DESTINATION_ABORTING),
+    RESTART(LOADED, DESTINATION_RETAKING),
     RESTART(COMMITTED, DESTINATION_ADOPTING),
     RESTART(LACKING, DESTINATION_REJOINING),
     RESTART(RUNNING, DESTINATION_RUNNING),

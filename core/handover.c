@@ -223,6 +223,13 @@ bool vst_handover_settled(const struct vst_handover *handover)
     return entry_of(handover)->settled;
 }
 
+bool vst_handover_can_be_resolved(const struct vst_handover *handover)
+{
+    const struct vst_handover_edge *edge = find_edge(handover, VST_HANDOVER_RESOLVE_DESTINATION);
+
+    return edge && edge->to != VST_HANDOVER_STAY;
+}
+
 const char *vst_handover_state_name(const struct vst_handover *handover)
 {
     return handover->table->words[handover->state].name;

@@ -103,7 +103,8 @@ enum vst_handover_event {
     X(DISOWNED, "disowned", "destination: asked about what was never prepared: aborted")      \
     X(DONE, "done", "nothing is left to do, and nobody will ask: it may be forgotten")        \
     X(RETURNED, "returned", "source: the guest is not moving; the destination is to be told") \
-    X(LACKING, "lacking", "destination: the guest was resumed without all of its memory")
+    X(LACKING, "lacking", "destination: the guest was resumed without all of its memory")     \
+    X(LOADED, "loaded", "destination: all of the guest is in a paused QEMU; not to be given up")
 
 enum vst_handover_record {
 #define VST_HANDOVER_RECORD_ENUM(name, text, meaning) VST_HANDOVER_RECORD_##name,
@@ -124,7 +125,8 @@ enum vst_handover_record {
     X(RESUME, "source: end any migration, let the guest run if it did before: RESUMED, REFUSED") \
     X(CONT, "destination: let the guest run if it did before: RESUMED or LACKS; REFUSED only "   \
             "if it surely has not run")                                                          \
-    X(ADOPT, "destination, after a restart: PAUSED, RESUMED or LACKS, as it is")                 \
+    X(ADOPT, "destination, after a restart, or when its monitor was lost: PAUSED, RESUMED or "   \
+             "LACKS, as it is")                                                                  \
     X(REJOIN, "destination, after a restart, when the guest lacked memory: LACKS, COMPLETED")    \
     X(END, "end it: GONE, at once where there is none")
 
@@ -148,7 +150,8 @@ enum vst_handover_command {
     X(PAUSED, "QEMU refuses to resume the guest; it is tried again")               \
     X(TOO_LATE, "it cannot be cancelled any more")                                 \
     X(NOT_IN_DOUBT, "there is nothing to resolve: the owner is known")             \
-    X(CONFLICT, "the guest runs on the destination, but the operator gave it to the source")
+    X(CONFLICT,                                                                    \
+      "the guest runs on the destination by an operator's word, and the source had given up")
 
 enum vst_handover_told {
 #define VST_HANDOVER_TOLD_ENUM(name, text) VST_HANDOVER_TELL_##name,
@@ -160,11 +163,11 @@ enum vst_handover_told {
 #define VST_HANDOVER_PATIENCE 60 /* seconds, if nothing else is said */
 
 /* name, how many times the patience it is, milliseconds besides, for what */
-#define VST_HANDOVER_TIMERS(X)                                      \
-    X(NONE, 0, 0, "nothing")                                        \
-    X(PREPARE, 1, 0, "the destination's checks, and a QEMU there")  \
-    X(SWITCH, 1, 0, "the last bytes, while the guest is paused")    \
-    X(PATIENCE, 5, 0, "the word of the source, when all is loaded") \
+#define VST_HANDOVER_TIMERS(X)                                                               \
+    X(NONE, 0, 0, "nothing")                                                                 \
+    X(PREPARE, 1, 0, "the destination's checks, and a QEMU there")                           \
+    X(SWITCH, 1, 0, "the last bytes, while the guest is paused; and before a doubt is told") \
+    X(PATIENCE, 5, 0, "the word of the source, when only a part of the memory is to come")   \
     X(AGAIN, 0, 500, "before it is tried again: this, twice this, and so on, 64 times at most")
 
 enum vst_handover_timer {
@@ -232,6 +235,9 @@ bool vst_handover_holds_guest(const struct vst_handover *handover);
 /* This machine has no part in the guest any more, and asks nothing of a QEMU: what is left are
  * words to the other host, who may be silent for long, and the journal. */
 bool vst_handover_settled(const struct vst_handover *handover);
+
+/* People may say whose the guest is. */
+bool vst_handover_can_be_resolved(const struct vst_handover *handover);
 
 /* "SOURCE_DOUBT", and what it waits for; for people. Never NULL. */
 const char *vst_handover_state_name(const struct vst_handover *handover);

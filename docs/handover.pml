@@ -7,14 +7,16 @@
  * The network is the worst there is: what was ever sent may arrive at any time, any number of
  * times, or never. And there are up to TROUBLES of these, at any moment, in any order: a daemon
  * dies (and of the journal's tail that was not synced any part may be there after that), a QEMU
- * dies, the journal cannot be written, or is wiped, the link is cut, the stream is damaged, QEMU
- * refuses, a timer runs out before its time, somebody cancels. At any moment all that may end, and
- * the world is mended: then everything must come to an end, and the timers that takes are counted.
+ * dies, its monitor is lost, the journal cannot be written, or is wiped, the link is cut, the stream
+ * is damaged, QEMU refuses, a timer runs out before its time, somebody cancels. At any moment all
+ * that may end, and the world is mended: then everything must come to an end, and the timers that
+ * takes are counted.
  *
  * A process of one loop: each round one thing happens, and a machine takes one step.
  *
  *     never twice    assertions in source_runs() and destination_runs()
- *     never none     assertions in source_ends(), destination_ends(), and where it is settled
+ *     never none     assertions in source_ends(), destination_ends(), and where it is settled; what
+ *                    the destination has said, or written, to have as a whole is `kept`
  *     every doubt    the assertion on `patience`
  *       ends
  */
@@ -25,6 +27,9 @@
 #endif
 
 #define PATIENCE 20 /* rounds of timers, when mended; more than any way needs */
+
+#define KEPT 1
+#define RELEASED 2
 
 #define SOURCE 1
 #define DESTINATION 2
@@ -73,6 +78,7 @@ bool source_cut, destination_cut; /* the end of the link is still to be told */
 
 /* What must never be. */
 bool ran_there, went_on_here, killed_here, killed_there, given_here, given_there;
+byte kept; /* the destination's copy: not yet, it is, it need not be any more */
 
 bool mended;
 bool turn; /* whose timer is next, when both have one */
@@ -126,8 +132,18 @@ inline source_ends()
 inline destination_ends()
 {
 	assert(destination_qemu != RUNS);
+	assert(destination_qemu != WHOLE || kept != KEPT);
 	if
 	:: destination_qemu != NONE -> destination_qemu = GONE
+	:: else
+	fi
+}
+
+/* Whoever has been told, or after a restart will know, that there is a whole copy relies on it. */
+inline keep()
+{
+	if
+	:: kept == 0 -> kept = KEPT
 	:: else
 	fi
 }
@@ -194,6 +210,10 @@ inline source_does()
 	if
 	:: say != 0 -> to_destination = to_destination | BIT(say)
 	:: else
+	fi;
+	if
+	:: say == E_ABORT -> kept = RELEASED
+	:: else
 	fi
 }
 
@@ -214,6 +234,10 @@ inline destination_does()
 			destination_command = qemu
 		:: else
 		fi
+	:: else
+	fi;
+	if
+	:: say == E_LOADED && !post_copy -> keep()
 	:: else
 	fi;
 	if
@@ -313,6 +337,10 @@ inline lose_stale()
 	:: else
 	fi;
 	if
+	:: destination_qemu == RUNS || destination_qemu == GONE -> kept = RELEASED
+	:: else
+	fi;
+	if
 	:: destination_up && destination >= DESTINATION_COMMITTING ->
 		to_destination = to_destination & ~BIT(E_SWITCH)
 	:: else
@@ -380,6 +408,10 @@ inline destination_written(is_there, heard)
 		shift(destination_first, destination_second);
 		if
 		:: is_there -> destination_disk = what
+		:: else
+		fi;
+		if
+		:: is_there && what == R_LOADED -> keep()
 		:: else
 		fi
 	}
@@ -541,7 +573,10 @@ active proctype world()
 		:: source_command != Q_NOTHING -> d_step { source_obeys() }
 		:: destination_command != Q_NOTHING -> d_step { destination_obeys() }
 		:: destination_command == Q_CONT && destination_qemu == WHOLE && TROUBLE ->
-			d_step { troubles++; destination_command = Q_NOTHING; destination_tells(E_QEMU_REFUSED) }
+			d_step {
+				troubles++; destination_command = Q_NOTHING; kept = RELEASED;
+				destination_tells(E_QEMU_REFUSED)
+			}
 		:: source_qemu == MOVING && !broken ->
 			d_step { source_qemu = PAUSED; source_tells(E_QEMU_PAUSED) }
 		:: source_qemu >= MOVING && source_qemu <= SWITCHES && broken ->
@@ -594,18 +629,18 @@ active proctype world()
 			troubles++; event = E_LINK_UP; who = SOURCE
 		/* people, timers */
 		:: TROUBLE && SOURCE_ALIVE -> troubles++; event = E_CANCEL; who = SOURCE
-		:: TROUBLE && DESTINATION_ALIVE -> troubles++; event = E_CANCEL; who = DESTINATION
+		:: TROUBLE && DESTINATION_ALIVE ->
+			troubles++; kept = RELEASED; event = E_CANCEL; who = DESTINATION
 		:: TROUBLE && source_timer -> troubles++; event = E_TIMER; who = SOURCE
 		:: TROUBLE && destination_timer -> troubles++; event = E_TIMER; who = DESTINATION
-		:: TROUBLE && (source == SOURCE_FINISHING || source == SOURCE_TELLING) ->
-			troubles++; event = E_ENOUGH; who = SOURCE
+		:: TROUBLE && source == SOURCE_FINISHING -> troubles++; event = E_ENOUGH; who = SOURCE
 		/* death */
 		:: TROUBLE && source_up -> troubles++; source_crashes()
 		:: TROUBLE && destination_up -> troubles++; destination_crashes()
 		:: !source_up -> source_returns()
 		:: !destination_up -> destination_returns()
 		:: TROUBLE && !wiped && !destination_up ->
-			troubles++; wiped = true; destination_disk = 0 /* its QEMU goes on */
+			troubles++; wiped = true; kept = RELEASED; destination_disk = 0 /* its QEMU goes on */
 		:: TROUBLE && source_qemu != GONE ->
 			d_step {
 				troubles++; source_qemu = GONE; killed_here = true; source_tells(E_QEMU_GONE);
@@ -619,6 +654,10 @@ active proctype world()
 				troubles++; destination_qemu = GONE; killed_there = true;
 				destination_tells(E_QEMU_GONE); break_stream()
 			}
+		/* a monitor, which says nothing of its QEMU */
+		:: TROUBLE && destination_qemu == WHOLE && destination_said == 0 &&
+		   (destination == DESTINATION_LOADED || destination == DESTINATION_RESUMING) ->
+			troubles++; event = E_QEMU_FAILED; who = DESTINATION
 		/* What is done is forgotten. */
 		:: destination == DESTINATION_DONE && destination_first == 0 ->
 			d_step {
@@ -638,8 +677,8 @@ active proctype world()
 			               source == SOURCE_TELLING || source == SOURCE_FINISHING)) &&
 			   destination != DESTINATION_LOST ->
 				turn = destination_timer; event = E_TIMER; who = SOURCE
-			:: source_timer && wiped && (source == SOURCE_TELLING || source == SOURCE_FINISHING) ->
-				event = E_ENOUGH; who = SOURCE
+			:: wiped && source == SOURCE_FINISHING -> event = E_ENOUGH; who = SOURCE
+			:: wiped && source == SOURCE_TELLING -> event = E_FINISHED; who = SOURCE
 			:: !source_timer && destination_timer -> event = E_TIMER; who = DESTINATION
 			/* The operator, who looks where the guest is. */
 			:: destination == DESTINATION_LOST ->
@@ -653,8 +692,8 @@ active proctype world()
 			:: else -> assert(false) /* it hangs */
 			fi
 		:: mended && SETTLED && timeout ->
-			assert(source_qemu == RUNS || destination_qemu == RUNS || killed_here ||
-			       killed_there);
+			assert(source_qemu == RUNS || destination_qemu == RUNS || killed_there ||
+			       (killed_here && kept != KEPT));
 			assert(!(destination_qemu == RUNS && lacks) || killed_here || given_there);
 			break
 		fi;

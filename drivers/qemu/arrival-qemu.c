@@ -261,7 +261,9 @@ static void cont(struct vst_arrival *arrival)
     struct vst_error err = {0};
 
     vst_arrival_disks_drop(arrival, false); /* from now on they may be the guest's only ones */
-    if (!arrival->move.ran)
+    if (!arrival->move.guest)
+        vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_FAILED, NULL); /* its monitor was lost */
+    else if (!arrival->move.ran)
         vst_arrival_runs(arrival);
     else if (vst_qmp_send(qmp_of(arrival), "cont", NULL, NULL, VST_QMP_EVER,
                           (struct vst_qmp_reply){resumed, &arrival->move}, &err) < 0 &&

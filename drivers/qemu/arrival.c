@@ -251,6 +251,17 @@ static void arrival_free(struct vst_move *move)
     free(arrival);
 }
 
+/* What it waits for, and what people do where that will not come. */
+static void describe_copy(const struct vst_move *move, struct vst_migration_info *ret_info)
+{
+    snprintf(
+        ret_info->reason, sizeof(ret_info->reason),
+        "a whole copy of the guest is kept here, paused, until its source says whose it is; if "
+        "that host is lost for good: virstream migration resolve "
+        "--guest-runs-on=destination %s (=source ends the copy)",
+        move->token);
+}
+
 static void get_info(const struct vst_move *move, struct vst_migration_info *ret_info)
 {
     const struct vst_arrival *arrival = vst_arrival_of(move);
@@ -259,6 +270,8 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
 
     if (arrival->stream)
         vst_stream_get_progress(arrival->stream, &progress);
+    if (ret_info->in_doubt && move->guest && vst_handover_can_be_resolved(&move->machine))
+        describe_copy(move, ret_info);
     ret_info->sent = progress.up_bytes;
     ret_info->rate = progress.rate;
     if (arrival->offer)

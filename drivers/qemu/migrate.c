@@ -382,7 +382,7 @@ static bool give_up_early(struct vst_move *move)
     return true;
 }
 
-/* People speak for the other host: it has no more questions, or does not answer. */
+/* People speak for the other host: it has no more questions, or has been told. */
 static int forget(struct vst_move *move, struct vst_error *ret_err)
 {
     if (!vst_handover_settled(&move->machine))
@@ -394,7 +394,7 @@ static int forget(struct vst_move *move, struct vst_error *ret_err)
     if (move->over)
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: the migration is over", move->name);
     if (move->end->role == VST_MIGRATION_OUT)
-        vst_move_feed(move, VST_HANDOVER_ENOUGH, NULL);
+        vst_move_feed(move, VST_HANDOVER_FINISHED, move->machine.peer);
     else
         vst_move_feed(move, VST_HANDOVER_FINISH, move->machine.peer);
     return 0;

@@ -108,6 +108,25 @@ static void destination_runs(struct world *world)
     world->destination = D_RUN;
 }
 
+/* Whoever has been told, or after a restart will know, that there is a whole copy relies on it. */
+static void keep(struct world *world)
+{
+    if (world->copy == NO_COPY)
+        world->copy = KEPT;
+}
+
+void world_release(struct world *world)
+{
+    world->copy = RELEASED;
+}
+
+void world_store(struct world *world, enum vst_handover_role role, enum vst_handover_record record)
+{
+    world->host[role].disk = record;
+    if (record == VST_HANDOVER_RECORD_LOADED)
+        keep(world);
+}
+
 /* ---- queues ---- */
 
 void world_push(struct world *world, struct queue *queue, unsigned item)
@@ -155,6 +174,10 @@ static void send_message(struct world *world, enum vst_handover_role role,
     enum vst_handover_role to = 1 - role;
     struct message *message = &world->message[world->messages];
 
+    if (what == VST_HANDOVER_LOADED && !world->post_copy)
+        keep(world);
+    if (what == VST_HANDOVER_ABORT)
+        world_release(world);
     if (!world->session && role == SOURCE && !world->cut && world->host[DESTINATION].up) {
         world->session = true;
         world_push(world, &world->host[SOURCE].events, VST_HANDOVER_LINK_UP);
@@ -212,7 +235,7 @@ void world_crash(struct world *world, enum vst_handover_role role)
     unsigned durable = world_chance(world, host->writes.count + 1);
 
     while (durable--)
-        host->disk = world_pop(&host->writes);
+        world_store(world, role, world_pop(&host->writes));
     host->writes.count = host->events.count = 0;
     host->up = host->present = host->timer = false;
     world_end_session(world);
@@ -290,6 +313,8 @@ void world_source_command(struct world *world, enum vst_handover_command command
 static void destination_end(struct world *world)
 {
     world_rule(world, world->destination != D_RUN, "the destination ends a guest that runs");
+    world_rule(world, world->destination != D_LOADED || world->copy != KEPT,
+               "the destination ends a whole copy, and nobody has given it up");
     if (world->destination != D_NONE)
         world->destination = D_GONE;
     world_break_stream(world);
@@ -344,6 +369,7 @@ void world_destination_command(struct world *world, enum vst_handover_command co
     } else if (world->destination == D_GONE || world->destination == D_NONE) { /* CONT */
         world_tell(world, DESTINATION, VST_HANDOVER_QEMU_GONE);
     } else if (world->destination != D_RUN && world_trouble(world, WORLD_FAIL, 8)) {
+        world_release(world);
         world_tell(world, DESTINATION, VST_HANDOVER_QEMU_REFUSED);
     } else {
         if (world->destination != D_RUN)

@@ -19,6 +19,10 @@ enum destination_qemu { D_NONE, D_INCOMING, D_LOADED, D_RUN, D_GONE };
 /* What has come of the stream: opened, all at the destination, acknowledged at the source. */
 enum stream { NO_STREAM, OPEN, ARRIVED, ACKED };
 
+/* Of the guest, at the destination, whole: it is to be kept until the source has given up, or
+ * people have, or QEMU cannot run it. */
+enum copy { NO_COPY, KEPT, RELEASED };
+
 struct queue {
     unsigned char item[MOST_QUEUED];
     unsigned count;
@@ -55,6 +59,7 @@ struct world {
     /* What must never be. */
     bool destination_ran, source_resumed, killed_source, killed_destination;
     bool gave_to_source, gave_to_destination;
+    enum copy copy;
     bool mended;
     uint64_t random;
     unsigned allowed, most;
@@ -69,6 +74,9 @@ unsigned world_chance(struct world *world, unsigned below);
 bool world_trouble(struct world *world, enum world_trouble kind, unsigned one_in);
 void world_rule(struct world *world, bool kept, const char *text);
 void world_look(struct world *world);
+void world_release(struct world *world);
+/* This record is on the disk. */
+void world_store(struct world *world, enum vst_handover_role role, enum vst_handover_record record);
 void world_push(struct world *world, struct queue *queue, unsigned item);
 unsigned world_pop(struct queue *queue);
 void world_tell(struct world *world, enum vst_handover_role role, enum vst_handover_event event);

@@ -124,6 +124,11 @@ static void a_copy_that_lacks_memory_is_given_up_when_its_stream_breaks(void **s
     begin(VST_HANDOVER_DESTINATION);
     machine.state = state_of(&vst_handover_destination, "DESTINATION_SWITCHED");
     feed(EVENT(STREAM_VERIFIED)); /* which it is only when nothing is lacking any more */
+    feed(EVENT(SWITCH));
+    assert_int_equal(actions.send, EVENT(NONE));
+    actions.write = RECORD(LOADED);
+    written(RECORD(LOADED));
+    assert_int_equal(actions.send, EVENT(LOADED));
     feed(EVENT(LINK_DOWN));
     is_in("DESTINATION_LOADED");
 }

@@ -49,6 +49,7 @@ static void each_record_is_gone_on_from(void **state)
         {VST_HANDOVER_SOURCE, RECORD(DONE), NULL},
         {VST_HANDOVER_SOURCE, RECORD(PREPARED), NULL},
         {VST_HANDOVER_DESTINATION, RECORD(PREPARED), "DESTINATION_ABORTING"},
+        {VST_HANDOVER_DESTINATION, RECORD(LOADED), "DESTINATION_RETAKING"},
         {VST_HANDOVER_DESTINATION, RECORD(COMMITTED), "DESTINATION_ADOPTING"},
         {VST_HANDOVER_DESTINATION, RECORD(LACKING), "DESTINATION_REJOINING"},
         {VST_HANDOVER_DESTINATION, RECORD(RUNNING), "DESTINATION_RUNNING"},
@@ -105,6 +106,32 @@ static void restarted_and_committed_it_asks_again_for_a_qemu_that_is_deaf(void *
     assert_int_equal(actions.timer_ms, 2 * before);
 }
 
+static void restarted_with_a_whole_copy_it_keeps_it_until_somebody_speaks(void **state)
+{
+    static const struct {
+        enum vst_handover_event word;
+        const char *state;
+    } rows[] = {{EVENT(QEMU_PAUSED), "DESTINATION_LOADED"},
+                {EVENT(TIMER), "DESTINATION_RETAKING"},
+                {EVENT(LINK_DOWN), "DESTINATION_RETAKING"},
+                {EVENT(COMMIT), "DESTINATION_RETAKING"}, /* it is asked again */
+                {EVENT(ABORT), "DESTINATION_ABORTING"},
+                {EVENT(CANCEL), "DESTINATION_ABORTING"},
+                {EVENT(RESOLVE_SOURCE), "DESTINATION_ABORTING"},
+                {EVENT(QEMU_GONE), "DESTINATION_ABORTING"}};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        begin(VST_HANDOVER_DESTINATION);
+        vst_handover_recover(&machine, RECORD(LOADED), &actions);
+        assert_int_equal(actions.qemu, QEMU(ADOPT));
+        assert_true(vst_handover_holds_guest(&machine));
+        feed(rows[i].word);
+        assert_int_equal(actions.send, EVENT(NONE));
+        is_in(rows[i].state);
+    }
+}
+
 static void timers_follow_from_the_patience(void **state)
 {
     (void)state;
@@ -130,6 +157,7 @@ int main(void)
         VST_TEST(each_record_is_gone_on_from),
         VST_TEST(restarted_and_committed_the_guest_runs_or_is_lost),
         VST_TEST(restarted_and_committed_it_asks_again_for_a_qemu_that_is_deaf),
+        VST_TEST(restarted_with_a_whole_copy_it_keeps_it_until_somebody_speaks),
         VST_TEST(timers_follow_from_the_patience),
     };
 

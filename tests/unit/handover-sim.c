@@ -98,7 +98,7 @@ static void one_trouble_needs_no_operator(void **state)
                                   1u << WORLD_CUT | 1u << WORLD_ONE_WAY | 1u << WORLD_CRASH_SOURCE |
                                   1u << WORLD_CRASH_DESTINATION | 1u << WORLD_DISK |
                                   1u << WORLD_HURRY | 1u << WORLD_DAMAGE | 1u << WORLD_FAIL |
-                                  1u << WORLD_CANCEL;
+                                  1u << WORLD_CANCEL | 1u << WORLD_DEAF;
     struct world_result result;
 
     (void)state;

@@ -48,7 +48,7 @@ static bool write_record(struct world *world, enum vst_handover_role role)
     record = world_pop(&host->writes);
     good = !world_trouble(world, WORLD_DISK, 6);
     if (good || world_chance(world, 2))
-        host->disk = record;
+        world_store(world, role, record);
     if (!host->present)
         return true;
     world_say(world, "%s: %s %s\n", role == SOURCE ? "source" : "destination",
@@ -141,6 +141,7 @@ static void wipe_destination(struct world *world)
     struct host *host = &world->host[DESTINATION];
 
     world_crash(world, DESTINATION);
+    world_release(world);
     host->disk = VST_HANDOVER_RECORD_NOTHING;
     host->id[0]++;
     if (world_chance(world, 2))
@@ -187,8 +188,12 @@ static void troubles(struct world *world)
         world->dead_way[world_chance(world, 2)] = true;
     if (source->present && world_trouble(world, WORLD_CANCEL, 60))
         world_feed(world, SOURCE, VST_HANDOVER_CANCEL, NULL);
-    if (destination->present && world_trouble(world, WORLD_CANCEL, 120))
+    if (destination->present && world_trouble(world, WORLD_CANCEL, 120)) {
+        world_release(world);
         world_feed(world, DESTINATION, VST_HANDOVER_CANCEL, NULL);
+    }
+    if (world->destination == D_LOADED && world_trouble(world, WORLD_DEAF, 30))
+        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_FAILED);
     if (world_trouble(world, WORLD_HURRY, 15))
         timer(world, world_chance(world, 2));
     if (!destination->lost && world_trouble(world, WORLD_WIPE, 20))
@@ -244,21 +249,30 @@ static bool operator_resolves(struct world *world)
     struct host *source = &world->host[SOURCE], *destination = &world->host[DESTINATION];
     bool there = world->destination == D_RUN || source->lost;
     bool lost_there = in_state(destination, "DESTINATION_LOST");
+    bool not_there = destination->lost || world->result->troubles[WORLD_WIPE];
     enum vst_handover_event verdict =
         there ? VST_HANDOVER_RESOLVE_DESTINATION : VST_HANDOVER_RESOLVE_SOURCE;
 
+    /* Nobody is there who could be told that the source has given up: people speak for him. */
+    if (not_there && in_state(source, "SOURCE_TELLING")) {
+        world->result->resolved = true;
+        world_feed(world, SOURCE, VST_HANDOVER_FINISHED, source->machine.peer);
+        return true;
+    }
     /* Said once, that the guest runs there, it is served; once more, that it cannot be. */
     if (world->result->resolved && !in_state(source, "SOURCE_APART"))
         return false;
     if (lost_there || (source->lost && in_state(destination, "DESTINATION_LOADED"))) {
         /* at the destination */
-    } else if ((destination->lost || world->result->troubles[WORLD_WIPE]) &&
+    } else if (not_there &&
                (in_state(source, "SOURCE_DOUBT") || in_state(source, "SOURCE_APART"))) {
         destination = source;
     } else {
         return false;
     }
     world->result->resolved = true;
+    if (!there)
+        world_release(world);
     world->gave_to_source = !there;
     world->gave_to_destination = there;
     world_feed(world, destination == source ? SOURCE : DESTINATION, verdict, NULL);
@@ -318,6 +332,8 @@ static enum world_outcome judge(struct world *world)
     bool died = world->killed_source || world->killed_destination;
 
     world_rule(world, here || there || died, "the guest does not run anywhere");
+    world_rule(world, here || there || world->copy != KEPT || world->killed_destination,
+               "the guest does not run anywhere, and there was a whole copy");
     world_rule(world, !in_state(&world->host[DESTINATION], "DESTINATION_RUNNING") || there || died,
                "the destination believes to have the guest");
     world_rule(world, !there || !world->lacks || world->killed_source || world->gave_to_destination,

@@ -3,7 +3,9 @@
  * A world for the two machines of the hand-over: two hosts with a daemon, a journal and a QEMU
  * each, and a link between them; everything that can go wrong does, by the numbers of a seed. It
  * knows nothing of the protocol, only what a disk, a link and QEMU do; and it watches that the
- * guest never runs twice and is not lost.
+ * guest never runs twice and is not lost. What the destination has said, or written, to have as a
+ * whole may be the last copy: until somebody says otherwise it may not be ended, and must run where
+ * nothing else does.
  *
  * First come the troubles. Then the world is mended: what is broken works again, and all must
  * come to an end. Only for a host that is lost for good, and a guest that was lost at the moment
@@ -41,7 +43,8 @@ enum world_outcome {
     X(CANCEL, "cancelled")                            \
     X(FORGET, "done token forgotten")                 \
     X(WIPE, "destination's journal wiped")            \
-    X(GONE_FOR_GOOD, "a host lost for good")
+    X(GONE_FOR_GOOD, "a host lost for good")          \
+    X(DEAF, "destination QEMU's monitor lost")
 
 enum world_trouble {
 #define WORLD_TROUBLE_ENUM(name, text) WORLD_##name,

@@ -76,6 +76,8 @@ static void destination_has_loaded(void)
     assert_int_equal(actions.send, EVENT(STARTED));
     feed(EVENT(STREAM_VERIFIED));
     feed(EVENT(QEMU_COMPLETED));
+    assert_int_equal(actions.send, EVENT(NONE)); /* not before it is on the disk */
+    written(RECORD(LOADED));
     assert_int_equal(actions.send, EVENT(LOADED));
     is_in("DESTINATION_LOADED");
 }
@@ -337,20 +339,88 @@ static void a_record_that_may_be_there_is_answered_by_another(void **state)
     assert_int_equal(actions.qemu, QEMU(RESUME));
 }
 
-static void the_destination_keeps_its_copy_without_a_link(void **state)
+static void the_destination_keeps_its_whole_copy_for_ever_and_says_so(void **state)
+{
+    static const enum vst_handover_event silence[] = {EVENT(LINK_DOWN), EVENT(TIMER)};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        destination_has_loaded();
+        for (unsigned times = 0; times < 100; times++) {
+            feed(silence[i]);
+            is_in("DESTINATION_LOADED");
+            assert_int_equal(actions.tell, VST_HANDOVER_TELL_IN_DOUBT);
+        }
+        assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(silence[i]));
+        assert_true(vst_handover_can_be_resolved(&machine));
+        feed(EVENT(COMMIT));
+        assert_int_equal(actions.write, RECORD(COMMITTED));
+    }
+}
+
+static void the_destination_gives_its_whole_copy_up_by_somebodys_word(void **state)
+{
+    static const enum vst_handover_event words[] = {EVENT(ABORT), EVENT(CANCEL),
+                                                    EVENT(RESOLVE_SOURCE), EVENT(QEMU_GONE)};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        destination_has_loaded();
+        feed(words[i]);
+        assert_int_equal(actions.write, RECORD(ABORTED));
+        assert_int_equal(actions.send, EVENT(NONE));
+        feed(EVENT(COMMIT)); /* not before it is on the disk */
+        assert_int_equal(actions.send, EVENT(NONE));
+        vst_handover_written(&machine, RECORD(ABORTED), true, &actions);
+        assert_int_equal(actions.send, EVENT(ABORTED));
+        assert_int_equal(actions.qemu, QEMU(END));
+    }
+}
+
+/* It has ended its own by the word of its operator. */
+static void the_copy_of_a_source_that_has_none_any_more_runs(void **state)
 {
     (void)state;
     destination_has_loaded();
-    feed(EVENT(LINK_DOWN));
+    feed(EVENT(FINISH));
+    written(RECORD(COMMITTED));
+    assert_int_equal(actions.qemu, QEMU(CONT));
+}
+
+static void a_journal_that_cannot_be_written_costs_no_whole_copy(void **state)
+{
+    static const enum vst_handover_record records[] = {RECORD(LOADED), RECORD(COMMITTED)};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        destination_has_loaded();
+        if (i == 0)
+            machine.state = state_of(&vst_handover_destination, "DESTINATION_VERIFIED");
+        feed(i == 0 ? EVENT(QEMU_COMPLETED) : EVENT(COMMIT));
+        for (unsigned times = 0; times < 3; times++) {
+            assert_int_equal(actions.write, records[i]);
+            vst_handover_written(&machine, records[i], false, &actions);
+            assert_int_equal(actions.send, EVENT(NONE));
+            feed(EVENT(TIMER));
+        }
+        written(records[i]);
+        assert_true(i == 0 ? actions.send == EVENT(LOADED) : actions.qemu == QEMU(CONT));
+    }
+}
+
+static void a_whole_copy_whose_monitor_is_lost_is_taken_hold_of_again(void **state)
+{
+    (void)state;
+    destination_has_loaded();
+    feed(EVENT(QEMU_FAILED));
+    assert_int_equal(actions.qemu, QEMU(ADOPT));
+    feed(EVENT(QEMU_PAUSED));
     is_in("DESTINATION_LOADED");
-    feed(EVENT(TIMER));
-    assert_int_equal(actions.write, RECORD(ABORTED));
-    assert_int_equal(actions.send, EVENT(NONE));
-    feed(EVENT(COMMIT)); /* not before it is on the disk */
-    assert_int_equal(actions.send, EVENT(NONE));
-    vst_handover_written(&machine, RECORD(ABORTED), true, &actions);
-    assert_int_equal(actions.send, EVENT(ABORTED));
-    assert_int_equal(actions.qemu, QEMU(END));
+    feed(EVENT(COMMIT));
+    written(RECORD(COMMITTED));
+    assert_int_equal(actions.qemu, QEMU(CONT));
+    feed(EVENT(QEMU_FAILED)); /* whether it has run the guest is for it to say */
+    assert_int_equal(actions.qemu, QEMU(ADOPT));
 }
 
 static void before_cont_committed_may_become_aborted_and_after_it_not(void **state)
@@ -496,6 +566,20 @@ static void what_only_is_to_be_told_is_told_thirty_times(void **state)
     is_in("SOURCE_ENDING");
 }
 
+/* Else the destination would keep its copy for ever. */
+static void that_it_has_given_up_the_source_says_until_it_is_answered(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_SOURCE);
+    machine.state = state_of(&vst_handover_source, "SOURCE_TELLING");
+    for (unsigned times = 0; times < 1000; times++) {
+        feed(EVENT(TIMER));
+        assert_int_equal(actions.send, EVENT(ABORT));
+    }
+    feed(EVENT(FINISHED));
+    is_in("SOURCE_ENDING");
+}
+
 /* ---- journal and restart ---- */
 
 static void a_record_that_is_not_waited_for_changes_nothing(void **state)
@@ -530,7 +614,11 @@ int main(void)
         VST_TEST(the_return_path_eaten_lets_the_source_go_on),
         VST_TEST(a_source_qemu_that_dies_completed_leaves_the_guest_to_the_destination),
         VST_TEST(a_record_that_may_be_there_is_answered_by_another),
-        VST_TEST(the_destination_keeps_its_copy_without_a_link),
+        VST_TEST(the_destination_keeps_its_whole_copy_for_ever_and_says_so),
+        VST_TEST(the_destination_gives_its_whole_copy_up_by_somebodys_word),
+        VST_TEST(the_copy_of_a_source_that_has_none_any_more_runs),
+        VST_TEST(a_journal_that_cannot_be_written_costs_no_whole_copy),
+        VST_TEST(a_whole_copy_whose_monitor_is_lost_is_taken_hold_of_again),
         VST_TEST(before_cont_committed_may_become_aborted_and_after_it_not),
         VST_TEST(a_cont_that_is_refused_has_not_run_the_guest),
         VST_TEST(who_asks_about_the_unknown_is_told_so_when_it_is_on_disk),
@@ -540,6 +628,7 @@ int main(void)
         VST_TEST(lost_there_stays_in_doubt_with_that_reason),
         VST_TEST(the_operator_is_heard_in_doubt_only),
         VST_TEST(what_only_is_to_be_told_is_told_thirty_times),
+        VST_TEST(that_it_has_given_up_the_source_says_until_it_is_answered),
         VST_TEST(a_record_that_is_not_waited_for_changes_nothing),
     };
 

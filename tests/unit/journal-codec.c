@@ -80,6 +80,42 @@ static void replay_gives_the_last_word_on_each_token(void **state)
     vst_journal_clear(&journal);
 }
 
+/* Older journals, and what they said, are read by these numbers. */
+static void records_keep_the_numbers_that_are_on_disks(void **state)
+{
+    static const struct {
+        enum vst_handover_record record;
+        unsigned number;
+        const char *name;
+    } rows[] = {
+        {VST_HANDOVER_RECORD_BEGIN, 1, "begin"},
+        {VST_HANDOVER_RECORD_SWITCHING, 2, "switching"},
+        {VST_HANDOVER_RECORD_HANDED_OVER, 3, "handed-over"},
+        {VST_HANDOVER_RECORD_PREPARED, 4, "prepared"},
+        {VST_HANDOVER_RECORD_RUNNING, 5, "running"},
+        {VST_HANDOVER_RECORD_COMMITTED, 6, "committed"},
+        {VST_HANDOVER_RECORD_ABORTED, 7, "aborted"},
+        {VST_HANDOVER_RECORD_CLOSED, 8, "closed"},
+        {VST_HANDOVER_RECORD_DISOWNED, 9, "disowned"},
+        {VST_HANDOVER_RECORD_DONE, 10, "done"},
+        {VST_HANDOVER_RECORD_RETURNED, 11, "returned"},
+        {VST_HANDOVER_RECORD_LACKING, 12, "lacking"},
+        {VST_HANDOVER_RECORD_LOADED, 13, "loaded"},
+    };
+
+    (void)state;
+    assert_int_equal(VST_HANDOVER_RECORD_COUNT, 1 + sizeof(rows) / sizeof(rows[0]));
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct vst_journal_entry one = entry(1, VST_HANDOVER_DESTINATION, rows[i].record);
+
+        assert_int_equal(rows[i].record, rows[i].number);
+        assert_string_equal(vst_handover_record_name(rows[i].record), rows[i].name);
+        vst_journal_encode(&one, 8, bytes);
+        assert_int_equal(bytes[14], 0); /* big-endian, after the role */
+        assert_int_equal(bytes[15], rows[i].number);
+    }
+}
+
 static void every_cut_loses_only_what_was_not_whole(void **state)
 {
     struct vst_journal journal;
@@ -224,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST(replay_gives_the_last_word_on_each_token),
+        VST_TEST(records_keep_the_numbers_that_are_on_disks),
         VST_TEST(every_cut_loses_only_what_was_not_whole),
         VST_TEST(a_missing_sector_is_a_torn_tail_and_in_the_middle_damage),
         VST_TEST(every_flipped_bit_is_damage_in_the_last_record_too),

@@ -5,7 +5,8 @@
  * are the edges that the two hand-over machines take, by the library's trace: the n-th edge is
  * where the n-th run is struck, until a run has no n-th edge. The guest counts into one log from
  * both sides, so a gap, a repeat or two that run show in it. Every edge with VST_TEST_LONG, else
- * some of them.
+ * some of them. And once all of that: of a guest that was loaded there, and is nowhere else any
+ * more.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/connection.h"
 #include "host.h"
 #include "loop.h"
 
@@ -22,6 +24,7 @@ enum { SETTLE_TURNS = 200, SETTLE_MS = 50, STEP = 5 };
 struct strike {
     struct vst_host *host;
     unsigned at, seen;
+    const char *state; /* at this one, not at a number; or NULL */
     bool struck;
     char where[64];
     size_t ours;   /* the source's QEMU, by its number among those that were started */
@@ -37,8 +40,9 @@ static void see(void *opaque, const char *machine, const char *to)
 {
     struct strike *strike = opaque;
 
-    if ((strcmp(machine, "source") != 0 && strcmp(machine, "destination") != 0) || strike->struck ||
-        strike->seen++ != strike->at)
+    if ((strcmp(machine, "source") != 0 && strcmp(machine, "destination") != 0) || strike->struck)
+        return;
+    if (strike->state ? strcmp(to, strike->state) != 0 : strike->seen++ != strike->at)
         return;
     strike->struck = true;
     snprintf(strike->where, sizeof(strike->where), "%s", to);
@@ -63,6 +67,12 @@ static void kill_us(struct strike *strike)
 {
     (void)strike;
     raise(SIGKILL);
+}
+
+static void kill_source_qemu_and_us(struct strike *strike)
+{
+    kill_source_qemu(strike);
+    kill_us(strike);
 }
 
 /* ---- the two hosts ---- */
@@ -167,6 +177,7 @@ static void start(void)
 
 struct outlook {
     unsigned open; /* migrations that are not over */
+    bool in_doubt;
     char token[37];
     char reason[256];
 };
@@ -183,6 +194,7 @@ static void have_migrations(const struct vst_migration_info *infos, size_t count
         if (infos[i].over)
             continue;
         outlook->open++;
+        outlook->in_doubt |= infos[i].in_doubt;
         snprintf(outlook->token, sizeof(outlook->token), "%s", infos[i].token);
         snprintf(outlook->reason, sizeof(outlook->reason), "%s: %s", infos[i].phase,
                  infos[i].reason);
@@ -408,12 +420,63 @@ static void both_ends_killed_and_one_guest_runs(void **state)
     assert_true(here && gone);
 }
 
+/* ---- the last copy ---- */
+
+enum { PATIENCE = 1, LONG_MS = 7 * PATIENCE * 1000 };
+
+static struct outlook wait_for_doubt(void)
+{
+    struct outlook outlook = look_at(far);
+
+    for (int i = 0; !outlook.in_doubt && i < SETTLE_TURNS; i++) {
+        vst_host_run(&host, SETTLE_MS);
+        outlook = look_at(far);
+    }
+    return outlook;
+}
+
+/* The source's host does not come back: nobody asks its journal. */
+static void copy_that_is_whole_outlives_its_source_and_both_processes(void **state)
+{
+    struct strike strike = {
+        .host = &host, .state = "DESTINATION_LOADED", .hit = kill_source_qemu_and_us};
+    struct outlook outlook;
+
+    (void)state;
+    start();
+    assert_true(in_child(&strike));
+    vst_conn_set_patience(far, PATIENCE);
+    outlook = wait_for_doubt();
+    assert_non_null(strstr(outlook.reason, "a whole copy of the guest is kept here, paused"));
+    assert_non_null(strstr(outlook.reason, outlook.token));
+    vst_host_run(&host, LONG_MS);
+    outlook = look_at(far);
+    assert_true(outlook.in_doubt);
+    assert_false(runs(far));
+    assert_int_equal(
+        vst_op_wait(vst_conn_order_migration(far, outlook.token, VST_MIGRATION_RUNS_ON_DESTINATION,
+                                             NULL, NULL),
+                    NULL),
+        0);
+    for (int i = 0; !runs(far) && i < SETTLE_TURNS; i++)
+        vst_host_run(&host, SETTLE_MS);
+    assert_true(runs(far));
+    vst_host_expect_counting(&host, "g", 2);
+    vst_host_expect_gapless(&host, "g");
+    disconnect_there(); /* which has the journal that the source's connection wants */
+    connect_there();
+    settle(strike.state); /* and if it comes back after all, it learns that the guest is there */
+    assert_true(runs(far) && !runs(host.conn));
+    clear_up();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(source_qemu_killed_and_the_copy_runs_when_it_is_whole, begin, end),
         VST_TEST_WITH(destination_qemu_killed_and_the_source_goes_on, begin, end),
         VST_TEST_WITH(both_ends_killed_and_one_guest_runs, begin, end),
+        VST_TEST_WITH(copy_that_is_whole_outlives_its_source_and_both_processes, begin, end),
     };
 
     if (!vst_host_has_qemu())
