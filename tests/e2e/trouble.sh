@@ -58,9 +58,11 @@ make_gate()
     gate[$1]=$!
 }
 
-# begin_again HOST: its daemon, which goes on with what its journal says
+# begin_again HOST: its daemon, which goes on with what its journal says. It may be alive, if it was
+# to be killed twice.
 begin_again()
 {
+    signal KILL "${daemon_pid[$1]}"
     wait "${daemon_pid[$1]}" 2>/dev/null
     begin_daemon "$1" "${trace_fd[$1]}"
 }
