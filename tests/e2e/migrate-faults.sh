@@ -13,17 +13,17 @@
 need_guests
 seed=${VST_TEST_SEED-$$}
 lanes=${VST_TEST_LANES-3}
-kills_each=1 others_each=1 pairs=10 strikes_each=0 tries=1
+kills_each=1 others_each=1 pairs=10 last_copies=2 strikes_each=0 tries=1
 if is_long; then
     strikes_each=20 tries=6
-    kills_each=$((strikes_each * most_steps)) others_each=24 pairs=500
+    kills_each=$((strikes_each * most_steps)) others_each=24 pairs=500 last_copies=20
     lanes=${VST_TEST_LANES-6}
 else
     long_standstill=$standstill qemu_standstill=$standstill
 fi
 plan=()
 
-# ---- the plan: "FAULT STEP", or two of these, a run ----
+# ---- the plan: "FAULT STEP", or two of these, a run; three, where but one copy is left ----
 
 # several TIMES FAULT...: each of them, at each step in turn
 several()
@@ -48,6 +48,10 @@ make_plan()
     for ((round = 0; round < pairs; round++)); do
         one=${all[RANDOM % ${#all[@]}]} two=${all[RANDOM % ${#all[@]}]}
         plan+=("$one $((RANDOM % most_steps + 1)) $two $((RANDOM % most_steps + 1))")
+    done
+    for ((round = 0; round < last_copies; round++)); do
+        plan+=("lose_link_for_good 6 kill_source_qemu 6")
+        plan+=("lose_link_for_good 6 kill_source_qemu 6 kill_destination 6")
     done
 }
 
@@ -172,7 +176,7 @@ table()
     awk -F '|' -v steps="$most_steps" '
         {
             split($2, words, " ")
-            name = words[3] ? "two of them" : words[1]
+            name = words[5] ? "three of them" : words[3] ? "two of them" : words[1]
             if (!(name in runs))
                 order[++names] = name
             runs[name]++
@@ -204,6 +208,7 @@ check hosts_go_through_all_that_is_planned  run_lanes
 check every_run_has_an_outcome  all_ran
 check one_fault_leaves_one_guest  is_right 2
 check two_faults_leave_one_guest  is_right 4
+check last_copy_is_kept_and_runs  is_right 6
 table
 if is_long && [ -z "${VST_TEST_ITEMS-}" ]; then
     check each_kill_struck_often_enough_at_each_step  each_struck_often

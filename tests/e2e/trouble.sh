@@ -11,10 +11,11 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
 
-# Seconds. An end that is silent for longer than `patience` is given up; one that has loaded all, five
-# times as long; a monitor of QEMU after thirty.
+# Seconds. An end that is silent for longer than `patience` is given up, but not one that has loaded
+# all; a monitor of QEMU after thirty.
 patience=2
 standstill=5
+long_doubt=11 # for whoever has lost the last copy but one
 long_standstill=12
 qemu_standstill=35
 bandwidth=24M
@@ -27,7 +28,7 @@ steps=(-
     "SOURCE_PREPARING DESTINATION_CHECKING DESTINATION_PREPARING DESTINATION_SPAWNING"
     "SOURCE_MOVING SOURCE_MOVING DESTINATION_LOADING"
     "SOURCE_SWITCHING SOURCE_DRAINING"
-    "SOURCE_COMPLETED SOURCE_LOADED DESTINATION_UNVERIFIED DESTINATION_VERIFIED DESTINATION_LOADED"
+    "SOURCE_COMPLETED SOURCE_LOADED DESTINATION_UNVERIFIED DESTINATION_VERIFIED DESTINATION_KEEPING DESTINATION_LOADED"
     "SOURCE_HANDING SOURCE_COMMITTING DESTINATION_COMMITTING DESTINATION_RESUMING"
     "SOURCE_CLOSING SOURCE_QUITTING SOURCE_FINISHING DESTINATION_STARTED DESTINATION_RUNNING"
     "SOURCE_ENDING SOURCE_DONE DESTINATION_ENDING DESTINATION_DONE")
@@ -327,22 +328,28 @@ say_owner()
     grep -q "by your word the guest is the $2's" "$work/resolved"
 }
 
-# What people do who are asked: they look where it runs, or else where it could.
+# What people do who are asked: they look where it runs, or else where it could; and when its QEMU is
+# gone here they take their time, which the copy there has.
 resolve()
 {
+    local here
+    here=$(state_on "$from" g)
+    [ "$here" != crashed ] || nap "$long_doubt"
+    look_at a
+    look_at b
     if [ -n "${reached[DESTINATION_STARTED]-}" ]; then # whatever became of it there
         say_owner "$from" destination
-    elif [ "$(state_on "$from" g)" = crashed ] && waits_on_destination; then
+    elif [ "$here" = crashed ] && waits_on_destination; then
         say_owner "$to" destination && say_owner "$from" destination
     else
         say_owner "$from" source
     fi
 }
 
-# The one that arrived has all of the guest, and waits for the source's word.
+# The one that arrived has all of the guest, waits for the source's word, and says so.
 waits_on_destination()
 {
-    on "$to" --json migrations | grep -q '"phase":"hand-over"'
+    on "$to" --json migrations | grep -q '"phase":"hand-over","in-doubt":true.*a whole copy .* is kept'
 }
 
 # The link is lost for good: in the end the source is in doubt, or nothing but words are left.
@@ -394,11 +401,18 @@ may_be_gone()
     if strikes kill_source_qemu && strikes kill_destination_qemu; then
         return 0
     elif strikes kill_source_qemu; then
-        [ -z "${reached[SOURCE_HANDING]-}" ]
+        [ -z "${reached[SOURCE_HANDING]-}" ] || ! had_copy
     else
         strikes kill_destination_qemu &&
             [ -n "${reached[DESTINATION_RESUMING]-}${reached[DESTINATION_ADOPTING]-}" ]
     fi
+}
+
+# From here on the destination keeps it: its daemon has written so, or will.
+had_copy()
+{
+    [ -n "${reached[DESTINATION_LOADED]-}" ] ||
+        { [ -n "${reached[DESTINATION_KEEPING]-}" ] && ! strikes kill_destination; }
 }
 
 # Daemons that are stopped, or killed, read no consoles: QEMU logs a character twice then.
