@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # A source that is lost for good, with its host, at a step of the hand-over: what the destination keeps
-# for it can be forgotten by people, but not before it is known there what becomes of the guest.
+# for it can be forgotten by people, but not before it is known there what becomes of the guest. A
+# whole copy of that is kept until people have said so.
 . "$(dirname "$0")/trouble.sh"
 
 need_guests
@@ -67,11 +68,25 @@ guest_that_runs_there()
         goes_on g && finish b g
 }
 
-# The word is refused while the destination has a copy and waits for the source, and taken after.
-guest_that_is_lost()
+restarts_and_waits()
 {
-    lose_source_at SOURCE_HANDING && refuses 6 "not known yet" forget && is_forgotten &&
-        stays_forgotten && [ "$(state_on b g)" = none ]
+    signal KILL "${daemon_pid[b]}"
+    begin_again b
+    wait_until 20 on b list -q && wait_until 30 waits_on_destination
+}
+
+say_that_it_runs_there()
+{
+    on b migration resolve --guest-runs-on=destination "$(token)"
+}
+
+# The word is refused while the destination has a copy and waits for the source, however long, and
+# taken when people have said that this is the guest.
+guest_whose_last_copy_is_there()
+{
+    lose_source_at SOURCE_HANDING && restarts_and_waits && nap "$long_doubt" && waits_on_destination &&
+        refuses 6 "not known yet" forget && say_that_it_runs_there && is_forgotten && stays_forgotten &&
+        [ "$(state_on b g)" = running ] && goes_on g && gapless && finish b g
 }
 
 as_transfer()
@@ -99,7 +114,7 @@ check answer_for_a_lost_source_is_forgotten_and_the_guest_runs_on  guest_that_ru
 check source_begins_anew  begins_anew
 check only_admin_says_that_it_is_lost  is_not_for_everybody
 check source_begins_once_more  begins_anew
-check while_the_outcome_is_not_known_nothing_is_forgotten  guest_that_is_lost
+check last_copy_is_kept_until_people_let_it_run  guest_whose_last_copy_is_there
 
 nothing_left()
 {
