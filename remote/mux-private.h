@@ -44,6 +44,7 @@ enum {
     MUX_QUEUE_MAX = 16 << 20,    /* unsent control frames at which the peer is given up */
     MUX_HOLE_COST = 64,          /* credit */
     MUX_FAREWELL_MS = 2000,      /* how long the peer may take to end, or to read why */
+    MUX_READ_ON_MS = 10000,      /* ... to read on what is left for it when we end */
     MUX_LATE_MAX = 1024 * 1024,  /* what is read from a peer that has broken a rule */
 };
 
@@ -128,7 +129,7 @@ struct vst_mux {
     bool ended; /* by the peer */
     bool over;  /* closed() is due */
     struct vst_turn turn;
-    struct event timer; /* keepalive; then the farewell */
+    struct event timer; /* keepalive; then that the peer reads on; then the farewell */
 
     struct mux_call **calls; /* by id: they only grow, so they sort themselves */
     unsigned count;
@@ -182,6 +183,8 @@ int mux_broken(struct vst_mux *mux, const char *format, ...) __attribute__((form
 int mux_no_memory(struct vst_mux *mux);
 void mux_end_of_transport(struct vst_mux *mux);
 void mux_farewell(struct vst_mux *mux);
+/* We are ending: the peer has a while from now to read on. */
+void mux_let_read(struct vst_mux *mux);
 static inline void mux_wake(struct vst_mux *mux)
 {
     vst_turn_schedule(&mux->turn);

@@ -183,6 +183,8 @@ bool mux_write(struct vst_mux *mux)
         if (mux->last_write != VST_IO_OK)
             return false;
         written(mux, n);
+        if (mux->state == MUX_ENDING)
+            mux_let_read(mux);
         budget -= vst_least(budget, n);
     }
     return mux->state != MUX_ENDED && mux->last_write != VST_IO_FAIL;

@@ -93,6 +93,11 @@ void mux_farewell(struct vst_mux *mux)
     set_timer(mux, MUX_FAREWELL_MS);
 }
 
+void mux_let_read(struct vst_mux *mux)
+{
+    set_timer(mux, MUX_READ_ON_MS);
+}
+
 static void fail_lost(struct vst_mux *mux, const char *text)
 {
     struct vst_error err = {0};
@@ -114,6 +119,7 @@ static void say_goaway(struct vst_mux *mux)
         return;
     mux->goaway_sent = true;
     enter(mux, MUX_ENDING);
+    mux_let_read(mux);
     mux_wake(mux);
 }
 
@@ -258,6 +264,8 @@ static void timer(evutil_socket_t fd, short what, void *opaque)
         fail_lost(mux, "the peer did not end the connection");
     else if (mux->last_write == VST_IO_FAIL)
         fail_lost(mux, "");
+    else if (mux->state == MUX_ENDING)
+        fail_lost(mux, "the peer does not read what is left for it");
     else if (mux_alive(mux))
         mux_tick(mux);
     if (!mux_alive(mux))

@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "loop.h"
+#include "remote/mux-private.h"
 #include "remote/window.h"
 #include "wire.h"
 
-enum { MIB = 1024 * 1024, SMALL_WINDOW = 16 * 1024 };
+enum { MIB = 1024 * 1024, SMALL_WINDOW = 16 * 1024, PING_SIZE = VST_FRAME_HEAD + 8 };
 
 static struct wire_call *at_client(uint32_t id)
 {
@@ -178,34 +180,58 @@ static void transport_that_said_again_is_asked_when_it_announces(void **state)
 
 /* ---- peers that do not read ---- */
 
-static void flood_of_pings_stops_the_reading_until_answers_are_read(void **state)
+/* The server, and a transport that takes little. */
+static void start_narrow(void)
 {
-    enum { PINGS = 400 * 1000 };
-    struct evbuffer *flood = evbuffer_new();
-    unsigned char ping[VST_FRAME_HEAD + 8] = {0};
-    struct vst_frame frame = {8, VST_FRAME_PING, 0, 0, false};
     struct vst_channel *ends[2];
-    size_t n, came = 0;
 
-    (void)state;
     vst_channel_pair(wire.base, 64 * 1024, ends, NULL);
     wire_start_on(NULL, ends[1]);
     wire.server.raw = ends[0];
+}
+
+/* So many PINGs. */
+static struct evbuffer *make_flood(int count)
+{
+    struct evbuffer *flood = evbuffer_new();
+    unsigned char ping[PING_SIZE] = {0};
+    struct vst_frame frame = {8, VST_FRAME_PING, 0, 0, false};
+
     vst_frame_put(&frame, ping);
-    for (int i = 0; i < PINGS; i++)
+    for (int i = 0; i < count; i++)
         evbuffer_add(flood, ping, sizeof(ping));
+    return flood;
+}
+
+/* As much as is taken. */
+static void pour(struct evbuffer *flood)
+{
+    size_t n;
+
     do {
         wire_run();
-    } while (vst_channel_write(ends[0], flood, evbuffer_get_length(flood), &n) == VST_IO_OK);
-    assert_true(evbuffer_get_length(flood) > sizeof(ping) * PINGS / 2);
+    } while (vst_channel_write(wire.server.raw, flood, evbuffer_get_length(flood), &n) ==
+             VST_IO_OK);
+}
+
+static void flood_of_pings_stops_the_reading_until_answers_are_read(void **state)
+{
+    enum { PINGS = 400 * 1000 };
+    struct evbuffer *flood = make_flood(PINGS);
+    size_t n, came = 0;
+
+    (void)state;
+    start_narrow();
+    pour(flood);
+    assert_true(evbuffer_get_length(flood) > PING_SIZE * PINGS / 2);
     assert_true(wire_stats(&wire.server).most_held < MIB);
-    while (came < sizeof(ping) * PINGS) {
+    while (came < PING_SIZE * PINGS) {
         struct evbuffer *answers = evbuffer_new();
 
         if (evbuffer_get_length(flood))
-            vst_channel_write(ends[0], flood, evbuffer_get_length(flood), &n);
+            vst_channel_write(wire.server.raw, flood, evbuffer_get_length(flood), &n);
         wire_run();
-        if (vst_channel_read(ends[0], answers, MIB, &n) == VST_IO_OK)
+        if (vst_channel_read(wire.server.raw, answers, MIB, &n) == VST_IO_OK)
             came += n;
         evbuffer_free(answers);
     }
@@ -231,6 +257,52 @@ static void peer_that_reads_no_answers_is_given_up_at_a_bound(void **state)
     wire_run();
     assert_closed(&wire.server, VST_ERR_STALLED);
     free(body);
+}
+
+/* The server ends, and there is more for the peer to read than its transport takes. */
+static void leave_much_unread(void)
+{
+    char *body = malloc(MIB);
+
+    memset(body, ' ', MIB);
+    start_narrow();
+    raw_text(&wire.server, VST_FRAME_CALL, 1, "{}");
+    wire_pass();
+    assert_int_equal(vst_mux_send(wire.server.mux, VST_FRAME_REPLY, 1, body, MIB), 0);
+    vst_mux_finish(wire.server.mux);
+    wire_pass();
+    free(body);
+}
+
+/* Its patience is not waited for. */
+static void peer_that_does_not_read_what_is_left_is_left(void **state)
+{
+    (void)state;
+    leave_much_unread();
+    assert_alive(&wire.server);
+    assert_true(event_pending(&wire.server.mux->timer, EV_TIMEOUT, NULL));
+    event_active(&wire.server.mux->timer, EV_TIMEOUT, 0);
+    wire_pass();
+    assert_closed(&wire.server, VST_ERR_LOST);
+    assert_non_null(strstr(wire.server.err.text, "does not read what is left for it"));
+}
+
+static void reading_what_is_left_gives_more_time(void **state)
+{
+    struct evbuffer *into = evbuffer_new();
+    struct timeval first, second;
+    size_t n;
+
+    (void)state;
+    leave_much_unread();
+    assert_true(event_pending(&wire.server.mux->timer, EV_TIMEOUT, &first));
+    usleep(50 * 1000); /* more than a tick of the clock of timers */
+    assert_int_equal(vst_channel_read(wire.server.raw, into, MIB, &n), VST_IO_OK);
+    wire_pass();
+    assert_alive(&wire.server);
+    assert_true(event_pending(&wire.server.mux->timer, EV_TIMEOUT, &second));
+    assert_true(evutil_timercmp(&first, &second, <));
+    evbuffer_free(into);
 }
 
 static void storm_of_streams_leaves_nothing(void **state)
@@ -425,6 +497,8 @@ int main(void)
         VST_TEST_WITH(flood_of_pings_stops_the_reading_until_answers_are_read, wire_make,
                       wire_drop),
         VST_TEST_WITH(peer_that_reads_no_answers_is_given_up_at_a_bound, wire_make, wire_drop),
+        VST_TEST_WITH(peer_that_does_not_read_what_is_left_is_left, wire_make, wire_drop),
+        VST_TEST_WITH(reading_what_is_left_gives_more_time, wire_make, wire_drop),
         VST_TEST_WITH(storm_of_streams_leaves_nothing, wire_make, wire_drop),
         VST_TEST_WITH(window_grows_while_it_holds_the_sender_up, wire_make, wire_drop),
         VST_TEST_WITH(window_does_not_grow_for_a_slow_reader, wire_make, wire_drop),
