@@ -56,6 +56,7 @@ void mux_fail(struct vst_mux *mux, const struct vst_error *err, bool tell)
     enter(mux, MUX_FAILING);
     mux_calls_fail(mux, err);
     empty(mux->control);
+    mux->answers = 0; /* nothing is answered any more, and its end is watched for */
     mux->target = NULL;
     if (tell && append_error(mux, err) == 0)
         mux_farewell(mux);

@@ -305,6 +305,26 @@ static void reading_what_is_left_gives_more_time(void **state)
     evbuffer_free(into);
 }
 
+/* What was not answered counts no longer: its end is watched for. */
+static void end_of_a_flooding_peer_that_was_refused_is_noticed(void **state)
+{
+    static const struct vst_error why = {.code = VST_ERR_AUTH, .text = "go away"};
+    struct evbuffer *flood = make_flood(100 * 1000);
+
+    (void)state;
+    start_narrow();
+    pour(flood);
+    assert_true(mux_flooded(wire.server.mux));
+    vst_mux_fail(wire.server.mux, &why);
+    wire_pass();
+    assert_alive(&wire.server);
+    for (int i = 0; i < 10 && vst_channel_finish(wire.server.raw) == VST_IO_AGAIN; i++)
+        wire_pass();
+    wire_pass();
+    assert_closed(&wire.server, VST_ERR_AUTH);
+    evbuffer_free(flood);
+}
+
 static void storm_of_streams_leaves_nothing(void **state)
 {
     enum { STORM = 20000 };
@@ -499,6 +519,7 @@ int main(void)
         VST_TEST_WITH(peer_that_reads_no_answers_is_given_up_at_a_bound, wire_make, wire_drop),
         VST_TEST_WITH(peer_that_does_not_read_what_is_left_is_left, wire_make, wire_drop),
         VST_TEST_WITH(reading_what_is_left_gives_more_time, wire_make, wire_drop),
+        VST_TEST_WITH(end_of_a_flooding_peer_that_was_refused_is_noticed, wire_make, wire_drop),
         VST_TEST_WITH(storm_of_streams_leaves_nothing, wire_make, wire_drop),
         VST_TEST_WITH(window_grows_while_it_holds_the_sender_up, wire_make, wire_drop),
         VST_TEST_WITH(window_does_not_grow_for_a_slow_reader, wire_make, wire_drop),
