@@ -35,6 +35,11 @@ const char *vst_greeting_waits_for(const struct vst_greeting *self)
     return waits_for[self->state];
 }
 
+const struct vst_error *vst_greeting_refusal(const struct vst_greeting *self)
+{
+    return vst_error_is_set(&self->err) ? &self->err : NULL;
+}
+
 /* ---- running ---- */
 
 /* Nothing can be said to the peer any more. */

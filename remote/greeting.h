@@ -74,5 +74,7 @@ struct vst_greeting *vst_greeting_new(struct vst_channel *transport,
 void vst_greeting_free(struct vst_greeting **greeting);
 /* What it waits for, for the message of a deadline: "the TLS hand-shake", "HELLO", ... */
 const char *vst_greeting_waits_for(const struct vst_greeting *greeting);
+/* Why a peer is not let in that has not hung up yet; NULL: that is not so. */
+const struct vst_error *vst_greeting_refusal(const struct vst_greeting *greeting);
 
 #endif

@@ -73,8 +73,23 @@ static void gone(struct client *client)
     vst_client_unref(client);
 }
 
+static void refused(struct client *client, const struct vst_error *err)
+{
+    vst_count_greeting(client->server, err);
+    vst_client_log(client, VST_LOG_NOTICE, err, "not let in");
+    gone(client);
+}
+
+/* Of one that only has to hang up it counts why it was not let in. */
 void vst_client_drop(struct client *client, const struct vst_error *why)
 {
+    const struct vst_error *refusal =
+        client->greeting ? vst_greeting_refusal(client->greeting) : NULL;
+
+    if (refusal) {
+        refused(client, refusal);
+        return;
+    }
     if (client->state == CLIENT_GREETING)
         vst_count_greeting(client->server, why);
     vst_client_log(client, VST_LOG_NOTICE, why, "dropped");
@@ -193,13 +208,6 @@ static void let_in(struct client *client, const struct vst_greeting_result *resu
     snprintf(text, sizeof(text), "let in as %s, for %s, with %.40s", vst_role_name(client->role),
              client->backend->driver, result->mechanism ? result->mechanism : "no login");
     vst_client_log(client, VST_LOG_INFO, NULL, text);
-}
-
-static void refused(struct client *client, const struct vst_error *err)
-{
-    vst_count_greeting(client->server, err);
-    vst_client_log(client, VST_LOG_NOTICE, err, "not let in");
-    gone(client);
 }
 
 /* ---- the greeting ---- */

@@ -15,6 +15,7 @@
 
 #include "core/channel.h"
 #include "loop.h"
+#include "remote/frame.h"
 #include "remote/server-private.h"
 #include "served.h"
 #include "virstream/virstream.h"
@@ -451,6 +452,31 @@ static void client_that_says_nothing_is_gone_at_the_deadline(void **state)
     served_stop(&served);
 }
 
+static void refusal_counts_of_one_who_does_not_hang_up(void **state)
+{
+    static const char hello[] = "{\"version\":1,\"software\":\"stays\",\"window\":65536,"
+                                "\"driver\":\"test\"}";
+    struct vst_frame frame = {.length = sizeof(hello) - 1, .type = VST_FRAME_HELLO};
+    struct vst_limits limits = VST_LIMITS_DEFAULT;
+    unsigned char head[VST_FRAME_HEAD];
+    int fd;
+
+    (void)state;
+    limits.handshake_seconds = 1;
+    served_start(&served, "test:///", VST_ROLE_NONE, &limits);
+    fd = served_connect(&served);
+    vst_frame_put(&frame, head);
+    assert_int_equal(send(fd, head, sizeof(head), 0), sizeof(head));
+    assert_int_equal(send(fd, hello, sizeof(hello) - 1, 0), sizeof(hello) - 1);
+    do
+        event_base_loop(served.base, EVLOOP_ONCE);
+    while (served_stats(&served).anonymous || !served_stats(&served).accepted);
+    assert_int_equal(served_stats(&served).greetings[VST_GREETING_ACCESS], 1);
+    assert_int_equal(served_stats(&served).greetings[VST_GREETING_TIMEOUT], 0);
+    close(fd);
+    served_stop(&served);
+}
+
 static void oldest_stranger_makes_room_for_the_newest(void **state)
 {
     struct vst_limits limits = VST_LIMITS_DEFAULT;
@@ -616,6 +642,7 @@ int main(void)
         VST_TEST(events_stop_for_one_who_has_no_role_any_more),
         VST_TEST(events_for_one_who_does_not_read_take_bounded_memory),
         VST_TEST(client_that_says_nothing_is_gone_at_the_deadline),
+        VST_TEST(refusal_counts_of_one_who_does_not_hang_up),
         VST_TEST(oldest_stranger_makes_room_for_the_newest),
         VST_TEST(too_many_clients_are_refused),
         VST_TEST(too_many_calls_at_once_are_refused),
