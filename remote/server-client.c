@@ -50,15 +50,23 @@ void vst_client_unref(struct client *client)
     vst_server_unref(server);
 }
 
+static void leave_list(struct client *client)
+{
+    struct vst_server *server = client->server;
+    bool anonymous = client->state == CLIENT_GREETING;
+
+    TAILQ_REMOVE(anonymous ? &server->anonymous : &server->clients, client, link);
+    --*(anonymous ? &server->anonymous_count : &server->client_count);
+    if (anonymous && client->source)
+        client->source->strangers--;
+}
+
 /* Out of the lists: nothing reaches it any more but its calls, which are over soon. */
 static void gone(struct client *client)
 {
     struct vst_server *server = client->server;
 
-    bool anonymous = client->state == CLIENT_GREETING;
-
-    TAILQ_REMOVE(anonymous ? &server->anonymous : &server->clients, client, link);
-    --*(anonymous ? &server->anonymous_count : &server->client_count);
+    leave_list(client);
     enter(client, CLIENT_GONE);
     event_del(&client->deadline);
     vst_greeting_free(&client->greeting);
@@ -197,8 +205,7 @@ static void let_in(struct client *client, const struct vst_greeting_result *resu
     struct vst_server *server = client->server;
     char text[120];
 
-    TAILQ_REMOVE(&server->anonymous, client, link);
-    server->anonymous_count--;
+    leave_list(client);
     TAILQ_INSERT_TAIL(&server->clients, client, link);
     server->client_count++;
     enter(client, CLIENT_SERVED);
@@ -235,14 +242,16 @@ static void greeted(void *opaque, const struct vst_greeting_result *result,
     }
 }
 
+/* The limits are those of now, for whoever is let in now. */
 static int admit(void *opaque, const char *driver, const char *sasl_user, struct vst_error *ret_err)
 {
     struct client *client = opaque;
+    struct vst_server *server = client->server;
     char identity[160];
 
     if (sasl_user && vst_identity_add_user(&client->identity, sasl_user, ret_err) < 0)
         return -1;
-    client->role = vst_access_role(client->server->rules->is.access, &client->identity);
+    client->role = vst_access_role(server->rules->is.access, &client->identity);
     if (client->role == VST_ROLE_NONE) {
         vst_identity_print(&client->identity, identity, sizeof(identity));
         return vst_error_set(ret_err, VST_ERR_ACCESS,
@@ -250,7 +259,11 @@ static int admit(void *opaque, const char *driver, const char *sasl_user, struct
                              "under [access]",
                              identity);
     }
-    client->backend = vst_server_find_backend(client->server, driver, ret_err);
+    if (server->client_count >= server->rules->is.limits.clients)
+        return vst_error_set(ret_err, VST_ERR_BUSY,
+                             "%llu clients are here, and no more are let in (clients)",
+                             (unsigned long long)server->client_count);
+    client->backend = vst_server_find_backend(server, driver, ret_err);
     return client->backend ? 0 : -1;
 }
 
@@ -340,6 +353,9 @@ static int know_unix(struct client *client, int fd, struct vst_error *ret_err)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
         return vst_error_system(ret_err, errno, "who is at the other end of the socket");
     snprintf(client->peer, sizeof(client->peer), "pid %d", (int)peer.pid);
+    client->source = vst_source_enter_user(client->server, peer.uid, ret_err);
+    if (!client->source)
+        return -1;
     return vst_identity_add_unix(&client->identity, peer.uid, ret_err);
 }
 
@@ -402,15 +418,22 @@ static int greet(struct client *client, int *fd, struct vst_error *ret_err)
     return event_add(&client->deadline, &patience) < 0 ? vst_error_no_memory(ret_err) : 0;
 }
 
-/* Of those who have not said who they are the one that has had most time makes room. */
-static void make_room(struct vst_server *server)
+void vst_client_make_room(struct vst_server *server, const char *because)
 {
+    struct client *client = vst_source_crowding(server);
     struct vst_error why = {.side = VST_SIDE_HOST};
 
-    if (server->anonymous_count < server->rules->is.limits.anonymous)
+    if (!client)
         return;
-    vst_error_set(&why, VST_ERR_BUSY, "too many that are not through the greeting (anonymous)");
-    vst_client_drop(TAILQ_FIRST(&server->anonymous), &why);
+    vst_error_set(&why, VST_ERR_BUSY, "its place was needed: %s", because);
+    vst_client_drop(client, &why);
+}
+
+static int know(struct client *client, int fd, const struct sockaddr *address,
+                struct vst_error *ret_err)
+{
+    return client->kind == VST_LISTEN_UNIX ? know_unix(client, fd, ret_err)
+                                           : know_address(client, fd, address, ret_err);
 }
 
 static struct client *client_new(struct listener *listener)
@@ -442,19 +465,17 @@ void vst_client_accept(struct listener *listener, int *fd, const struct sockaddr
     struct client *client;
 
     server->past.accepted++;
-    make_room(server);
     client = client_new(listener);
     if (!client) {
         vst_error_no_memory(&err);
         vst_count_greeting(server, &err);
-    } else if (server->client_count >= server->rules->is.limits.clients) {
-        vst_error_set(&err, VST_ERR_BUSY, "too many clients");
-    } else if (client->kind == VST_LISTEN_UNIX) {
-        know_unix(client, *fd, &err);
-    } else {
-        know_address(client, *fd, address, &err);
-    }
-    if (client && (vst_error_is_set(&err) || greet(client, fd, &err) < 0))
+    } else if (know(client, *fd, address, &err) < 0) {
         vst_client_drop(client, &err);
+    } else {
+        if (server->anonymous_count > server->rules->is.limits.anonymous)
+            vst_client_make_room(server, "too many are in the greeting (anonymous)");
+        if (greet(client, fd, &err) < 0)
+            vst_client_drop(client, &err);
+    }
     vst_close(fd);
 }

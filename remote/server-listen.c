@@ -21,19 +21,17 @@ static void accepted(struct evconnlistener *socket, evutil_socket_t fd, struct s
     vst_client_accept(opaque, &fd, address);
 }
 
-/* Whoever has waited longest without saying who it is makes room. */
+/* Somebody who has not said who it is makes room. */
 static void failed(struct evconnlistener *socket, void *opaque)
 {
     struct listener *listener = opaque;
-    struct client *oldest = TAILQ_FIRST(&listener->server->anonymous);
     struct vst_error why = {.side = VST_SIDE_HOST};
 
     vst_error_system(&why, errno, "%s: accept", listener->name);
     vst_log_write(listener->server->log, VST_LOG_WARNING, NULL, "%s; waiting a moment", why.text);
     if (event_add(&listener->pause, &pause_for) == 0)
         evconnlistener_disable(socket);
-    if (oldest)
-        vst_client_drop(oldest, &why);
+    vst_client_make_room(listener->server, why.text);
 }
 
 static void resume(evutil_socket_t fd, short what, void *opaque)

@@ -43,11 +43,12 @@ struct listener {
     char name[120];
 };
 
-/* An address that clients come from, while any is here. */
+/* An address or a user that clients come from, while any is here. */
 struct source {
     LIST_ENTRY(source) link;
-    unsigned char key[16]; /* IPv6, or IPv4 mapped into it */
+    unsigned char key[16]; /* see server-source.c */
     uint64_t clients;
+    uint64_t strangers; /* of these, how many are in the greeting */
 };
 LIST_HEAD(source_list, source);
 
@@ -95,7 +96,7 @@ struct client {
     TAILQ_ENTRY(client) link;
     struct vst_server *server;
     struct rules *rules;   /* of its greeting */
-    struct source *source; /* NULL: a UNIX socket */
+    struct source *source; /* NULL: not known yet */
     enum client_state state;
     enum vst_listen_kind kind;
     unsigned refs; /* itself, and each call */
@@ -163,9 +164,14 @@ void vst_listeners_close(struct vst_server *server);
 
 /* ---- server-source.c ---- */
 
-/* One more from there: NULL with BUSY when there are too many. */
+/* One more from there, in the greeting: NULL with BUSY when there are too many. */
 struct source *vst_source_enter(struct vst_server *server, const struct sockaddr *address,
                                 struct vst_error *ret_err);
+/* The same for a UNIX socket, whose users have no limit. */
+struct source *vst_source_enter_user(struct vst_server *server, uid_t uid,
+                                     struct vst_error *ret_err);
+/* One of those in the greeting, if any: the oldest of the source that has most. */
+struct client *vst_source_crowding(const struct vst_server *server);
 void vst_source_leave(struct source **source);
 
 /* ---- server-client.c ---- */
@@ -174,6 +180,8 @@ void vst_source_leave(struct source **source);
 void vst_client_accept(struct listener *listener, int *fd, const struct sockaddr *address);
 /* GOAWAY: no new call; away after the last. */
 void vst_client_drain(struct client *client);
+/* One that is in the greeting goes, if any is, because its place is needed. */
+void vst_client_make_room(struct vst_server *server, const char *because);
 /* The end, at once. */
 void vst_client_drop(struct client *client, const struct vst_error *why);
 /* After a change of the rules. */

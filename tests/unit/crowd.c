@@ -3,7 +3,10 @@
  * Strangers at the server's door: thousands that speak slowly, those that stop in the middle of the
  * greeting, and what each of them costs.
  */
+#include <arpa/inet.h>
+#include <errno.h>
 #include <malloc.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,35 +278,125 @@ static void stranger_is_gone_at_the_deadline_wherever_it_stops(void **state)
     served_stop(&served);
 }
 
-static void one_address_gets_so_many_and_no_more(void **state)
+static void serve_on_tcp(const struct vst_limits *limits)
 {
-    struct vst_limits limits = VST_LIMITS_DEFAULT;
-    struct vst_policy policy;
-    int fds[4];
-    char byte;
+    struct vst_policy policy = served_policy(VST_ROLE_ADMIN, limits);
 
-    (void)state;
-    limits.per_source = 3;
-    served_start(&served, "test:///", VST_ROLE_ADMIN, &limits);
-    policy = served_policy(VST_ROLE_ADMIN, &limits);
+    served_start(&served, "test:///", VST_ROLE_ADMIN, limits);
     policy.creds = pki_creds(VST_TLS_SERVER, "ca", "host", NULL);
     served_set_policy(&served, &policy);
     served_listen_tcp(&served, VST_LISTEN_TLS);
-    for (int i = 0; i < 4; i++) {
-        fds[i] = served_connect_tcp(&served);
-        served_run(&served, 20);
-    }
+}
+
+/* Until the server has seen it. */
+static int come_from(unsigned host)
+{
+    uint64_t before = served_stats(&served).accepted;
+    int fd = served_connect_from(&served, host);
+
+    while (served_stats(&served).accepted == before)
+        served_run(&served, 1);
+    return fd;
+}
+
+static bool is_here(int fd)
+{
+    char byte;
+
+    return recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+static void one_address_gets_so_many_and_no_more(void **state)
+{
+    struct vst_limits limits = VST_LIMITS_DEFAULT;
+    int fds[4];
+
+    (void)state;
+    limits.per_source = 3;
+    serve_on_tcp(&limits);
+    for (int i = 0; i < 4; i++)
+        fds[i] = come_from(1);
     assert_int_equal(served_stats(&served).anonymous, 3);
-    assert_int_equal(recv(fds[3], &byte, 1, MSG_DONTWAIT), 0);
-    assert_int_equal(recv(fds[2], &byte, 1, MSG_DONTWAIT), -1);
+    assert_false(is_here(fds[3]));
+    assert_true(is_here(fds[2]));
     close(fds[0]);
     served_run(&served, 20);
     close(fds[3]);
-    fds[3] = served_connect_tcp(&served);
-    served_run(&served, 20);
+    fds[3] = come_from(1);
     assert_int_equal(served_stats(&served).anonymous, 3);
     for (int i = 1; i < 4; i++)
         close(fds[i]);
+    served_stop(&served);
+}
+
+static void address_over_its_limit_drives_out_nobody(void **state)
+{
+    struct vst_limits limits = VST_LIMITS_DEFAULT;
+    int fds[4];
+
+    (void)state;
+    limits.per_source = 2;
+    limits.anonymous = 3;
+    serve_on_tcp(&limits);
+    for (int i = 0; i < 4; i++)
+        fds[i] = come_from(i ? 2 : 1);
+    assert_false(is_here(fds[3]));
+    for (int i = 0; i < 3; i++)
+        assert_true(is_here(fds[i]));
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    served_stop(&served);
+}
+
+static void address_that_fills_the_room_makes_the_room(void **state)
+{
+    enum { ROOM = 4, CAME = 8 };
+    struct vst_limits limits = VST_LIMITS_DEFAULT;
+    int first, last, crowd_of_one[CAME];
+
+    (void)state;
+    limits.anonymous = ROOM;
+    serve_on_tcp(&limits);
+    first = come_from(1);
+    for (int i = 0; i < CAME; i++)
+        crowd_of_one[i] = come_from(2);
+    last = come_from(3);
+    assert_true(is_here(first));
+    assert_true(is_here(last));
+    for (int i = 0; i < CAME; i++) {
+        assert_int_equal(is_here(crowd_of_one[i]), i >= CAME - (ROOM - 2));
+        close(crowd_of_one[i]);
+    }
+    assert_int_equal(served_stats(&served).anonymous, ROOM);
+    close(first);
+    close(last);
+    served_stop(&served);
+}
+
+/* The socket is there already when there is room for no other. */
+static void stranger_makes_room_for_one_who_needs_its_descriptor(void **state)
+{
+    struct rlimit usual, none;
+    int old, new = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+    (void)state;
+    serve_on_tcp(NULL);
+    old = come_from(1);
+    getrlimit(RLIMIT_NOFILE, &usual);
+    none = (struct rlimit){3, usual.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    address.sin_port = htons((uint16_t)served.port);
+    assert_int_equal(connect(new, (struct sockaddr *)&address, sizeof(address)), 0);
+    while (served_stats(&served).anonymous)
+        served_run(&served, 1);
+    setrlimit(RLIMIT_NOFILE, &usual);
+    assert_int_equal(served_stats(&served).greetings[VST_GREETING_CROWDED], 1);
+    until_there_are(1);
+    assert_false(is_here(old));
+    assert_true(is_here(new));
+    close(old);
+    close(new);
     served_stop(&served);
 }
 
@@ -314,6 +407,9 @@ int main(void)
         VST_TEST_WITH(stranger_costs_at_most_64_kib, pki_begin, pki_end),
         VST_TEST_WITH(stranger_is_gone_at_the_deadline_wherever_it_stops, pki_begin, pki_end),
         VST_TEST_WITH(one_address_gets_so_many_and_no_more, pki_begin, pki_end),
+        VST_TEST_WITH(address_over_its_limit_drives_out_nobody, pki_begin, pki_end),
+        VST_TEST_WITH(address_that_fills_the_room_makes_the_room, pki_begin, pki_end),
+        VST_TEST_WITH(stranger_makes_room_for_one_who_needs_its_descriptor, pki_begin, pki_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,11 +104,19 @@ void served_listen_tcp(struct served *served, enum vst_listen_kind kind)
 
 int served_connect_tcp(const struct served *served)
 {
+    return served_connect_from(served, 1);
+}
+
+int served_connect_from(const struct served *served, unsigned host)
+{
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in from = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl((INADDR_LOOPBACK & ~0xffu) | host)};
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)served->port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
+    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     return fd;
 }

@@ -32,6 +32,8 @@ void served_set_policy(struct served *served, struct vst_policy *policy);
 /* One more socket, on a port that the kernel chooses. */
 void served_listen_tcp(struct served *served, enum vst_listen_kind kind);
 int served_connect_tcp(const struct served *served);
+/* The same from 127.0.0.`host`. */
+int served_connect_from(const struct served *served, unsigned host);
 /* Frees the server and runs the loop until nothing is left in it. */
 void served_stop(struct served *served);
 void served_set_role(struct served *served, enum vst_role role);

@@ -452,22 +452,28 @@ static void client_that_says_nothing_is_gone_at_the_deadline(void **state)
     served_stop(&served);
 }
 
-static void refusal_counts_of_one_who_does_not_hang_up(void **state)
+static void say_hello(int fd)
 {
     static const char hello[] = "{\"version\":1,\"software\":\"stays\",\"window\":65536,"
                                 "\"driver\":\"test\"}";
     struct vst_frame frame = {.length = sizeof(hello) - 1, .type = VST_FRAME_HELLO};
-    struct vst_limits limits = VST_LIMITS_DEFAULT;
     unsigned char head[VST_FRAME_HEAD];
+
+    vst_frame_put(&frame, head);
+    assert_int_equal(send(fd, head, sizeof(head), 0), sizeof(head));
+    assert_int_equal(send(fd, hello, sizeof(hello) - 1, 0), sizeof(hello) - 1);
+}
+
+static void refusal_counts_of_one_who_does_not_hang_up(void **state)
+{
+    struct vst_limits limits = VST_LIMITS_DEFAULT;
     int fd;
 
     (void)state;
     limits.handshake_seconds = 1;
     served_start(&served, "test:///", VST_ROLE_NONE, &limits);
     fd = served_connect(&served);
-    vst_frame_put(&frame, head);
-    assert_int_equal(send(fd, head, sizeof(head), 0), sizeof(head));
-    assert_int_equal(send(fd, hello, sizeof(hello) - 1, 0), sizeof(hello) - 1);
+    say_hello(fd);
     do
         event_base_loop(served.base, EVLOOP_ONCE);
     while (served_stats(&served).anonymous || !served_stats(&served).accepted);
@@ -508,9 +514,39 @@ static void too_many_clients_are_refused(void **state)
     limits.clients = 1;
     begin("test:///", VST_ROLE_ADMIN, &limits);
     assert_int_equal(caller_join(&second, &served, "test"), -1);
+    assert_int_equal(second.err.code, VST_ERR_BUSY);
     assert_int_equal(caller_call(&caller, "list", "{}"), VST_ERR_OK);
     caller_leave(&second);
     end();
+}
+
+static void too_many_that_greet_at_the_same_time_are_refused(void **state)
+{
+    enum { CAME = 6, ROOM = 2 };
+    struct vst_limits limits = VST_LIMITS_DEFAULT;
+    struct vst_server_stats stats;
+    int fds[CAME];
+
+    (void)state;
+    limits.clients = ROOM;
+    served_start(&served, "test:///", VST_ROLE_ADMIN, &limits);
+    for (int i = 0; i < CAME; i++)
+        fds[i] = served_connect(&served);
+    while (served_stats(&served).anonymous != CAME)
+        served_run(&served, 1);
+    for (int i = 0; i < CAME; i++) {
+        say_hello(fds[i]);
+        shutdown(fds[i], SHUT_WR);
+    }
+    do {
+        served_run(&served, 1);
+        stats = served_stats(&served);
+    } while (stats.anonymous);
+    assert_int_equal(stats.greetings[VST_GREETING_OK], ROOM);
+    assert_int_equal(stats.greetings[VST_GREETING_CROWDED], CAME - ROOM);
+    for (int i = 0; i < CAME; i++)
+        close(fds[i]);
+    served_stop(&served);
 }
 
 static void too_many_calls_at_once_are_refused(void **state)
@@ -645,6 +681,7 @@ int main(void)
         VST_TEST(refusal_counts_of_one_who_does_not_hang_up),
         VST_TEST(oldest_stranger_makes_room_for_the_newest),
         VST_TEST(too_many_clients_are_refused),
+        VST_TEST(too_many_that_greet_at_the_same_time_are_refused),
         VST_TEST(too_many_calls_at_once_are_refused),
         VST_TEST(rules_change_under_a_stream_that_goes_on),
         VST_TEST(drain_waits_for_what_runs_and_takes_nothing_new),
