@@ -113,8 +113,29 @@ static int check_dates(const char *path, gnutls_x509_crt_t cert, struct vst_erro
     return 0;
 }
 
-/* Every certificate of a file, or for the first only. */
-static int check_file_dates(const char *path, const gnutls_datum_t *pem, struct vst_error *err)
+/* Of a chain the first is the one that is shown; peers look at the others. */
+static int check_first(const char *path, const gnutls_x509_crt_t *certs, unsigned count,
+                       struct vst_error *err)
+{
+    (void)count;
+    return check_dates(path, certs[0], err);
+}
+
+/* Of authorities one is enough: those that have retired stay beside their successors for a while.
+ */
+static int check_any(const char *path, const gnutls_x509_crt_t *certs, unsigned count,
+                     struct vst_error *err)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (check_dates(path, certs[i], NULL) == 0)
+            return 0;
+    return check_dates(path, certs[0], err);
+}
+
+static int check_file_dates(const char *path, const gnutls_datum_t *pem,
+                            int (*check)(const char *path, const gnutls_x509_crt_t *certs,
+                                         unsigned count, struct vst_error *err),
+                            struct vst_error *err)
 {
     gnutls_x509_crt_t *certs = NULL;
     unsigned count = 0;
@@ -122,7 +143,7 @@ static int check_file_dates(const char *path, const gnutls_datum_t *pem, struct 
 
     if (status < 0)
         return refuse(err, path, "no certificate in PEM form", status);
-    status = check_dates(path, certs[0], err);
+    status = check(path, certs, count, err);
     for (unsigned i = 0; i < count; i++)
         gnutls_x509_crt_deinit(certs[i]);
     gnutls_free(certs);
@@ -150,7 +171,7 @@ static int load_authority(struct vst_tls_creds *creds, struct vst_error *err)
     int status = read_file(creds->files.ca, &pem, err);
 
     if (status == 0)
-        status = check_file_dates(creds->files.ca, &pem, err);
+        status = check_file_dates(creds->files.ca, &pem, check_any, err);
     if (status == 0)
         status = use_authority(creds, &pem, err);
     forget(&pem);
@@ -200,7 +221,7 @@ static int load_pair(struct vst_tls_creds *creds, struct vst_error *err)
     if (status == 0)
         status = read_file(creds->files.key, &key, err);
     if (status == 0)
-        status = check_file_dates(creds->files.cert, &cert, err);
+        status = check_file_dates(creds->files.cert, &cert, check_first, err);
     if (status == 0)
         status = use_pair(creds, &cert, &key, err);
     forget(&cert);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "feed.h"
 #include "pki.h"
 
 static struct vst_tls_files files;
@@ -158,6 +159,44 @@ static void bad_files_are_told_by_name(void **state)
                  "early-cert.pem is not valid before ");
 }
 
+/* The certificates of two authorities in one file, in this order. */
+static void write_bundle(const char *name, const char *first, const char *second)
+{
+    FILE *file = fopen(pki_path(name), "we");
+    const char *parts[] = {first, second};
+
+    assert_non_null(file);
+    for (int i = 0; i < 2; i++) {
+        size_t size;
+        unsigned char *pem = feed_file(pki_path(parts[i]), &size);
+
+        assert_int_equal(fwrite(pem, 1, size, file), size);
+        free(pem);
+    }
+    fclose(file);
+}
+
+static void authority_that_has_retired_may_stay_beside_its_successor(void **state)
+{
+    static const char *const bundles[] = {"old-first", "old-last"};
+
+    (void)state;
+    pki_issue(&(struct pki_wish){.name = "old", .days_from = -9, .days_to = -3});
+    pki_issue(&(struct pki_wish){.name = "early", .days_from = 3, .days_to = 9});
+    write_bundle("old-first", "old-cert.pem", "ca-cert.pem");
+    write_bundle("old-last", "ca-cert.pem", "old-cert.pem");
+    write_bundle("none-now", "old-cert.pem", "early-cert.pem");
+    for (int i = 0; i < 2; i++) {
+        struct vst_tls_files good = {strdup(pki_path(bundles[i])), NULL, NULL, NULL};
+        struct vst_tls_creds *creds = vst_tls_creds_load(VST_TLS_CLIENT, &good, &err);
+
+        assert_non_null(creds);
+        vst_tls_creds_unref(&creds);
+        vst_tls_files_clear(&good);
+    }
+    assert_fails("none-now", "host-cert.pem", "host-key.pem", VST_ERR_AUTH, "none-now expired on ");
+}
+
 /* ---- on the worker ---- */
 
 struct result {
@@ -243,6 +282,7 @@ int main(void)
         VST_TEST_WITH(error_says_where_it_was_looked, make, drop),
         VST_TEST_WITH(server_needs_a_pair, make, drop),
         VST_TEST_WITH(bad_files_are_told_by_name, make, drop),
+        VST_TEST_WITH(authority_that_has_retired_may_stay_beside_its_successor, make, drop),
         VST_TEST_WITH(worker_loads, make, drop),
         VST_TEST_WITH(worker_tells_what_is_wrong, make, drop),
         VST_TEST_WITH(load_that_was_freed_calls_nothing, make, drop),
