@@ -39,6 +39,17 @@ struct remote_call *vst_remote_call_new(struct vst_conn *conn, enum vst_procedur
 
 /* ---- sending ---- */
 
+uint32_t vst_remote_next_id(struct remote *remote, struct vst_error *ret_err)
+{
+    uint32_t id = vst_mux_next_id(remote->mux);
+
+    if (!id)
+        vst_error_set(ret_err, VST_ERR_LOST,
+                      "%s: this connection makes no more calls; open another",
+                      remote->target.label);
+    return id;
+}
+
 static int send_body(struct remote_call *call, const char *body, struct vst_mux_ends *ends,
                      struct vst_error *ret_err)
 {
@@ -50,11 +61,9 @@ static int send_body(struct remote_call *call, const char *body, struct vst_mux_
                              "%s: its arguments have %zu bytes, the most "
                              "that can be sent is %d",
                              vst_procedures[call->procedure].name, length, VST_FRAME_CONTROL_MAX);
-    call->id = vst_mux_next_id(remote->mux);
+    call->id = vst_remote_next_id(remote, ret_err);
     if (!call->id)
-        return vst_error_set(ret_err, VST_ERR_LOST,
-                             "%s: this connection makes no more calls; open another",
-                             remote->target.label);
+        return -1;
     if (ends && vst_mux_open(remote->mux, call->id, ends, ret_err) < 0)
         return -1;
     TAILQ_INSERT_TAIL(&remote->calls, call, link);

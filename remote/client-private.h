@@ -33,8 +33,8 @@ struct remote {
     struct vst_error refuse; /* why no call can be made; LOST when the connection has gone */
     struct remote_calls calls;
     struct remote_pings pings;
-    uint32_t watch;  /* the call that asked for events; 0: nobody has */
-    bool watch_lost; /* no event will come, and the application is still to be told */
+    uint32_t watch;             /* the call that asked for events; 0: nobody has */
+    struct vst_error unwatched; /* why no event will come: the application is still to be told */
     bool closing;
     bool leaves_calls; /* closing: their answers are nobody's any more */
     struct vst_turn turn;
@@ -65,6 +65,9 @@ struct remote_call {
 /* The state of a method, owned by its operation. NULL, and the operation has failed. */
 struct remote_call *vst_remote_call_new(struct vst_conn *conn, enum vst_procedure procedure,
                                         struct vst_op *op);
+
+/* The id for the next call; 0: the connection makes no more, and the error is filled. */
+uint32_t vst_remote_next_id(struct remote *remote, struct vst_error *ret_err);
 
 /*
  * Sends the call, and lists it. `ends` is NULL for one that moves no bytes; else its directions are

@@ -27,6 +27,12 @@ static void remote_free(struct remote *remote)
     free(remote);
 }
 
+static void say_where(const struct remote *remote, struct vst_error *err)
+{
+    vst_error_where(err, VST_SIDE_HOST, NULL);
+    vst_error_prefix(err, "%s", remote->target.label);
+}
+
 /* ---- pings ---- */
 
 /* The answer, -1 without one. */
@@ -70,9 +76,12 @@ static void remote_ping(struct vst_conn *conn, struct vst_op *op)
         vst_op_fail(op, &remote->refuse);
         return;
     }
-    if (!ping || vst_mux_ping(remote->mux, pong, ping) < 0) {
-        free(ping);
+    if (!ping)
         vst_error_no_memory(&err);
+    else if (vst_mux_ping(remote->mux, pong, ping, &err) < 0)
+        say_where(remote, &err);
+    if (vst_error_is_set(&err)) {
+        free(ping);
         vst_op_fail(op, &err);
         return;
     }
@@ -86,9 +95,11 @@ static void remote_ping(struct vst_conn *conn, struct vst_op *op)
 
 static void events_lost(struct remote *remote, const struct vst_error *err)
 {
+    struct vst_error why = *err;
+
     remote->watch = 0;
-    remote->watch_lost = false;
-    vst_driver_events_lost(remote->conn, err);
+    remote->unwatched = (struct vst_error){0};
+    vst_driver_events_lost(remote->conn, &why);
 }
 
 static void turn(evutil_socket_t fd, short what, void *opaque)
@@ -96,24 +107,25 @@ static void turn(evutil_socket_t fd, short what, void *opaque)
     struct remote *remote = opaque;
 
     (void)fd, (void)what;
-    if (remote->watch_lost)
-        events_lost(remote, &remote->refuse);
+    if (vst_error_is_set(&remote->unwatched))
+        events_lost(remote, &remote->unwatched);
 }
 
 static int ask_for_events(struct remote *remote, struct vst_error *ret_err)
 {
     char *body;
-    int status;
 
     if (vst_error_is_set(&remote->refuse))
-        return -1;
+        return vst_error_copy(ret_err, &remote->refuse);
     body = vst_call_print(VST_PROCEDURE_EVENTS, NULL, ret_err);
     if (!body)
         return -1;
-    remote->watch = vst_mux_next_id(remote->mux);
-    status = vst_mux_send(remote->mux, VST_FRAME_CALL, remote->watch, body, strlen(body));
+    remote->watch = vst_remote_next_id(remote, ret_err);
+    /* If this fails so has the connection, and closed() will tell. */
+    if (remote->watch)
+        vst_mux_send(remote->mux, VST_FRAME_CALL, remote->watch, body, strlen(body));
     free(body);
-    return status;
+    return remote->watch ? 0 : -1;
 }
 
 /* The application has a callback: whether events can come, it hears from the loop. */
@@ -121,12 +133,8 @@ static void remote_watch(struct vst_conn *conn)
 {
     struct remote *remote = conn->impl;
 
-    if (remote->watch)
-        return;
-    if (ask_for_events(remote, NULL) < 0) {
-        remote->watch_lost = true;
+    if (!remote->watch && ask_for_events(remote, &remote->unwatched) < 0)
         vst_turn_schedule(&remote->turn);
-    }
 }
 
 static void hear(struct remote *remote, const char *body, size_t length)
@@ -259,8 +267,7 @@ static void closed(void *opaque, const struct vst_error *err)
         vst_error_copy(&remote->refuse, err);
     else
         vst_error_set(&remote->refuse, VST_ERR_LOST, "the server has ended the connection");
-    vst_error_where(&remote->refuse, VST_SIDE_HOST, NULL);
-    vst_error_prefix(&remote->refuse, "%s", remote->target.label);
+    say_where(remote, &remote->refuse);
     end_all(remote);
 }
 

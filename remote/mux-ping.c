@@ -36,9 +36,12 @@ static int ask(struct vst_mux *mux, void (*pong)(void *opaque, int64_t us), void
     return 0;
 }
 
-int vst_mux_ping(struct vst_mux *mux, void (*pong)(void *opaque, int64_t us), void *opaque)
+int vst_mux_ping(struct vst_mux *mux, void (*pong)(void *opaque, int64_t us), void *opaque,
+                 struct vst_error *ret_err)
 {
-    return mux_alive(mux) ? ask(mux, pong, opaque, false) : -1;
+    if (mux_alive(mux) && ask(mux, pong, opaque, false) == 0)
+        return 0;
+    return mux->why ? vst_error_copy(ret_err, mux->why) : vst_error_no_memory(ret_err);
 }
 
 /* ---- rounds ---- */

@@ -124,8 +124,9 @@ bool vst_mux_has_sent(const struct vst_mux *mux, uint32_t id);
 void vst_mux_ended(struct vst_mux *mux, uint32_t id, const struct vst_error *err);
 
 /* Round trip to the peer: `pong` once, from the loop, with microseconds, or -1 when the connection
- * ended first. */
-int vst_mux_ping(struct vst_mux *mux, void (*pong)(void *opaque, int64_t us), void *opaque);
+ * ended first. Fails when the connection has failed, for the same reason, or without memory. */
+int vst_mux_ping(struct vst_mux *mux, void (*pong)(void *opaque, int64_t us), void *opaque,
+                 struct vst_error *ret_err);
 
 struct vst_mux_stats {
     uint64_t received, sent; /* bytes of DATA */

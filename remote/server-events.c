@@ -46,7 +46,7 @@ static void send_some(struct subscription *subscription)
         vst_client_send(client, VST_FRAME_EVENT, 0, subscription->waiting[subscription->first]);
         drop_oldest(subscription);
     }
-    subscription->asked = vst_mux_ping(client->mux, have_pong, subscription) == 0;
+    subscription->asked = vst_mux_ping(client->mux, have_pong, subscription, NULL) == 0;
 }
 
 int vst_client_subscribe(struct client *client, struct vst_error *ret_err)

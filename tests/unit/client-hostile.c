@@ -19,7 +19,9 @@
 #include <event2/listener.h>
 
 #include "app.h"
-#include "remote/frame.h"
+#include "core/connection.h"
+#include "remote/client-private.h"
+#include "remote/mux-private.h"
 
 enum { PAGE = 500, MIB = 1024 * 1024 };
 
@@ -290,6 +292,81 @@ static void second_answer_ends_the_connection(void **state)
     expect_over("REPLY twice");
 }
 
+static struct vst_mux *mux(void)
+{
+    return ((struct remote *)app.conn->impl)->mux;
+}
+
+static void no_event(struct vst_conn *conn, const struct vst_event *event, void *opaque)
+{
+    (void)conn, (void)event, (void)opaque;
+    fail();
+}
+
+static void on_lost(struct vst_conn *conn, const struct vst_error *err, void *opaque)
+{
+    struct outcome *outcome = opaque;
+
+    (void)conn;
+    outcome->calls++;
+    outcome->err = *err;
+}
+
+/* Whoever listens for events is told once that none can come, and that it is for this. */
+static void expect_no_events(enum vst_code code)
+{
+    struct outcome lost = {0};
+    struct vst_event_cb cb = {.fn = no_event, .opaque = &lost, .lost = on_lost};
+
+    vst_conn_set_event_callback(app.conn, &cb);
+    while (!lost.calls)
+        event_base_loop(app.base, EVLOOP_ONCE);
+    event_base_loop(app.base, EVLOOP_NONBLOCK);
+    assert_int_equal(lost.calls, 1);
+    assert_int_equal(lost.err.code, code);
+}
+
+static void answer_twice_and_stay(uint32_t id)
+{
+    answer_twice(id);
+    villain.reads = false; /* nor does it hear that it has to leave */
+}
+
+/* Its error is on its way, and it has not ended yet. */
+static void failing_connection_says_why_it_fails(void **state)
+{
+    struct outcome found = {0};
+    struct vst_error err = {0};
+    struct vst_ping_cb ping = {0};
+
+    (void)state;
+    join("");
+    villain.called = answer_twice_and_stay;
+    vst_conn_lookup(app.conn, "test1", outcome_domain(&found));
+    outcome_await(app.base, &found);
+    vst_domain_free(&found.domain);
+    while (mux_alive(mux()))
+        event_base_loop(app.base, EVLOOP_ONCE);
+    assert_int_equal(vst_op_wait(vst_conn_ping(app.conn, &ping), &err), -1);
+    assert_int_equal(err.code, VST_ERR_PROTOCOL);
+    assert_non_null(mux());
+    expect_no_events(VST_ERR_LOST);
+    villain.reads = true;
+}
+
+static void connection_without_ids_makes_no_more_calls_and_stays(void **state)
+{
+    struct outcome outcome;
+
+    (void)state;
+    join("");
+    mux()->last_id = UINT32_MAX;
+    expect_no_events(VST_ERR_LOST);
+    assert_int_equal(list(&outcome), VST_ERR_LOST);
+    assert_true(mux_alive(mux()));
+    assert_int_equal(villain.calls, 0);
+}
+
 /* ---- lists ---- */
 
 static void say_page(uint32_t id, unsigned from, unsigned count)
@@ -545,6 +622,8 @@ int main(void)
         HOSTILE_TEST(end_that_tells_of_more_than_came_is_none),
         HOSTILE_TEST(restore_that_is_done_early_stops_the_source),
         HOSTILE_TEST(second_answer_ends_the_connection),
+        HOSTILE_TEST(failing_connection_says_why_it_fails),
+        HOSTILE_TEST(connection_without_ids_makes_no_more_calls_and_stays),
         HOSTILE_TEST(list_that_goes_on_and_on_is_refused),
         HOSTILE_TEST(frames_out_of_place_end_the_call_and_nothing_worse),
         HOSTILE_TEST(bodies_that_are_too_long_are_not_waited_for),

@@ -352,11 +352,11 @@ static void ping_measures_and_fails_with_the_connection(void **state)
     (void)state;
     wire_start();
     pong_us = -2;
-    assert_int_equal(vst_mux_ping(wire.client.mux, pong, NULL), 0);
+    assert_int_equal(vst_mux_ping(wire.client.mux, pong, NULL, NULL), 0);
     wire_run();
     assert_true(pong_us >= 0);
     assert_true(wire_stats(&wire.client).round_trip_us > 0);
-    vst_mux_ping(wire.client.mux, pong, NULL);
+    vst_mux_ping(wire.client.mux, pong, NULL, NULL);
     vst_mux_free(&wire.server.mux);
     wire_run();
     assert_int_equal(pong_us, -1);
