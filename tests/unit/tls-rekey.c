@@ -185,12 +185,33 @@ static void peer_may_ask_for_new_keys(void **state)
     raw_end(&raw);
 }
 
+/* Each costs both sides new keys; GnuTLS counts them. */
+static void peer_that_does_nothing_but_change_keys_is_left(void **state)
+{
+    enum { FLOOD = 1000 };
+    struct side *server = &session.side[SERVER];
+    enum vst_io io = VST_IO_AGAIN;
+    size_t n;
+
+    (void)state;
+    open_raw();
+    for (int i = 0; i < FLOOD; i++)
+        assert_int_equal(gnutls_session_key_update(raw.session, GNUTLS_KU_PEER), 0);
+    for (int i = 0; i < FLOOD && io == VST_IO_AGAIN; i++)
+        io = vst_channel_read(server->ch, server->got, MIB, &n);
+    assert_int_equal(io, VST_IO_FAIL);
+    print_message("# %s\n", vst_channel_error(server->ch)->text);
+    assert_int_equal(vst_channel_error(server->ch)->code, VST_ERR_PROTOCOL);
+    raw_end(&raw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(keys_change_every_mib_both_ways, make, drop),
         VST_TEST_WITH(keys_change_no_faster_than_peers_accept, make, drop),
         VST_TEST_WITH(peer_may_ask_for_new_keys, make, drop),
+        VST_TEST_WITH(peer_that_does_nothing_but_change_keys_is_left, make, drop),
         VST_TEST_WITH(empty_record_is_no_end, make, drop),
     };
 
