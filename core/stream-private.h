@@ -54,6 +54,7 @@ struct vst_stream {
     void *opaque;
     struct vst_error outcome;
     struct vst_turn turn;
+    struct vst_turn *attached; /* whose it is, wants to know of that; or NULL */
     /* stream-watch.c */
     struct event *tick; /* NULL: a stall is no failure, or nothing is watched yet or any more */
     uint64_t total;

@@ -279,6 +279,11 @@ static int half_attach(struct half *half, struct vst_channel *driver, struct vst
     return 0;
 }
 
+void vst_stream_on_attached(struct vst_stream *stream, struct vst_turn *attached)
+{
+    stream->attached = attached;
+}
+
 int vst_stream_attach(struct vst_stream *stream, struct vst_channel *source,
                       struct vst_channel *sink, struct vst_error *ret_err)
 {
@@ -289,6 +294,8 @@ int vst_stream_attach(struct vst_stream *stream, struct vst_channel *source,
         stream->down.driver = source;
         return vst_error_copy(ret_err, &stream->outcome);
     }
+    if (stream->attached) /* before the turns of the pumps */
+        vst_turn_schedule(stream->attached);
     up = half_attach(&stream->up, sink, ret_err);
     down = half_attach(&stream->down, source, ret_err);
     if (up < 0 || down < 0)

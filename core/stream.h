@@ -9,6 +9,7 @@
 
 #include "channel.h"
 #include "op.h"
+#include "turn.h"
 #include "virstream/stream.h"
 
 /* The method that uses a stream. All callbacks come from the loop. */
@@ -63,11 +64,19 @@ int vst_stream_set_ends(struct vst_stream *stream, struct vst_channel *source,
 int vst_stream_attach(struct vst_stream *stream, struct vst_channel *source,
                       struct vst_channel *sink, struct vst_error *ret_err);
 
+/*
+ * For the server, too: schedules this turn once the driver has attached its end, before any byte
+ * moves, and after the driver has said how many it expects. Before the method; the turn must not go
+ * before the operation has ended.
+ */
+void vst_stream_on_attached(struct vst_stream *stream, struct vst_turn *turn);
+
 /* The other way of two streams that are joined (vst_stream_join()): as that, but `from` does not
  * wait for the outcome of `to`, which waits for its own. */
 int vst_stream_join_back(struct vst_stream *from, struct vst_stream *to);
 
-/* How many bytes are expected, for progress. */
+/* How many bytes are expected, for progress. If it is known when the driver attaches, in the same
+ * turn. */
 void vst_stream_expect(struct vst_stream *stream, uint64_t total);
 
 /* Fails it from the driver's or operation's side: failed() comes back, from the loop. */

@@ -102,7 +102,7 @@ void vst_call_reply(struct call *call, char *body)
 
 /* ---- running ---- */
 
-/* Operations that failed at once have been told by now: turns run in order. */
+/* The driver's end is there: it has not failed at once, and knows how long it is. */
 static void tell_started(evutil_socket_t fd, short what, void *opaque)
 {
     struct call *call = opaque;
@@ -181,6 +181,7 @@ static int open_stream(struct call *call, struct vst_error *ret_err)
                                   &(struct vst_stream_options){.limit = STREAM_LIMIT});
     if (!call->stream)
         return vst_error_no_memory(ret_err);
+    vst_stream_on_attached(call->stream, &call->started);
     if (vst_mux_open(call->client->mux, call->id, &ends, ret_err) < 0)
         return -1;
     if (vst_stream_set_ends(call->stream, ends.ret_source, ends.ret_sink) < 0)

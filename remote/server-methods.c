@@ -132,18 +132,15 @@ static void have_list(const struct vst_domain_info *infos, size_t count,
     vst_call_reply(call, body);
 }
 
-/* What failed at once has its turn before ours. */
 void vst_call_began(struct call *call, struct vst_op *op)
 {
     struct vst_error err = {0};
 
     call->op = op;
-    if (!op) {
-        vst_error_no_memory(&err);
-        vst_call_fail(call, &err);
-    } else if (call->stream) {
-        vst_turn_schedule(&call->started);
-    }
+    if (op)
+        return;
+    vst_error_no_memory(&err);
+    vst_call_fail(call, &err);
 }
 
 #define DOMAIN(call) (&(struct vst_domain_cb){have_domain, (call), NULL})

@@ -141,7 +141,7 @@ struct call {
     struct vst_domain *domain; /* of methods on one */
     struct vst_op *op;         /* NULL: none is pending */
     struct vst_error why;      /* it was stopped before it ran */
-    struct vst_turn started;   /* STARTED, unless it fails at once */
+    struct vst_turn started;   /* STARTED, once its stream has both ends */
     int64_t began_us;
     bool left;      /* its client has gone, and it goes on */
     char label[48]; /* "client 12 call 3" */

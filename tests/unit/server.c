@@ -170,6 +170,42 @@ static void saved_guest_stays_until_its_image_is_taken(void **state)
     end();
 }
 
+static void before_the_first_byte_it_is_told_how_many_will_come(void **state)
+{
+    enum { SIZE = 300000 };
+    const char *tmp = getenv("TMPDIR");
+    struct vst_mux_ends ends = {.receives = true, .sparse = true};
+    struct evbuffer *buffer = evbuffer_new();
+    char pool[64], path[80], uri[96];
+    enum vst_io io;
+    uint32_t id;
+    size_t n;
+
+    (void)state;
+    snprintf(pool, sizeof(pool), "%.40s/virstream-XXXXXX", tmp ? tmp : "/tmp");
+    assert_non_null(mkdtemp(pool));
+    snprintf(path, sizeof(path), "%s/one", pool);
+    fclose(fopen(path, "we"));
+    assert_int_equal(truncate(path, SIZE), 0);
+    snprintf(uri, sizeof(uri), "test:///?pool.p=%s", pool);
+    begin(uri, VST_ROLE_TRANSFER, NULL);
+    id = caller_begin(&caller, "volume-download", "{\"name\":\"p/one\"}", &ends);
+    vst_channel_want(ends.ret_source, VST_READ, true);
+    while ((io = vst_channel_read(ends.ret_source, buffer, 1, &n)) == VST_IO_AGAIN)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    assert_int_equal(io, VST_IO_OK);
+    assert_true(caller.answers[id].started);
+    assert_int_equal(caller.answers[id].total, SIZE);
+    assert_int_equal(vst_test_drain(ends.ret_source, buffer, 65536), VST_IO_EOF);
+    vst_mux_taken(caller.mux, id);
+    assert_int_equal(caller_await(&caller, id)->type, VST_FRAME_REPLY);
+    vst_channel_free(&ends.ret_source);
+    evbuffer_free(buffer);
+    end();
+    unlink(path);
+    rmdir(pool);
+}
+
 static void what_fails_at_once_was_not_started(void **state)
 {
     struct vst_mux_ends ends = {.receives = true};
@@ -666,6 +702,7 @@ int main(void)
         VST_TEST(driver_that_is_not_served_is_named),
         VST_TEST(saved_guest_goes_and_comes_back),
         VST_TEST(saved_guest_stays_until_its_image_is_taken),
+        VST_TEST(before_the_first_byte_it_is_told_how_many_will_come),
         VST_TEST(what_fails_at_once_was_not_started),
         VST_TEST(lost_client_takes_its_calls_along),
         VST_TEST(stop_cancels_a_call_that_moves_nothing),
