@@ -114,8 +114,8 @@ static ssize_t read_text(const char *path, char *into, size_t size)
     return length;
 }
 
-/* State and start time of a process. The name in parentheses may hold anything: fields are counted
- * after the last one. */
+/* State and start time of a process; -1 with errno. The name in parentheses may hold anything:
+ * fields are counted after the last one. */
 static int read_stat(pid_t pid, char *ret_state, uint64_t *ret_start)
 {
     char path[40], text[STAT_MAX], *at;
@@ -126,6 +126,7 @@ static int read_stat(pid_t pid, char *ret_state, uint64_t *ret_start)
     if (read_text(path, text, sizeof(text)) <= 0)
         return -1;
     at = strrchr(text, ')');
+    errno = ESRCH;
     if (!at || at[1] != ' ' || !at[2])
         return -1;
     *ret_state = at[2];
@@ -134,15 +135,18 @@ static int read_stat(pid_t pid, char *ret_state, uint64_t *ret_start)
     return at && get_number(at + 1, ret_start) ? 0 : -1;
 }
 
-static void read_boot(char ret_boot[37])
+/* False: it cannot be told. */
+static bool read_boot(char ret_boot[37])
 {
     char text[64];
+    bool told = read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text)) >= 36;
 
-    if (read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text)) < 36)
+    if (!told)
         stpcpy(text, "-");
     text[strcspn(text, "\n")] = '\0';
     text[36] = '\0';
     stpcpy(ret_boot, text);
+    return told;
 }
 
 int vst_process_id_read(int fd, struct vst_process_id *ret_id, struct vst_error *ret_err)
@@ -174,9 +178,11 @@ bool vst_process_id_exists(const struct vst_process_id *id)
     uint64_t start;
     char boot[37], state;
 
-    read_boot(boot);
-    return strcmp(boot, id->boot) == 0 && read_stat(id->pid, &state, &start) == 0 &&
-           start == id->start && state != 'Z' && state != 'X';
+    if (read_boot(boot) && strcmp(boot, id->boot) != 0)
+        return false;
+    if (read_stat(id->pid, &state, &start) < 0)
+        return errno != ENOENT && errno != ESRCH;
+    return start == id->start && state != 'Z' && state != 'X';
 }
 
 /* The descriptor comes first: from then on the number stands for one process, and we look which. */

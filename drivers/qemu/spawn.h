@@ -30,7 +30,8 @@ struct vst_process_id {
 
 /* `fd` is read from its beginning. NOT_FOUND when it holds no identity. */
 int vst_process_id_read(int fd, struct vst_process_id *ret_id, struct vst_error *ret_err);
-/* Whether that very process exists; a zombie does not. */
+/* Whether that very process exists, or cannot be looked at, for want of descriptors. A zombie does
+ * not. */
 bool vst_process_id_exists(const struct vst_process_id *id);
 /* kill -9 of that very process, and of no other. Having ended already is no error. */
 void vst_process_id_kill(const struct vst_process_id *id);

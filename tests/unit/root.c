@@ -763,6 +763,35 @@ static void qemu_without_identity_is_known_by_its_monitor(void **state)
     vst_place_remove(&place);
 }
 
+/* No more descriptors are to be had. */
+static void qemu_that_cannot_be_looked_at_has_not_ended(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = create(here);
+    struct vst_process_id id = start_in(place);
+    struct rlimit limit, least;
+    struct vst_glance seen;
+    bool exists, alive;
+    int status;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    least = (struct rlimit){.rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &least), 0);
+    exists = vst_process_id_exists(&id);
+    alive = vst_place_is_alive(place);
+    status = vst_place_glance(here->root, "g1", &seen, NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    vst_process_id_kill(&id);
+    waitpid(id.pid, NULL, 0);
+    assert_true(exists);
+    assert_true(alive);
+    assert_int_equal(status, 0);
+    assert_true(seen.exists);
+    assert_int_equal(seen.damage.system, EMFILE);
+    assert_false(vst_place_is_alive(place));
+    vst_place_remove(&place);
+}
+
 /* The limit cuts a write short, as a full disk does. */
 static void write_that_is_cut_short_is_told_as_no_room(void **state)
 {
@@ -933,6 +962,7 @@ int main(void)
         TEST(a_job_comes_and_goes),
         TEST(damaged_files_are_errors),
         TEST(qemu_without_identity_is_known_by_its_monitor),
+        TEST(qemu_that_cannot_be_looked_at_has_not_ended),
         TEST(write_that_is_cut_short_is_told_as_no_room),
         TEST(guests_are_listed_where_entries_have_no_type),
         TEST(sockets_work_under_a_long_root),
