@@ -61,11 +61,12 @@ static void drained(void *opaque)
     end(opaque);
 }
 
+/* One that has let in nobody yet has nobody to wait for; and who says it twice waits no longer. */
 static void drain(struct daemon *daemon)
 {
     struct vst_server_stats stats;
 
-    if (!daemon->server || daemon->state == DAEMON_DRAINING) {
+    if (daemon->state != DAEMON_SERVING) {
         end(daemon);
         return;
     }

@@ -15,8 +15,9 @@
 #include <unistd.h>
 
 #include "pki.h"
-#include "remote/notify.h"
+#include "remote/daemon.h"
 #include "test.h"
+#include "virstream/trace.h"
 
 static char dir[] = "/tmp/virstream-service-XXXXXX";
 static char program[4096];
@@ -131,6 +132,54 @@ static void systemd_is_told_of_a_whole_life(void **state)
     assert_int_equal(access(in_dir("sock"), F_OK), -1);
 }
 
+/* When the connection is open, and the daemon is about to hear of that. */
+static void terminate_once(unsigned category, const char *line, void *opaque)
+{
+    static bool done;
+
+    (void)category, (void)opaque;
+    if (done || !strstr(line, "-> OP_DECIDED"))
+        return;
+    done = true;
+    raise(SIGTERM);
+}
+
+static int life_that_ends_while_it_begins(void)
+{
+    static const struct vst_trace trace = {VST_TRACE_STATE, terminate_once, NULL};
+    struct vst_daemon_start start = {0};
+    struct vst_error err = {0};
+
+    setenv("NOTIFY_SOCKET", in_dir("notify"), 1);
+    if (vst_notify_open(&start.notify, &err) < 0)
+        return 127;
+    start.file = in_dir("conf");
+    start.config = vst_daemon_read(start.file, NULL, NULL);
+    if (!start.config)
+        return 127;
+    vst_trace_set(&trace);
+    return vst_daemon_run(&start);
+}
+
+static void daemon_that_is_ended_while_it_starts_does_not_go_on(void **state)
+{
+    char message[600];
+    int status;
+    ssize_t n;
+    pid_t pid = vst_test_fork();
+
+    (void)state;
+    if (!pid)
+        _exit(life_that_ends_while_it_begins());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    while ((n = recv(systemd, message, sizeof(message) - 1, MSG_DONTWAIT)) > 0) {
+        message[n] = '\0';
+        assert_null(strstr(message, "READY=1"));
+    }
+}
+
 /* systemd reads when it likes; what counts is not lost meanwhile. */
 static void what_systemd_has_no_room_for_is_told_later(void **state)
 {
@@ -228,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(systemd_is_told_of_a_whole_life, make, drop),
+        VST_TEST_WITH(daemon_that_is_ended_while_it_starts_does_not_go_on, make, drop),
         VST_TEST_WITH(what_systemd_has_no_room_for_is_told_later, make, drop),
         VST_TEST_WITH(tls_socket_of_systemd_outlives_a_reload, make, drop),
     };
