@@ -212,6 +212,7 @@ static void move(struct vst_mux *mux)
 {
     bool more = mux_read(mux), flooded = mux_flooded(mux);
 
+    mux_count_held(mux); /* before what is to be sent goes */
     if (!mux->freed)
         more |= mux_write(mux) || (flooded && !mux_flooded(mux));
     mux_count_held(mux);
@@ -408,8 +409,9 @@ void mux_count_held(struct vst_mux *mux)
         mux->stats.most_held = held(mux);
 }
 
-void vst_mux_get_stats(const struct vst_mux *mux, struct vst_mux_stats *ret_stats)
+void vst_mux_get_stats(struct vst_mux *mux, struct vst_mux_stats *ret_stats)
 {
+    mux_count_held(mux); /* never less than what is held now */
     *ret_stats = mux->stats;
     ret_stats->held = held(mux);
     ret_stats->streams = mux->count;

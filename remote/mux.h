@@ -138,6 +138,6 @@ struct vst_mux_stats {
     unsigned streams;
     int64_t round_trip_us; /* smoothed; 0 if not measured */
 };
-void vst_mux_get_stats(const struct vst_mux *mux, struct vst_mux_stats *ret_stats);
+void vst_mux_get_stats(struct vst_mux *mux, struct vst_mux_stats *ret_stats);
 
 #endif

@@ -51,6 +51,24 @@ static void messages_arrive_whole_and_in_order(void **state)
     assert_told(wire.client, "REPLY 2; ERROR 1; EVENT 0; ");
 }
 
+static void what_waits_to_be_sent_is_held_and_stays_in_what_was_held_most(void **state)
+{
+    size_t held;
+
+    (void)state;
+    wire_start();
+    wire_call("list");
+    held = wire_stats(&wire.client).held;
+    assert_true(held > 0);
+    assert_int_equal(wire_stats(&wire.client).most_held, held);
+    wire_run();
+    assert_int_equal(wire_stats(&wire.client).held, 0);
+    assert_int_equal(wire_stats(&wire.client).most_held, held);
+    wire_reply(1);
+    wire_run();
+    assert_true(wire_stats(&wire.server).most_held > 0);
+}
+
 static void largest_message_arrives_and_a_longer_one_is_refused(void **state)
 {
     char *body = malloc(VST_FRAME_CONTROL_MAX + 1);
@@ -366,6 +384,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(messages_arrive_whole_and_in_order, wire_make, wire_drop),
+        VST_TEST_WITH(what_waits_to_be_sent_is_held_and_stays_in_what_was_held_most, wire_make,
+                      wire_drop),
         VST_TEST_WITH(largest_message_arrives_and_a_longer_one_is_refused, wire_make, wire_drop),
         VST_TEST_WITH(download_arrives_and_is_taken, wire_make, wire_drop),
         VST_TEST_WITH(upload_counts_as_taken_with_its_reply, wire_make, wire_drop),
