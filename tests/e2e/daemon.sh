@@ -268,8 +268,9 @@ activated()
     stop
     systemd-socket-activate -l "$work/passed.sock" "$top/run" virstreamd -c "$conf" 2>"$log" &
     daemon=$!
-    wait_until 10 test -S "$work/passed.sock" &&
-        contains g1 virstream -c "qemu+unix://$work/passed.sock" list && stop && begin
+    wait_until 10 test -S "$work/passed.sock" || return
+    contains g1 virstream -c "qemu+unix://$work/passed.sock" list || { cat "$log" && return 1; }
+    stop && begin
 }
 
 if command -v systemd-analyze >/dev/null && systemd-analyze security --help >/dev/null 2>&1; then
