@@ -96,22 +96,28 @@ static int go_on(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
                                               : vst_arrival_recover(qemu, entry, ret_err);
 }
 
-/* A copy of what the journal says: it changes as they go on. */
-static void go_on_all(struct vst_qemu *qemu)
+/* A copy of what the journal says: it changes as they go on. False: of some nobody has hold now. */
+static bool go_on_all(struct vst_qemu *qemu)
 {
     const struct vst_journal *journal = vst_journal_read(qemu->journal);
     size_t count = journal->count;
     struct vst_journal_entry *entries = calloc(count ? count : 1, sizeof(*entries));
-    struct vst_error err = {0};
+    bool all = true;
 
     if (!entries)
-        return;
+        return false;
     if (count)
         memcpy(entries, journal->entries, count * sizeof(*entries));
-    for (size_t i = 0; i < count; i++)
-        if (go_on(qemu, &entries[i], &err) < 0)
-            vst_trace(VST_TRACE_STATE, "migrate: %s cannot go on: %s", entries[i].guest, err.text);
+    for (size_t i = 0; i < count; i++) {
+        struct vst_error err = {0};
+
+        if (go_on(qemu, &entries[i], &err) == 0 || !vst_error_is_set(&err))
+            continue; /* of what is done nothing goes on */
+        vst_trace(VST_TRACE_STATE, "migrate: %s cannot go on: %s", entries[i].guest, err.text);
+        all = false;
+    }
     free(entries);
+    return all;
 }
 
 /* Of a migration that had not begun, or had ended, but for the word in its guest's place. */
@@ -204,8 +210,9 @@ static void opened(struct vst_job *job)
     qemu->journal = migrate->journal;
     migrate->journal = NULL;
     enter(migrate, MIGRATE_OPEN);
-    go_on_all(qemu);
-    clear_places(qemu);
+    /* Else a word in a place may be that of a migration which only lacks memory to go on. */
+    if (go_on_all(qemu))
+        clear_places(qemu);
     while ((call = STAILQ_FIRST(&migrate->calls))) {
         STAILQ_REMOVE_HEAD(&migrate->calls, next);
         vst_op_set_cancel(call->op, NULL, NULL);
