@@ -74,7 +74,7 @@ static void see_section(struct reading *reading, const char *line, size_t length
 {
     static const char pool[] = "[pool ";
 
-    if (*line != '[')
+    if (!length || *line != '[')
         return;
     tell_bare_pool(reading);
     if (length > strlen(pool) && memcmp(line, pool, strlen(pool)) == 0)
