@@ -26,6 +26,9 @@
     X(FILE_LET_GO, "nothing", "aborted or destroyed: a thread cleans up after it")
 VST_FSM(file, FILE_STATES)
 
+/* To pass so many zeros takes a moment: a hole is looked at before it comes. */
+#define LARGE_HOLE (UINT64_C(1) << 30)
+
 /* A job costs as much as some ten kilobytes of data: so long do few bytes wait for more of them. */
 static const struct timeval gathering = {0, 1000};
 
@@ -41,6 +44,8 @@ struct file_channel {
     uint64_t hole;           /* zeros to be written before `behind`: they take no memory */
     struct evbuffer *behind; /* to be written and not begun yet */
     size_t writing;          /* bytes in the job that writes */
+    uint64_t taken;          /* bytes, zeros included */
+    uint64_t looked;         /* so much has been found to be possible, or is being looked at */
     struct event due;        /* what is in `behind` has waited long enough */
 };
 
@@ -283,6 +288,7 @@ static bool count_hole(struct file_channel *self, struct evbuffer *from, size_t 
     if (!n || evbuffer_drain(from, n) < 0)
         return false;
     self->hole += n;
+    self->taken += n;
     *ret_n = n;
     return true;
 }
@@ -303,8 +309,28 @@ static enum vst_io file_write(struct vst_channel *ch, struct evbuffer *from, siz
     if (vst_buffer_move(from, self->behind, n) < 0)
         return fail_no_memory(self);
     proceed(self);
+    self->taken += n;
     *ret_n = n;
     return VST_IO_OK;
+}
+
+/* What it has found is the file's error, if anything. */
+static void after_look(struct file_channel *self)
+{
+    (void)self;
+}
+
+/* One job for each hole that is worth it, when none is under way. */
+static void file_expect(struct vst_channel *ch, uint64_t n)
+{
+    struct file_channel *self = file_of(ch);
+
+    if (self->state != FILE_OPEN || self->then || has_failed(self) ||
+        !self->file->gap.makes_holes || n < LARGE_HOLE || self->taken + n <= self->looked)
+        return;
+    self->looked = self->taken + n;
+    self->file->reach = self->hole + evbuffer_get_length(self->behind) + n;
+    start(self, vst_file_look_ahead, after_look);
 }
 
 static enum vst_io file_finish(struct vst_channel *ch)
@@ -352,6 +378,7 @@ static const struct vst_channel_ops file_ops = {
     .abort = file_abort,
     .destroy = file_destroy,
     .arm = vst_leaf_arm,
+    .expect = file_expect,
 };
 
 static bool fill(struct file_channel *self, struct event_base *base, struct vst_error *ret_err)

@@ -58,6 +58,11 @@ struct vst_channel_ops {
     unsigned (*wants)(struct vst_channel *, unsigned dirs); /* layer: what that means below */
     void (*ready)(struct vst_channel *, unsigned dirs); /* layer: the one below announced these */
     size_t (*buffered)(struct vst_channel *); /* bytes readable now that no event will announce */
+    /* Leaves only. A hole is as long as somebody says, and passes in pieces: whether there is room
+     * for it is looked at before. */
+    uint64_t (*ahead)(struct vst_channel *); /* at least so many bytes will be read: zeros */
+    void (*expect)(struct vst_channel *, uint64_t n); /* so many more will be written: if that can
+                                                         never be, the next write fails */
 };
 
 /* Who is told of readiness, for one direction. */

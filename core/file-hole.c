@@ -150,6 +150,36 @@ int vst_file_write_sparse(struct vst_file *file)
     return 0;
 }
 
+/* Where no file goes on the offset cannot be set either. */
+static int try_offset(struct vst_file *file, off_t at, uint64_t n)
+{
+    int status = -1;
+
+    errno = EFBIG;
+    if (n > (uint64_t)(INT64_MAX - at) ||
+        file->calls->lseek(file->fd, at + (off_t)n, SEEK_SET) < 0) {
+        errno = errno == EINVAL ? EFBIG : errno;
+        vst_file_fail(file, "a hole");
+    } else {
+        status = 0;
+    }
+    if (file->calls->lseek(file->fd, at, SEEK_SET) < 0)
+        return vst_file_fail(file, "seek");
+    return status;
+}
+
+int vst_file_look_ahead(struct vst_file *file)
+{
+    off_t at = file->calls->lseek(file->fd, 0, SEEK_CUR);
+
+    if (at < 0)
+        return vst_file_fail(file, "seek");
+    if (file->reach > file->left)
+        return vst_error_set(&file->error, VST_ERR_INVALID, "%s: more bytes come than were to come",
+                             file->path);
+    return try_offset(file, at, file->gap.zeros + file->reach);
+}
+
 int vst_file_end_sparse(struct vst_file *file)
 {
     struct vst_gap *gap = &file->gap;

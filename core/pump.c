@@ -143,6 +143,15 @@ static void apply_marks(struct vst_pump *pump)
         pump->full = false;
 }
 
+static void look_ahead(struct vst_pump *pump)
+{
+    const struct vst_channel_ops *from = pump->source->ops, *to = pump->sink->ops;
+    uint64_t ahead = from->ahead && to->expect ? from->ahead(pump->source) : 0;
+
+    if (ahead)
+        to->expect(pump->sink, ahead);
+}
+
 static void turn_moving(struct vst_pump *pump)
 {
     bool was_full = pump->full;
@@ -155,6 +164,8 @@ static void turn_moving(struct vst_pump *pump)
         .budget = TURN_BYTES,
     };
 
+    if (reading)
+        look_ahead(pump);
     vst_transfer(&step);
     pump->in = step.in;
     pump->out = step.out;

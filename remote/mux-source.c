@@ -142,6 +142,14 @@ static enum vst_io source_read(struct vst_channel *ch, struct evbuffer *into, si
     return VST_IO_EOF;
 }
 
+static uint64_t source_ahead(struct vst_channel *ch)
+{
+    struct mux_end *end = end_of(ch);
+    struct mux_hole *hole = end->failed || !end->call ? NULL : STAILQ_FIRST(&end->call->holes);
+
+    return hole ? hole->left : 0;
+}
+
 static enum vst_io source_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
                                 size_t *ret_n)
 {
@@ -181,6 +189,7 @@ static void source_destroy(struct vst_channel *ch)
 static const struct vst_channel_ops source_ops = {
     .name = "remote source",
     .read = source_read,
+    .ahead = source_ahead,
     .write = source_write,
     .abort = source_abort,
     .destroy = source_destroy,

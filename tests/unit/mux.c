@@ -5,8 +5,15 @@
 #include "loop.h"
 #include "wire.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/file.h"
 
 static const char hello[] = "hello";
 
@@ -287,6 +294,82 @@ static void no_more_streams_than_allowed_are_opened(void **state)
     assert_alive(&wire.server);
 }
 
+/* ---- holes ---- */
+
+/* As a file system says it that has files of 16 TiB. */
+static off_t lseek_to_a_bound(int fd, off_t offset, int whence)
+{
+    if (whence == SEEK_SET && offset > (off_t)1 << 44) {
+        errno = EINVAL;
+        return -1;
+    }
+    return lseek(fd, offset, whence);
+}
+
+/* A call whose data goes into a file on such a disk. */
+static char *open_upload(struct vst_worker *worker)
+{
+    static struct vst_file_calls calls;
+    static char path[32];
+
+    snprintf(path, sizeof(path), "/tmp/vst-hole-XXXXXX");
+    close(mkstemp(path));
+    calls = vst_file_calls_real;
+    calls.lseek = lseek_to_a_bound;
+    vst_worker_set_file_calls(worker, &calls);
+    wire.server.opens = true;
+    wire_start_raw(&wire.server);
+    raw_text(&wire.server, VST_FRAME_CALL, 1, "{\"is\":\"up sparse\"}");
+    return path;
+}
+
+static const struct vst_error *await_upload(const char *path)
+{
+    wire_pass();
+    wire_drain_into(at_server(1), vst_channel_new_file(wire.base, path, 0, NULL));
+    while (!at_server(1)->in.done)
+        event_base_loop(wire.base, EVLOOP_ONCE);
+    return &at_server(1)->in.err;
+}
+
+/* Its zeros would take months to pass. */
+static void hole_that_no_file_can_have_is_refused_at_once(void **state)
+{
+    struct vst_worker *worker = vst_worker_get(wire.base, NULL);
+    char *path = open_upload(worker);
+
+    (void)state;
+    raw_number(&wire.server, VST_FRAME_HOLE, 1, (uint64_t)1 << 30);
+    raw_number(&wire.server, VST_FRAME_HOLE, 1, (uint64_t)1 << 62);
+    assert_non_null(strstr(await_upload(path)->text, "a hole: File too large"));
+    vst_worker_put(&worker);
+    unlink(path);
+}
+
+static void hole_that_a_file_can_have_comes_where_it_belongs(void **state)
+{
+    const uint64_t hole = (uint64_t)3 << 30;
+    struct vst_worker *worker = vst_worker_get(wire.base, NULL);
+    char *path = open_upload(worker), byte = 0;
+    struct stat st;
+    int fd;
+
+    (void)state;
+    raw_frame(&wire.server, VST_FRAME_DATA, 1, "a", 1);
+    raw_number(&wire.server, VST_FRAME_HOLE, 1, hole);
+    raw_frame(&wire.server, VST_FRAME_DATA, 1, "z", 1);
+    raw_number(&wire.server, VST_FRAME_END, 1, hole + 2);
+    assert_int_equal(await_upload(path)->code, VST_ERR_OK);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, hole + 2);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)hole + 1), 1);
+    assert_int_equal(byte, 'z');
+    close(fd);
+    vst_worker_put(&worker);
+    unlink(path);
+}
+
 /* ---- the end of the connection ---- */
 
 static void finish_ends_both_sides_well(void **state)
@@ -397,6 +480,8 @@ int main(void)
         VST_TEST_WITH(data_for_a_call_that_was_refused_is_dropped, wire_make, wire_drop),
         VST_TEST_WITH(call_without_a_stream_can_be_stopped, wire_make, wire_drop),
         VST_TEST_WITH(no_more_streams_than_allowed_are_opened, wire_make, wire_drop),
+        VST_TEST_WITH(hole_that_a_file_can_have_comes_where_it_belongs, wire_make, wire_drop),
+        VST_TEST_WITH(hole_that_no_file_can_have_is_refused_at_once, wire_make, wire_drop),
         VST_TEST_WITH(finish_ends_both_sides_well, wire_make, wire_drop),
         VST_TEST_WITH(lost_connection_fails_every_end_once, wire_make, wire_drop),
         VST_TEST_WITH(ends_outlive_their_connection, wire_make, wire_drop),
