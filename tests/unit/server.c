@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The server, over real sockets: who may call what, what a client that goes leaves behind, its
- * limits, and its end.
+ * The server, over real sockets: who may call what, what a client that goes leaves behind, and its
+ * end.
  */
 #include <malloc.h>
 #include <signal.h>
@@ -15,7 +15,6 @@
 
 #include "core/channel.h"
 #include "loop.h"
-#include "remote/frame.h"
 #include "remote/server-private.h"
 #include "served.h"
 #include "virstream/virstream.h"
@@ -444,7 +443,7 @@ static void events_for_one_who_does_not_read_take_bounded_memory(void **state)
     served_stop(&served);
 }
 
-/* ---- limits ---- */
+/* ---- the end, and new rules ---- */
 
 static bool is_gone(int fd)
 {
@@ -455,154 +454,6 @@ static bool is_gone(int fd)
         ;
     return n == 0;
 }
-
-static void client_that_says_nothing_is_gone_at_the_deadline(void **state)
-{
-    /* Nothing; half a head; a head, and half of its body. */
-    static const struct {
-        const char *bytes;
-        size_t length;
-    } said[] = {
-        {"", 0}, {"\0\0\0\x20\x01", 5}, {"\0\0\0\x20\x01\0\xc5\x3f\0\0\0\0\0\0\0\0{\"ver", 21}};
-    struct vst_limits limits = VST_LIMITS_DEFAULT;
-    int fds[3];
-
-    (void)state;
-    limits.handshake_seconds = 1;
-    served_start(&served, "test:///", VST_ROLE_ADMIN, &limits);
-    for (int i = 0; i < 3; i++) {
-        fds[i] = served_connect(&served);
-        assert_int_equal(send(fds[i], said[i].bytes, said[i].length, 0), said[i].length);
-    }
-    served_run(&served, 700);
-    for (int i = 0; i < 3; i++)
-        assert_false(is_gone(fds[i]));
-    assert_int_equal(served_stats(&served).anonymous, 3);
-    served_run(&served, 600);
-    for (int i = 0; i < 3; i++) {
-        assert_true(is_gone(fds[i]));
-        close(fds[i]);
-    }
-    assert_int_equal(served_stats(&served).anonymous, 0);
-    assert_int_equal(served_stats(&served).greetings[VST_GREETING_TIMEOUT], 3);
-    served_stop(&served);
-}
-
-static void say_hello(int fd)
-{
-    static const char hello[] = "{\"version\":1,\"software\":\"stays\",\"window\":65536,"
-                                "\"driver\":\"test\"}";
-    struct vst_frame frame = {.length = sizeof(hello) - 1, .type = VST_FRAME_HELLO};
-    unsigned char head[VST_FRAME_HEAD];
-
-    vst_frame_put(&frame, head);
-    assert_int_equal(send(fd, head, sizeof(head), 0), sizeof(head));
-    assert_int_equal(send(fd, hello, sizeof(hello) - 1, 0), sizeof(hello) - 1);
-}
-
-static void refusal_counts_of_one_who_does_not_hang_up(void **state)
-{
-    struct vst_limits limits = VST_LIMITS_DEFAULT;
-    int fd;
-
-    (void)state;
-    limits.handshake_seconds = 1;
-    served_start(&served, "test:///", VST_ROLE_NONE, &limits);
-    fd = served_connect(&served);
-    say_hello(fd);
-    do
-        event_base_loop(served.base, EVLOOP_ONCE);
-    while (served_stats(&served).anonymous || !served_stats(&served).accepted);
-    assert_int_equal(served_stats(&served).greetings[VST_GREETING_ACCESS], 1);
-    assert_int_equal(served_stats(&served).greetings[VST_GREETING_TIMEOUT], 0);
-    close(fd);
-    served_stop(&served);
-}
-
-static void oldest_stranger_makes_room_for_the_newest(void **state)
-{
-    struct vst_limits limits = VST_LIMITS_DEFAULT;
-    int fds[3];
-
-    (void)state;
-    limits.anonymous = 2;
-    served_start(&served, "test:///", VST_ROLE_ADMIN, &limits);
-    for (int i = 0; i < 3; i++) {
-        fds[i] = served_connect(&served);
-        served_run(&served, 20);
-    }
-    assert_true(is_gone(fds[0]));
-    assert_false(is_gone(fds[1]));
-    assert_false(is_gone(fds[2]));
-    assert_int_equal(caller_join(&caller, &served, "test"), 0);
-    assert_int_equal(served_stats(&served).greetings[VST_GREETING_CROWDED], 2);
-    for (int i = 0; i < 3; i++)
-        close(fds[i]);
-    end();
-}
-
-static void too_many_clients_are_refused(void **state)
-{
-    struct vst_limits limits = VST_LIMITS_DEFAULT;
-    struct caller second;
-
-    (void)state;
-    limits.clients = 1;
-    begin("test:///", VST_ROLE_ADMIN, &limits);
-    assert_int_equal(caller_join(&second, &served, "test"), -1);
-    assert_int_equal(second.err.code, VST_ERR_BUSY);
-    assert_int_equal(caller_call(&caller, "list", "{}"), VST_ERR_OK);
-    caller_leave(&second);
-    end();
-}
-
-static void too_many_that_greet_at_the_same_time_are_refused(void **state)
-{
-    enum { CAME = 6, ROOM = 2 };
-    struct vst_limits limits = VST_LIMITS_DEFAULT;
-    struct vst_server_stats stats;
-    int fds[CAME];
-
-    (void)state;
-    limits.clients = ROOM;
-    served_start(&served, "test:///", VST_ROLE_ADMIN, &limits);
-    for (int i = 0; i < CAME; i++)
-        fds[i] = served_connect(&served);
-    while (served_stats(&served).anonymous != CAME)
-        served_run(&served, 1);
-    for (int i = 0; i < CAME; i++) {
-        say_hello(fds[i]);
-        shutdown(fds[i], SHUT_WR);
-    }
-    do {
-        served_run(&served, 1);
-        stats = served_stats(&served);
-    } while (stats.anonymous);
-    assert_int_equal(stats.greetings[VST_GREETING_OK], ROOM);
-    assert_int_equal(stats.greetings[VST_GREETING_CROWDED], CAME - ROOM);
-    for (int i = 0; i < CAME; i++)
-        close(fds[i]);
-    served_stop(&served);
-}
-
-static void too_many_calls_at_once_are_refused(void **state)
-{
-    struct vst_limits limits = VST_LIMITS_DEFAULT;
-    uint32_t ids[3];
-
-    (void)state;
-    limits.streams = 2;
-    begin("test:///?domains=1", VST_ROLE_ADMIN, &limits);
-    caller_call(&caller, "control", "{\"name\":\"test1\",\"what\":\"suspend\"}");
-    for (int i = 0; i < 3; i++)
-        ids[i] =
-            caller_begin(&caller, "control", "{\"name\":\"test1\",\"what\":\"shutdown\"}", NULL);
-    assert_int_equal(caller_await(&caller, ids[2])->err.code, VST_ERR_BUSY);
-    assert_int_equal(caller_call(&caller, "list", "{}"), VST_ERR_BUSY);
-    end();
-}
-
-/* ---- the end, and new rules ---- */
 
 static void rules_change_under_a_stream_that_goes_on(void **state)
 {
@@ -714,12 +565,6 @@ int main(void)
         VST_TEST(events_come_to_those_who_asked),
         VST_TEST(events_stop_for_one_who_has_no_role_any_more),
         VST_TEST(events_for_one_who_does_not_read_take_bounded_memory),
-        VST_TEST(client_that_says_nothing_is_gone_at_the_deadline),
-        VST_TEST(refusal_counts_of_one_who_does_not_hang_up),
-        VST_TEST(oldest_stranger_makes_room_for_the_newest),
-        VST_TEST(too_many_clients_are_refused),
-        VST_TEST(too_many_that_greet_at_the_same_time_are_refused),
-        VST_TEST(too_many_calls_at_once_are_refused),
         VST_TEST(rules_change_under_a_stream_that_goes_on),
         VST_TEST(drain_waits_for_what_runs_and_takes_nothing_new),
         VST_TEST(drain_has_a_deadline_and_guests_stay),
