@@ -116,6 +116,9 @@ int served_connect_from(const struct served *served, unsigned host)
                                   .sin_port = htons((uint16_t)served->port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
+    /* The port comes with the connection: thousands of them find one each. */
+    assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int)),
+                     0);
     assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     return fd;
