@@ -86,7 +86,7 @@ static void after_read(struct file_channel *self)
     struct vst_block *block;
 
     STAILQ_FOREACH(block, &self->file->filled, next)
-    self->waiting++;
+        self->waiting++;
     STAILQ_CONCAT(&self->ahead, &self->file->filled);
 }
 

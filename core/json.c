@@ -99,8 +99,7 @@ static size_t count_kept(struct json_object *object)
         for (size_t i = 0; i < json_object_array_length(object); i++)
             count += count_kept(json_object_array_get_idx(object, i));
     if (json_object_is_type(object, json_type_object)) {
-        json_object_object_foreach(object, name, value)
-        {
+        json_object_object_foreach(object, name, value) {
             (void)name;
             count += 1 + count_kept(value);
         }
@@ -443,8 +442,7 @@ static int refuse_unknown(const struct vst_json_table *table, struct json_object
 {
     if (table->open)
         return 0;
-    json_object_object_foreach(from, name, value)
-    {
+    json_object_object_foreach(from, name, value) {
         const struct place member = {.outer = place, .name = name};
         size_t i = 0;
 

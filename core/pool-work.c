@@ -48,14 +48,14 @@ static int fill(struct vst_pool_work *work, struct vst_volume_pools *pools,
     size_t count = 1;
 
     STAILQ_FOREACH(at, pools, next)
-    count++;
+        count++;
     work->places = calloc(count, sizeof(*work->places));
     work->name = name ? strdup(name) : NULL;
     if (!work->places || (name && !work->name))
         return -1;
     STAILQ_FOREACH(at, pools, next)
-    if ((!pool || at == pool) && add_place(work, at) < 0)
-        return -1;
+        if ((!pool || at == pool) && add_place(work, at) < 0)
+            return -1;
     return 0;
 }
 

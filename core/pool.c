@@ -17,8 +17,8 @@ static struct vst_volume_pool *find(struct vst_volume_pools *pools, const char *
     struct vst_volume_pool *pool;
 
     STAILQ_FOREACH(pool, pools, next)
-    if (strcmp(pool->name, name) == 0)
-        return pool;
+        if (strcmp(pool->name, name) == 0)
+            return pool;
     return NULL;
 }
 
@@ -53,8 +53,8 @@ static void insert(struct vst_volume_pools *pools, struct vst_volume_pool *pool)
     struct vst_volume_pool *at, *before = NULL;
 
     STAILQ_FOREACH(at, pools, next)
-    if (strcmp(at->name, pool->name) < 0)
-        before = at;
+        if (strcmp(at->name, pool->name) < 0)
+            before = at;
     if (before)
         STAILQ_INSERT_AFTER(pools, before, pool, next);
     else
@@ -109,9 +109,9 @@ static int fail_unknown(struct vst_volume_pools *pools, const char *name, struct
         return vst_error_set(ret_err, VST_ERR_NOT_FOUND,
                              "no pool `%s`: this connection has no pools", name);
     STAILQ_FOREACH(pool, pools, next)
-    if (used < sizeof(known))
-        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "",
-                                 pool->name);
+        if (used < sizeof(known))
+            used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "",
+                                     pool->name);
     return vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no pool `%s`; there are: %s", name, known);
 }
 

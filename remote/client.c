@@ -158,8 +158,8 @@ static struct remote_call *find_call(const struct remote *remote, uint32_t id)
     struct remote_call *call;
 
     TAILQ_FOREACH(call, &remote->calls, link)
-    if (call->id == id)
-        return call;
+        if (call->id == id)
+            return call;
     return NULL;
 }
 

@@ -270,10 +270,10 @@ void vst_call_stop(struct client *client, uint32_t id, const struct vst_error *w
     struct call *call;
 
     TAILQ_FOREACH(call, &client->calls, link)
-    if (call->id == id) {
-        stop(call, why);
-        return;
-    }
+        if (call->id == id) {
+            stop(call, why);
+            return;
+        }
 }
 
 void vst_calls_leave(struct client *client)
@@ -283,10 +283,10 @@ void vst_calls_leave(struct client *client)
 
     vst_error_set(&why, VST_ERR_CANCELLED, "its client is gone");
     TAILQ_FOREACH(call, &client->calls, link)
-    if (call->method->survives && call->state == CALL_RUNNING) {
-        call->left = true;
-        client->server->left_calls++;
-    } else {
-        stop(call, &why);
-    }
+        if (call->method->survives && call->state == CALL_RUNNING) {
+            call->left = true;
+            client->server->left_calls++;
+        } else {
+            stop(call, &why);
+        }
 }

@@ -101,7 +101,7 @@ void vst_backend_event(struct backend *backend, const struct vst_event *event)
     if (!body)
         return;
     TAILQ_FOREACH(client, &backend->server->clients, link)
-    if (client->subscription && client->backend == backend && may_see(client))
-        tell(client, body);
+        if (client->subscription && client->backend == backend && may_see(client))
+            tell(client, body);
     free(body);
 }

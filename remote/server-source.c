@@ -49,8 +49,8 @@ static struct source *find(struct vst_server *server, const unsigned char key[16
     struct source *source;
 
     LIST_FOREACH(source, bucket, link)
-    if (memcmp(source->key, key, sizeof(source->key)) == 0)
-        return source;
+        if (memcmp(source->key, key, sizeof(source->key)) == 0)
+            return source;
     source = calloc(1, sizeof(*source));
     if (!source) {
         vst_error_no_memory(ret_err);
@@ -100,10 +100,10 @@ struct client *vst_source_crowding(const struct vst_server *server)
     uint64_t most = 0;
 
     TAILQ_FOREACH(client, &server->anonymous, link)
-    if (client->source && client->source->strangers > most) {
-        most = client->source->strangers;
-        crowding = client;
-    }
+        if (client->source && client->source->strangers > most) {
+            most = client->source->strangers;
+            crowding = client;
+        }
     return crowding;
 }
 

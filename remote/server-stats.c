@@ -95,8 +95,7 @@ void vst_server_get_stats(const struct vst_server *server, struct vst_server_sta
     ret_stats->uptime_us = vst_now_us() - server->started_us;
     ret_stats->clients = server->client_count;
     ret_stats->anonymous = server->anonymous_count;
-    TAILQ_FOREACH(client, &server->clients, link)
-    {
+    TAILQ_FOREACH(client, &server->clients, link) {
         add_client(client, ret_stats);
         ret_stats->calls += client->call_count;
     }

@@ -89,7 +89,7 @@ int vst_server_set_policy(struct vst_server *server, struct vst_policy *policy,
     vst_rules_unref(&server->rules);
     server->rules = rules;
     TAILQ_FOREACH(client, &server->clients, link)
-    vst_client_set_role(client);
+        vst_client_set_role(client);
     for (size_t i = 0; i < server->backend_count; i++)
         set_patience(server, server->backends[i].conn);
     return 0;

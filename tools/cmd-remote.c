@@ -92,8 +92,7 @@ static void keep_stats(const char *json, const struct vst_error *err, void *opaq
 /* Names and values are the server's: neither their length nor what is in them can be relied on. */
 static void print_stats(struct json_object *stats, const char *prefix)
 {
-    json_object_object_foreach(stats, name, value)
-    {
+    json_object_object_foreach(stats, name, value) {
         bool is_group = json_object_is_type(value, json_type_object);
         char whole[128], text[512];
 

@@ -122,7 +122,8 @@ const struct command commands[] = {
      "the answer", command_migration_post_copy, ABOUT_GUESTS},
     {"migration resolve", "TOKEN", 1, OPTION_RESOLVE,
      "say whose the guest is, where that is in doubt",
-     "For a host that is lost for good; else the hosts find out by themselves, and a whole copy is\n"
+     "For a host that is lost for good; else the hosts find out by themselves, and a whole copy "
+     "is\n"
      "kept until they do (see `migrations`). On the side that\n"
      "--guest-runs-on names the guest is resumed, or left as it is; on the other it is ended, or\n"
      "never run. It acts on the host that is connected to; the other one, if it comes back, is "

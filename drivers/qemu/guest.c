@@ -272,8 +272,8 @@ struct vst_guest *vst_guest_find(struct vst_qemu *qemu, const char *name)
     struct vst_guest *guest;
 
     LIST_FOREACH(guest, &qemu->guests, link)
-    if (vst_place_is_named(guest->place) && strcmp(guest->def->name, name) == 0)
-        return guest;
+        if (vst_place_is_named(guest->place) && strcmp(guest->def->name, name) == 0)
+            return guest;
     return NULL;
 }
 

@@ -467,7 +467,7 @@ static void run_list(struct vst_qemu *qemu, struct call *call)
     if (!call->op)
         return;
     LIST_FOREACH(move, &qemu->moves, link)
-    count++;
+        count++;
     infos = calloc(count ? count : 1, sizeof(*infos));
     if (!infos) {
         vst_error_no_memory(&err);
@@ -476,7 +476,7 @@ static void run_list(struct vst_qemu *qemu, struct call *call)
     }
     count = 0;
     LIST_FOREACH(move, &qemu->moves, link)
-    vst_move_get_info(move, &infos[count++]);
+        vst_move_get_info(move, &infos[count++]);
     vst_driver_migrations(call->op, infos, count);
     free(infos);
 }

@@ -251,8 +251,8 @@ struct vst_move *vst_move_find(const struct vst_qemu *qemu, const unsigned char 
     struct vst_move *move;
 
     LIST_FOREACH(move, &qemu->moves, link)
-    if (move->end->role == role && memcmp(move->machine.token, token, VST_HANDOVER_ID) == 0)
-        return move;
+        if (move->end->role == role && memcmp(move->machine.token, token, VST_HANDOVER_ID) == 0)
+            return move;
     return NULL;
 }
 
@@ -261,8 +261,8 @@ struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name)
     struct vst_move *move;
 
     LIST_FOREACH(move, &qemu->moves, link)
-    if (!vst_handover_settled(&move->machine) && strcmp(move->name, name) == 0)
-        return move;
+        if (!vst_handover_settled(&move->machine) && strcmp(move->name, name) == 0)
+            return move;
     return NULL;
 }
 

@@ -279,8 +279,7 @@ static struct vst_qmp_command *most_urgent(const struct vst_qmp *qmp)
 {
     struct vst_qmp_command *command, *urgent = NULL;
 
-    TAILQ_FOREACH(command, &qmp->commands, link)
-    {
+    TAILQ_FOREACH(command, &qmp->commands, link) {
         if (!urgent || command->deadline < urgent->deadline)
             urgent = command;
     }
@@ -314,8 +313,7 @@ static struct vst_qmp_command *next_to_write(const struct vst_qmp *qmp)
 
     if (qmp->state != QMP_NEGOTIATING && qmp->state != QMP_READY)
         return NULL;
-    TAILQ_FOREACH(command, &qmp->commands, link)
-    {
+    TAILQ_FOREACH(command, &qmp->commands, link) {
         if (command->sent < command->length)
             return qmp->state == QMP_READY || command->id == qmp->first_id ? command : NULL;
     }
@@ -463,8 +461,7 @@ void vst_qmp_forget(struct vst_qmp *qmp, const void *opaque)
 {
     struct vst_qmp_command *command;
 
-    TAILQ_FOREACH(command, &qmp->commands, link)
-    {
+    TAILQ_FOREACH(command, &qmp->commands, link) {
         if (command->reply.opaque == opaque)
             command->reply = (struct vst_qmp_reply){0};
     }

@@ -145,8 +145,7 @@ static struct vst_errand find_errand(const struct vst_relay *relay)
         ask.message = *relay->message;
     consider(&best, relay->after, &ask);
     consider(&best, relay->after, &told);
-    LIST_FOREACH(carry, &relay->carries, link)
-    {
+    LIST_FOREACH(carry, &relay->carries, link) {
         struct vst_errand one = {.number = carry->number, .kind = VST_ERRAND_CARRY};
 
         snprintf(one.part, sizeof(one.part), "%s", carry->part);
@@ -295,8 +294,8 @@ static struct vst_relay *find(struct vst_qemu *qemu, const struct vst_relay_call
     struct vst_relay *relay;
 
     LIST_FOREACH(relay, &qemu->relays, link)
-    if (strcmp(relay->token, call->token) == 0)
-        break;
+        if (strcmp(relay->token, call->token) == 0)
+            break;
     if (!relay)
         vst_error_set(&err, VST_ERR_NOT_FOUND,
                       "no migration %s that goes through a client is under way here", call->token);
@@ -373,10 +372,10 @@ void vst_relay_carry(struct vst_qemu *qemu, const struct vst_relay_call *call, c
     if (!relay)
         return;
     LIST_FOREACH(carry, &relay->carries, link)
-    if (strcmp(carry->part, part ? part : "") == 0) {
-        vst_carry_join(carry, stream, call->op);
-        return;
-    }
+        if (strcmp(carry->part, part ? part : "") == 0) {
+            vst_carry_join(carry, stream, call->op);
+            return;
+        }
     vst_error_set(&err, VST_ERR_NOT_FOUND, "there is nothing to be carried now");
     vst_op_fail(call->op, &err);
 }

@@ -8,8 +8,8 @@
  * Only then does it take its name. The image may be that of a guest which is being saved at the
  * same time: as that one has the name until nothing is left of it, the two never run together.
  *
- * Any failure ends QEMU and removes the directory. But from `cont` on only QEMU decides: the guest may
- * have written to its disks, and is not undone because somebody has lost patience.
+ * Any failure ends QEMU and removes the directory. But from `cont` on only QEMU decides: the guest
+ * may have written to its disks, and is not undone because somebody has lost patience.
  */
 #include "guest.h"
 

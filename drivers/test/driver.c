@@ -118,7 +118,7 @@ static void test_list(struct vst_conn *conn, struct vst_op *op)
     struct vst_error err = {0};
 
     TAILQ_FOREACH(guest, &host->guests, link)
-    count++;
+        count++;
     infos = calloc(count ? count : 1, sizeof(*infos));
     if (!infos) {
         vst_error_no_memory(&err);
@@ -127,7 +127,7 @@ static void test_list(struct vst_conn *conn, struct vst_op *op)
     }
     count = 0;
     TAILQ_FOREACH(guest, &host->guests, link)
-    vst_test_guest_get_info(guest, &infos[count++]);
+        vst_test_guest_get_info(guest, &infos[count++]);
     vst_driver_infos(op, infos, count);
     free(infos);
 }

@@ -23,8 +23,7 @@ int vst_test_guest_check_free(struct vst_test_host *host, const char *name, cons
 {
     const struct vst_test_guest *guest;
 
-    TAILQ_FOREACH(guest, &host->guests, link)
-    {
+    TAILQ_FOREACH(guest, &host->guests, link) {
         if (strcmp(guest->def->name, name) == 0)
             return vst_error_set(ret_err, VST_ERR_EXISTS, "there is a domain %s already", name);
         if (uuid && strcmp(guest->def->uuid, uuid) == 0)
@@ -90,11 +89,11 @@ struct vst_test_guest *vst_test_guest_find(struct vst_test_host *host, const cha
     struct vst_test_guest *guest;
 
     TAILQ_FOREACH(guest, &host->guests, link)
-    if (strcmp(guest->def->name, name_or_uuid) == 0)
-        return guest;
+        if (strcmp(guest->def->name, name_or_uuid) == 0)
+            return guest;
     TAILQ_FOREACH(guest, &host->guests, link)
-    if (strcasecmp(guest->def->uuid, name_or_uuid) == 0)
-        return guest;
+        if (strcasecmp(guest->def->uuid, name_or_uuid) == 0)
+            return guest;
     vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain named %s", name_or_uuid);
     return NULL;
 }

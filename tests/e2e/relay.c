@@ -171,8 +171,7 @@ static size_t ripe(const struct line *line)
     const struct parcel *parcel;
     size_t n = 0;
 
-    TAILQ_FOREACH(parcel, &line->parcels, link)
-    {
+    TAILQ_FOREACH(parcel, &line->parcels, link) {
         if (parcel->due_us > now)
             break;
         n += parcel->n;
@@ -353,8 +352,7 @@ static void set_held(bool up, bool down)
 
     held[UP] = up;
     held[DOWN] = down;
-    LIST_FOREACH(pair, &pairs, link)
-    {
+    LIST_FOREACH(pair, &pairs, link) {
         arm(&pair->line[UP]);
         arm(&pair->line[DOWN]);
     }
