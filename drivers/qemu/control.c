@@ -182,19 +182,19 @@ static int find_process(struct control *control)
 /* `why` it cannot be adopted. With the lock, nobody else begins anything with it any more. */
 static void end_without_guest(struct control *control, const struct vst_error *why)
 {
-    if (vst_place_open(control->qemu->root, control->name, &control->place, NULL) < 0) {
-        over(control, why);
-    } else if (!may_end(control)) {
+    bool opened = vst_place_open(control->qemu->root, control->name, &control->place, NULL) == 0;
+
+    if (opened && !may_end(control))
         return;
-    } else if (!vst_place_is_alive(control->place)) {
+    if (opened && !vst_place_is_alive(control->place)) {
         vst_place_remove(&control->place);
         over(control, NULL);
-    } else if (find_process(control) < 0) {
-        over(control, why);
-    } else {
+    } else if (opened && find_process(control) == 0) {
         enter(control, CONTROL_KILLING);
         event_add(&control->patience, &patience);
         vst_process_kill(control->process, SIGKILL, NULL);
+    } else {
+        over(control, why);
     }
 }
 

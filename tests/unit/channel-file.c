@@ -160,7 +160,8 @@ static int make(void **state)
     disk.fail_with = disk.reads_left = disk.writes_left = disk.syncs_left = 0;
     disk.links_left = disk.renames_left = disk.creates_left = 0;
     disk.gated = disk.gate_at_sync = disk.unnamed_refused = false;
-    disk.shortest = disk.writes = 0;
+    disk.writes = 0;
+    disk.shortest = 0;
     sem_init(&disk.gate, 0, 0);
     base = event_base_new();
     worker = vst_worker_get(base, NULL);
