@@ -92,8 +92,8 @@ static void opened(struct vst_conn *conn, const struct vst_error *err, void *opa
     vst_stream_set_callbacks(app->stream, &callbacks, app);
     if (!vst_domain_restore(conn, app->stream, NULL, &cb))
         leave(app, &no_memory);
-    else
-        event_add(app->readable, NULL);
+    else if (event_add(app->readable, NULL) < 0) /* a file cannot be polled: see restore-fd.c */
+        vst_stream_abort(app->stream, "standard input is neither a pipe nor a socket");
 }
 
 int main(int argc, char **argv)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -84,6 +85,8 @@ static const char *hint_for_command(enum vst_code code, int (*run)(struct tool *
         return "docs/definition.md tells what belongs into a definition";
     if (code == VST_ERR_TIMEOUT && run == command_shutdown)
         return "perhaps it does not listen; `virstream destroy` ends it at once";
+    if (code == VST_ERR_BUSY && run == command_restore)
+        return "try again when that has finished"; /* what is being restored is listed by nobody */
     if (code == VST_ERR_AUTH && run == command_doctor)
         return "what each side has shown stands above";
     if (code == VST_ERR_INCOMPATIBLE && run == command_migrate)
@@ -217,9 +220,15 @@ static void put(struct json_object *to, const char *name, struct json_object *va
         json_object_put(value);
 }
 
+/* Names of files may be any bytes; JSON is UTF-8. */
 void put_text(struct json_object *to, const char *name, const char *text)
 {
-    put(to, name, text ? json_object_new_string(text) : NULL);
+    char *copy = text ? strdup(text) : NULL;
+
+    if (copy)
+        text_clean(copy);
+    put(to, name, copy ? json_object_new_string(copy) : NULL);
+    free(copy);
 }
 
 void put_number(struct json_object *to, const char *name, uint64_t number)

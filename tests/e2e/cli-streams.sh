@@ -205,6 +205,12 @@ json_result()
     [ "$(save --json "$image" | grep -cE '^\{"saved":\{"name":"test1",.*"bytes":[0-9]+,.*\}\}$')" = 1 ]
 }
 
+json_is_utf8()
+{
+    save --json "$work/"$'b\xff\xc3.img' >"$work/said" && iconv -f UTF-8 -t UTF-8 "$work/said" >/dev/null &&
+        rm "$work/"$'b\xff\xc3.img'
+}
+
 json_with_data_on_stdout()
 {
     save --json - 2>"$work/said" >"$work/data" && virstream image check "$work/data" &&
@@ -279,6 +285,7 @@ check taken_name_is_exit_6  name_is_taken
 check restore_gives_another_name  other_name
 check shared_pipe_stays_blocking  shared_pipe_stays_blocking
 check json_result_is_one_object  json_result
+check json_is_utf8_whatever_a_file_is_called  json_is_utf8
 check json_goes_where_the_data_does_not  json_with_data_on_stdout
 check json_progress_comes_in_lines  json_progress
 check quiet_says_nothing  quiet_says_nothing

@@ -49,6 +49,12 @@ keeps_its_pace()
     [ "$gap" -lt 250 ]
 }
 
+pushes_no_file()
+{
+    ! timeout 20 "$top/run" examples/restore-push "$none" <"$image" 2>"$work/said" &&
+        grep -q "neither a pipe nor a socket" "$work/said"
+}
+
 for source in "$top"/examples/*.c; do
     check "$(basename "$source" .c)_is_small_and_on_the_public_api"  is_small "$source"
 done
@@ -62,6 +68,7 @@ for example in restore-push restore-reader; do
     check "${example}_refuses_a_truncated_image"  exits 9 feeds "$bad" "examples/$example"
     check "${example}_tells_of_a_missing_driver"  exits 2 run "examples/$example" nope:///
 done
+check restore_push_tells_that_a_file_cannot_be_polled  pushes_no_file
 check save_fd_saves  saves
 check save_fd_removes_what_is_not_complete  removes_its_file
 check in_your_loop_keeps_its_pace  in_three_tries keeps_its_pace
