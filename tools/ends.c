@@ -86,9 +86,13 @@ static int set_new_file(struct tool *tool, struct vst_stream *stream, const char
     return status;
 }
 
+enum { INTERRUPTS = 4 };
+static const int interrupts[INTERRUPTS] = {SIGALRM, SIGINT, SIGTERM, SIGHUP};
+static volatile sig_atomic_t interrupted; /* the last of these */
+
 static void interrupt_open(int number)
 {
-    (void)number;
+    interrupted = number;
 }
 
 /*
@@ -99,19 +103,26 @@ static int open_special(struct tool *tool, enum vst_direction dir, const char *p
 {
     struct itimerval timer = {.it_interval = {.tv_usec = 100000}};
     struct sigaction action = {.sa_handler = interrupt_open};
-    struct sigaction old;
-    int number;
-    int fd;
+    struct sigaction old[INTERRUPTS];
+    int number, fd;
 
     timer.it_value = tool_time_left(tool);
     timer.it_value.tv_usec += !timerisset(&timer.it_value);
-    sigaction(SIGALRM, &action, &old);
+    interrupted = 0;
+    for (int i = 0; i < INTERRUPTS; i++)
+        sigaction(interrupts[i], &action, &old[i]);
     if (tool->opt.timeout)
         setitimer(ITIMER_REAL, &timer, NULL);
     fd = open(path, (dir == VST_UP ? O_RDONLY : O_WRONLY) | O_CLOEXEC | O_NOCTTY);
     number = errno;
     setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
-    sigaction(SIGALRM, &old, NULL);
+    for (int i = 0; i < INTERRUPTS; i++)
+        sigaction(interrupts[i], &old[i], NULL);
+    if (interrupted && interrupted != SIGALRM) {
+        if (fd >= 0)
+            close(fd);
+        return tool_fail(tool, VST_ERR_CANCELLED, "cancelled");
+    }
     if (fd < 0 && number == EINTR)
         return tool_fail(tool, VST_ERR_TIMEOUT, "%s: nobody opened its other side in time", path);
     return fd < 0 ? tool_fail_system(tool, number, path) : fd;

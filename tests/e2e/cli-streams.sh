@@ -60,6 +60,21 @@ goes_through_fifos()
     restore "$work/fifo" && wait $! && [ -p "$work/fifo" ]
 }
 
+# As it does while it waits for the other side.
+catches_alarm()
+{
+    ((0x$(awk '/^SigCgt/ { print $2 }' "/proc/$1/status") & 1 << 13))
+}
+
+cancelled_fifo()
+{
+    local number
+    for number in INT TERM HUP; do
+        "$top/run" virstream -c "$none" restore "$work/fifo" 2>"$work/said" &
+        wait_until 10 catches_alarm $! && kill "-$number" $! && exits 8 wait $! && grep -q cancelled "$work/said" || return
+    done
+}
+
 lonely_fifo()
 {
     rm -f "$work/fifo" && mkfifo "$work/fifo" && exits 7 save --timeout 1 "$work/fifo" &&
@@ -110,7 +125,6 @@ refused()
     local bad=$work/bad said
     "$@" >"$bad"
     for command in "image check" "-c $none restore"; do
-        # shellcheck disable=SC2086
         said=$(virstream --json $command "$bad")
         [ $? = 9 ] || { echo "$command: $said" && return 1; }
     done
@@ -259,6 +273,7 @@ check saves_and_restores_through_redirections  goes_through_redirections
 check reads_from_where_the_descriptor_stands  begins_where_the_shell_stands
 check saves_and_restores_through_fifos  goes_through_fifos
 check nobody_at_the_other_side_of_a_fifo_is_exit_7  lonely_fifo
+check waiting_for_a_fifo_is_cancelled_by_a_signal  cancelled_fifo
 check closed_standard_output_takes_nothing  \
     refuses 1 "Bad file descriptor" save_into_nothing
 check closed_standard_input_gives_nothing  \
