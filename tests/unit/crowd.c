@@ -411,5 +411,11 @@ int main(void)
         VST_TEST_WITH(address_that_fills_the_room_makes_the_room, pki_begin, pki_end),
         VST_TEST_WITH(stranger_makes_room_for_one_who_needs_its_descriptor, pki_begin, pki_end),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    size_t count = sizeof(tests) / sizeof(tests[0]);
+
+    if (getenv("VST_TEST_VALGRIND")) {
+        puts("# without the last: valgrind accepts what there is no descriptor for, and closes it");
+        count--;
+    }
+    return _cmocka_run_group_tests("tests", tests, count, NULL, NULL);
 }
