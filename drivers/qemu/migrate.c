@@ -62,9 +62,11 @@ static void call_free(struct call *call)
     free(call);
 }
 
+/* Nobody wants it any more when it has no operation. */
 static void run(struct vst_qemu *qemu, struct call *call)
 {
-    call->run(qemu, call);
+    if (call->op)
+        call->run(qemu, call);
     call_free(call);
 }
 
@@ -176,14 +178,25 @@ static void dispose(struct vst_job *job)
     free(migrate);
 }
 
+static struct call *next_call(struct vst_migrate *migrate)
+{
+    struct call *call = STAILQ_FIRST(&migrate->calls);
+
+    if (!call)
+        return NULL;
+    STAILQ_REMOVE_HEAD(&migrate->calls, next);
+    if (call->op)
+        vst_op_set_cancel(call->op, NULL, NULL);
+    return call;
+}
+
 static void fail_calls(struct vst_migrate *migrate, const struct vst_error *err)
 {
     struct call *call;
 
-    while ((call = STAILQ_FIRST(&migrate->calls))) {
-        STAILQ_REMOVE_HEAD(&migrate->calls, next);
-        vst_op_set_cancel(call->op, NULL, NULL);
-        vst_op_fail(call->op, err);
+    while ((call = next_call(migrate))) {
+        if (call->op)
+            vst_op_fail(call->op, err);
         call_free(call);
     }
 }
@@ -213,11 +226,8 @@ static void opened(struct vst_job *job)
     /* Else a word in a place may be that of a migration which only lacks memory to go on. */
     if (go_on_all(qemu))
         clear_places(qemu);
-    while ((call = STAILQ_FIRST(&migrate->calls))) {
-        STAILQ_REMOVE_HEAD(&migrate->calls, next);
-        vst_op_set_cancel(call->op, NULL, NULL);
+    while ((call = next_call(migrate)))
         run(qemu, call);
-    }
 }
 
 static struct vst_migrate *migrate_new(struct vst_qemu *qemu, struct vst_error *ret_err)
@@ -275,12 +285,16 @@ static void submit(struct vst_qemu *qemu, struct call *call, struct vst_op *op)
 
 void vst_qemu_migrations_close(struct vst_qemu *qemu)
 {
+    struct vst_error closed = {0};
     struct vst_move *move;
 
     vst_journal_close(&qemu->journal); /* nothing is told of what it still writes */
     while ((move = LIST_FIRST(&qemu->moves)))
         vst_move_free(move);
     vst_relays_close(qemu);
+    vst_error_set(&closed, VST_ERR_CANCELLED, "the connection was closed");
+    if (qemu->migrate)
+        fail_calls(qemu->migrate, &closed);
     if (qemu->migrate && qemu->migrate->state == MIGRATE_OPENING)
         vst_job_abandon(&qemu->migrate->job);
     else if (qemu->migrate)
@@ -307,8 +321,6 @@ static void forget_old(struct vst_qemu *qemu)
 
 static void run_migrate(struct vst_qemu *qemu, struct call *call)
 {
-    if (!call->op)
-        return;
     forget_old(qemu);
     call->opt.name = call->there;
     vst_departure_begin(qemu,
@@ -431,8 +443,6 @@ static void run_order(struct vst_qemu *qemu, struct call *call)
     struct vst_move *move = find_token(qemu, call->name);
     struct vst_error err = {0};
 
-    if (!call->op)
-        return;
     if (!move)
         vst_error_set(&err, VST_ERR_NOT_FOUND, "there is no migration %s here", call->name);
     else if (vst_move_check_caller(move, &call->caller, &err) == 0 && order(move, call, &err) == 0)
@@ -464,8 +474,6 @@ static void run_list(struct vst_qemu *qemu, struct call *call)
     struct vst_move *move;
     size_t count = 0;
 
-    if (!call->op)
-        return;
     LIST_FOREACH(move, &qemu->moves, link)
         count++;
     infos = calloc(count ? count : 1, sizeof(*infos));
@@ -488,8 +496,6 @@ void vst_qemu_list_migrations(struct vst_conn *conn, struct vst_op *op)
 
 static void run_message(struct vst_qemu *qemu, struct call *call)
 {
-    if (!call->op)
-        return;
     forget_old(qemu);
     call->message.offer = call->offer;
     vst_arrival_hear(qemu, &call->message, &call->caller, call->op);
@@ -541,8 +547,7 @@ static void run_fetch(struct vst_qemu *qemu, struct call *call)
 {
     const struct vst_relay_call relay = relay_call(call);
 
-    if (call->op)
-        vst_relay_fetch(qemu, &relay, call->number);
+    vst_relay_fetch(qemu, &relay, call->number);
 }
 
 /* The first that is asked after a restart, as a rule: it waits for the journal. */
