@@ -133,9 +133,7 @@ static bool is_stranger(struct vst_handover *handover, enum vst_handover_event e
 
 static bool is_enough(const struct vst_handover *handover)
 {
-    const struct vst_handover_edge *edge = find_edge(handover, VST_HANDOVER_ENOUGH);
-
-    return handover->attempts >= MOST_ATTEMPTS && edge && edge->to != VST_HANDOVER_STAY;
+    return handover->attempts >= MOST_ATTEMPTS && vst_handover_heeds(handover, VST_HANDOVER_ENOUGH);
 }
 
 int vst_handover_feed(struct vst_handover *handover, enum vst_handover_event event,
@@ -223,11 +221,16 @@ bool vst_handover_settled(const struct vst_handover *handover)
     return entry_of(handover)->settled;
 }
 
-bool vst_handover_can_be_resolved(const struct vst_handover *handover)
+bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_event event)
 {
-    const struct vst_handover_edge *edge = find_edge(handover, VST_HANDOVER_RESOLVE_DESTINATION);
+    const struct vst_handover_edge *edge = find_edge(handover, event);
 
     return edge && edge->to != VST_HANDOVER_STAY;
+}
+
+bool vst_handover_can_be_resolved(const struct vst_handover *handover)
+{
+    return vst_handover_heeds(handover, VST_HANDOVER_RESOLVE_DESTINATION);
 }
 
 const char *vst_handover_state_name(const struct vst_handover *handover)

@@ -236,6 +236,9 @@ bool vst_handover_holds_guest(const struct vst_handover *handover);
  * words to the other host, who may be silent for long, and the journal. */
 bool vst_handover_settled(const struct vst_handover *handover);
 
+/* This event would lead it to another state, or into this one anew. */
+bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_event event);
+
 /* People may say whose the guest is. */
 bool vst_handover_can_be_resolved(const struct vst_handover *handover);
 

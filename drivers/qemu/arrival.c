@@ -417,30 +417,72 @@ static struct vst_arrival *find_or_make(struct vst_qemu *qemu, const unsigned ch
     return NULL;
 }
 
+/* Of a token that is not known here, and begins nothing by this. */
+static void answer_nothing(struct vst_arrival *arrival)
+{
+    struct vst_op *op = arrival->asker;
+    struct vst_error err = {0};
+
+    arrival->asker = NULL;
+    vst_op_set_cancel(op, NULL, NULL);
+    vst_error_set(&err, VST_ERR_NOT_FOUND, "no migration with this token is expected here");
+    vst_op_fail(op, &err);
+}
+
+/* The machine of one that is only looked at stays new until that is answered, and it is freed. */
+static bool is_new(const struct vst_arrival *arrival)
+{
+    return vst_handover_heeds(&arrival->move.machine, VST_HANDOVER_PREPARE);
+}
+
+static struct vst_arrival *find_for(struct vst_qemu *qemu,
+                                    const struct vst_migrate_message *message,
+                                    const struct vst_caller *caller, bool *ret_new,
+                                    struct vst_error *ret_err)
+{
+    unsigned char token[VST_HANDOVER_ID], host[VST_HANDOVER_ID];
+    struct vst_arrival *arrival;
+
+    if (vst_id_parse(message->token, token) < 0 || vst_id_parse(message->host, host) < 0) {
+        vst_error_set(ret_err, VST_ERR_INVALID, "a token and a host must be UUIDs");
+        return NULL;
+    }
+    if (message->check && message->event != VST_HANDOVER_PREPARE) {
+        vst_error_set(ret_err, VST_ERR_INVALID, "only whether to prepare can be checked");
+        return NULL;
+    }
+    *ret_new = !vst_move_find(qemu, token, VST_MIGRATION_IN);
+    arrival = find_or_make(qemu, token, message, caller, ret_err);
+    if (!arrival || *ret_new || (!is_new(arrival) && !message->check))
+        return arrival;
+    vst_error_set(ret_err, VST_ERR_BUSY, "%s: the migration %s is being looked at, or under way",
+                  arrival->move.name, arrival->move.token);
+    return NULL;
+}
+
 void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *message,
                       const struct vst_caller *caller, struct vst_op *op)
 {
-    unsigned char token[VST_HANDOVER_ID], host[VST_HANDOVER_ID];
-    struct vst_arrival *arrival = NULL;
+    unsigned char host[VST_HANDOVER_ID];
     struct vst_error err = {0};
     bool new = false;
+    struct vst_arrival *arrival = find_for(qemu, message, caller, &new, &err);
 
-    if (vst_id_parse(message->token, token) < 0 || vst_id_parse(message->host, host) < 0) {
-        vst_error_set(&err, VST_ERR_INVALID, "a token and a host must be UUIDs");
-    } else {
-        new = !vst_move_find(qemu, token, VST_MIGRATION_IN);
-        arrival = find_or_make(qemu, token, message, caller, &err);
-    }
     if (!arrival) {
         vst_op_fail(op, &err);
         return;
     }
     replace_asker(arrival, op);
-    if (new && message->check) {
+    if (message->check) {
         only_check(arrival);
         return;
     }
+    vst_id_parse(message->host, host);
     vst_move_feed(&arrival->move, message->event, host);
-    if (new &&is_over(arrival))
+    if (new &&is_new(arrival)) {
+        answer_nothing(arrival);
+        vst_move_free(&arrival->move);
+    } else if (new &&is_over(arrival)) {
         vst_move_free(&arrival->move); /* a token that means nothing here */
+    }
 }

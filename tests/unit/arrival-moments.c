@@ -58,8 +58,8 @@ struct answer {
 static void have_answer(const struct vst_migrate_message *message, const struct vst_error *err,
                         void *opaque)
 {
-    *(struct answer *)opaque = (struct answer){
-        true, err ? err->code : VST_ERR_OK, err ? VST_HANDOVER_NONE : message->event};
+    *(struct answer *)opaque = (struct answer){true, err ? err->code : VST_ERR_OK,
+                                               err ? VST_HANDOVER_NONE : message->event};
 }
 
 /* The answer comes when the loop runs. */
@@ -110,10 +110,71 @@ static void one_who_goes_before_the_journal_is_open_is_missed_by_nobody(void **s
     assert_int_equal(say(VST_HANDOVER_FINISH, false).event, VST_HANDOVER_FINISHED);
 }
 
+static void nothing_but_a_beginning_can_be_checked(void **state)
+{
+    static const enum vst_handover_event others[] = {VST_HANDOVER_COMMIT, VST_HANDOVER_ABORT,
+                                                     VST_HANDOVER_FINISH, VST_HANDOVER_SWITCH};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+        assert_int_equal(say(others[i], true).code, VST_ERR_INVALID);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, true).event, VST_HANDOVER_STARTED);
+}
+
+static void switch_of_a_token_that_is_not_known_is_answered(void **state)
+{
+    (void)state;
+    assert_int_equal(say(VST_HANDOVER_SWITCH, false).code, VST_ERR_NOT_FOUND);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, true).event, VST_HANDOVER_STARTED);
+}
+
+/* What it brings is never looked at. */
+static enum vst_code send_stream(void)
+{
+    struct vst_stream *stream = vst_stream_new(host.base, NULL);
+    struct vst_error err = {0};
+
+    assert_int_equal(vst_stream_finish(stream), 0);
+    vst_op_wait(vst_conn_migrate_stream(host.conn, TOKEN, NULL, stream, NULL), &err);
+    vst_stream_free(&stream);
+    return err.code;
+}
+
+/* Whoever looks is not disturbed, and what follows the look begins as ever. */
+static void what_is_asked_while_one_is_looked_at_is_busy(void **state)
+{
+    struct answer look, begins, looks, commit, abort;
+
+    (void)state;
+    assert_int_equal(say(VST_HANDOVER_FINISH, false).event, VST_HANDOVER_FINISHED); /* journal */
+    ask(TOKEN, VST_HANDOVER_PREPARE, true, &look);
+    ask(TOKEN, VST_HANDOVER_PREPARE, false, &begins);
+    ask(TOKEN, VST_HANDOVER_PREPARE, true, &looks);
+    ask(TOKEN, VST_HANDOVER_COMMIT, false, &commit);
+    ask(TOKEN, VST_HANDOVER_ABORT, false, &abort);
+    assert_int_equal(send_stream(), VST_ERR_STATE);
+    wait_for(&look);
+    wait_for(&begins);
+    wait_for(&looks);
+    wait_for(&commit);
+    wait_for(&abort);
+    assert_int_equal(look.event, VST_HANDOVER_STARTED);
+    assert_int_equal(begins.code, VST_ERR_BUSY);
+    assert_int_equal(looks.code, VST_ERR_BUSY);
+    assert_int_equal(commit.code, VST_ERR_BUSY);
+    assert_int_equal(abort.code, VST_ERR_BUSY);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, false).event, VST_HANDOVER_STARTED);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, true).code, VST_ERR_BUSY);
+    assert_int_equal(say(VST_HANDOVER_ABORT, false).event, VST_HANDOVER_ABORTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(one_who_goes_before_the_journal_is_open_is_missed_by_nobody, begin, end),
+        VST_TEST_WITH(nothing_but_a_beginning_can_be_checked, begin, end),
+        VST_TEST_WITH(switch_of_a_token_that_is_not_known_is_answered, begin, end),
+        VST_TEST_WITH(what_is_asked_while_one_is_looked_at_is_busy, begin, end),
     };
 
     if (!vst_host_has_qemu())
