@@ -189,13 +189,16 @@ static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct v
         .name = "QEMU",
         .side = VST_SIDE_QEMU,
     };
+    const struct vst_handover *machine = &arrival->move.machine;
+    bool again = vst_arrival_lacks(arrival) && !vst_handover_holds_guest(machine);
     struct vst_moving moving;
 
-    if (vst_arrival_lacks(arrival) && !vst_handover_holds_guest(&arrival->move.machine)) {
+    if (again) {
         drop_old_stream(arrival);
         vst_arrival_post_copy_again(arrival);
     }
-    if (arrival->loading || !arrival->move.guest || arrival->taken)
+    if (arrival->loading || !arrival->move.guest || arrival->taken ||
+        !(again || vst_handover_heeds(machine, VST_HANDOVER_STREAM_VERIFIED)))
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: no stream is expected now (%s)",
                              arrival->move.name, vst_handover_waits_for(&arrival->move.machine));
     if (vst_stream_claim(stream, op, &user, ret_err) < 0 ||

@@ -168,6 +168,33 @@ static void what_is_asked_while_one_is_looked_at_is_busy(void **state)
     assert_int_equal(say(VST_HANDOVER_ABORT, false).event, VST_HANDOVER_ABORTED);
 }
 
+/* ---- streams ---- */
+
+static bool spawning;
+
+static void hear_edge(void *opaque, const char *machine, const char *to)
+{
+    (void)opaque;
+    if (strcmp(machine, "destination") == 0 && strncmp(to, "DESTINATION_SPAWNING", 20) == 0)
+        spawning = true;
+}
+
+static void stream_that_comes_before_qemu_is_refused(void **state)
+{
+    struct answer begins;
+
+    (void)state;
+    spawning = false;
+    host.edge = hear_edge;
+    ask(TOKEN, VST_HANDOVER_PREPARE, false, &begins);
+    while (!spawning)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    assert_int_equal(send_stream(), VST_ERR_STATE);
+    wait_for(&begins);
+    assert_int_equal(begins.event, VST_HANDOVER_STARTED);
+    assert_int_equal(say(VST_HANDOVER_ABORT, false).event, VST_HANDOVER_ABORTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +202,7 @@ int main(void)
         VST_TEST_WITH(nothing_but_a_beginning_can_be_checked, begin, end),
         VST_TEST_WITH(switch_of_a_token_that_is_not_known_is_answered, begin, end),
         VST_TEST_WITH(what_is_asked_while_one_is_looked_at_is_busy, begin, end),
+        VST_TEST_WITH(stream_that_comes_before_qemu_is_refused, begin, end),
     };
 
     if (!vst_host_has_qemu())

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/connection.h"
+#include "core/migration.h"
 #include "host.h"
 #include "loop.h"
 
@@ -435,6 +436,18 @@ static struct outlook wait_for_doubt(void)
     return outlook;
 }
 
+/* All has come: there is nothing that another one could bring. */
+static enum vst_code send_stream(const char *token)
+{
+    struct vst_stream *stream = vst_stream_new(host.base, NULL);
+    struct vst_error err = {0};
+
+    assert_int_equal(vst_stream_finish(stream), 0);
+    vst_op_wait(vst_conn_migrate_stream(far, token, NULL, stream, NULL), &err);
+    vst_stream_free(&stream);
+    return err.code;
+}
+
 /* The source's host does not come back: nobody asks its journal. */
 static void copy_that_is_whole_outlives_its_source_and_both_processes(void **state)
 {
@@ -449,6 +462,7 @@ static void copy_that_is_whole_outlives_its_source_and_both_processes(void **sta
     outlook = wait_for_doubt();
     assert_non_null(strstr(outlook.reason, "a whole copy of the guest is kept here, paused"));
     assert_non_null(strstr(outlook.reason, outlook.token));
+    assert_int_equal(send_stream(outlook.token), VST_ERR_STATE);
     vst_host_run(&host, LONG_MS);
     outlook = look_at(far);
     assert_true(outlook.in_doubt);
