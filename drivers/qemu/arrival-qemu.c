@@ -154,7 +154,10 @@ void vst_arrival_completed(struct vst_arrival *arrival)
 
 struct vst_guest_job vst_arrival_job(struct vst_arrival *arrival)
 {
-    return (struct vst_guest_job){.kind = VST_JOB_MIGRATE, .event = qemu_event, .opaque = arrival};
+    return (struct vst_guest_job){.kind = VST_JOB_MIGRATE,
+                                  .event = qemu_event,
+                                  .opaque = arrival,
+                                  .token = arrival->move.token};
 }
 
 static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *err)
@@ -233,7 +236,7 @@ void vst_arrival_runs(struct vst_arrival *arrival)
 
     vst_guest_keep(move->guest);
     if (vst_arrival_lacks(arrival)) {
-        vst_place_set_job(vst_guest_place(move->guest), "lack", move->ran, NULL);
+        vst_place_set_move(vst_guest_place(move->guest), "lack", move->token, move->ran, NULL);
         vst_move_feed(move, VST_HANDOVER_QEMU_LACKS, NULL);
         return;
     }

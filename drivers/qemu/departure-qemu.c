@@ -476,7 +476,10 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
 
 void vst_departure_ask(struct vst_departure *departure)
 {
-    vst_move_get_guest(&departure->move, guest_ready);
+    struct vst_move *move = &departure->move;
+
+    move->wait = (struct vst_guest_wait){.fn = guest_ready, .opaque = move};
+    vst_guest_get(move->qemu, move->name, &move->wait);
 }
 
 /* ---- CONTINUE ---- */

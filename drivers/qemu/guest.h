@@ -90,6 +90,7 @@ struct vst_guest_job {
     /* Events of the monitor, all of them. `data` may be NULL. */
     void (*event)(void *opaque, const char *name, struct json_object *data);
     void *opaque;
+    const char *token; /* of a migration, for the place; else NULL */
 };
 
 /* BUSY, naming the job, when there is one. */

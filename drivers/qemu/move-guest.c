@@ -7,11 +7,50 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "journal.h"
 #include "move.h"
 #include "place.h"
 
-/* A place of this name, and of this very guest; or of one whose definition is lost. */
-static bool has_place(const struct vst_move *move, bool *ret_exists)
+/* It has given up its copy, or ended it, or was never asked for one. */
+static bool has_ended(enum vst_handover_record last)
+{
+    return last == VST_HANDOVER_RECORD_ABORTED || last == VST_HANDOVER_RECORD_RETURNED ||
+           last == VST_HANDOVER_RECORD_DISOWNED || last == VST_HANDOVER_RECORD_CLOSED ||
+           last == VST_HANDOVER_RECORD_DONE;
+}
+
+/* Whether the guest may be that of another token, by the journal: after a restart not all go on
+ * yet. */
+static bool has_rival(const struct vst_move *move)
+{
+    const struct vst_journal *journal = vst_journal_read(move->qemu->journal);
+
+    for (size_t i = 0; i < journal->count; i++) {
+        const struct vst_journal_entry *entry = &journal->entries[i];
+
+        if (strcmp(entry->guest, move->name) == 0 && !has_ended(entry->last) &&
+            memcmp(entry->token, move->machine.token, VST_HANDOVER_ID) != 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * A name proves nothing: a guest may have been started under it since, or have come with another
+ * token. The place says whose it is. One without a token is the guest when it has come, or gone on,
+ * and that is not written yet; or is of an older version.
+ */
+static bool is_ours(const struct vst_move *move, const struct vst_glance *glance)
+{
+    if (glance->def && strcmp(glance->def->uuid, move->uuid) != 0)
+        return false;
+    if (glance->job.token[0])
+        return strcmp(glance->job.token, move->token) == 0;
+    return glance->def && !has_rival(move);
+}
+
+/* A place of this very guest. To end it, it must be the migration's still. */
+static bool has_place(const struct vst_move *move, bool to_end_it, bool *ret_exists)
 {
     struct vst_glance glance;
     bool ours;
@@ -19,7 +58,7 @@ static bool has_place(const struct vst_move *move, bool *ret_exists)
     *ret_exists = false;
     if (vst_place_glance(move->qemu->root, move->name, &glance, NULL) < 0)
         return false;
-    ours = !glance.def || strcmp(glance.def->uuid, move->uuid) == 0;
+    ours = is_ours(move, &glance) && (!to_end_it || vst_place_job_moves(&glance.job));
     *ret_exists = ours && glance.exists;
     vst_definition_free(&glance.def);
     return ours;
@@ -47,7 +86,7 @@ bool vst_move_qemu_exists(const struct vst_move *move)
 {
     bool exists;
 
-    has_place(move, &exists);
+    has_place(move, false, &exists);
     return exists;
 }
 
@@ -75,11 +114,19 @@ void vst_move_hold(struct vst_move *move, struct vst_guest *guest)
 void vst_move_get_guest(struct vst_move *move, void (*fn)(void *opaque, struct vst_guest *guest,
                                                           const struct vst_error *err))
 {
+    struct vst_error err = {0};
+
     if (move->guest) {
         fn(move, move->guest, NULL);
         return;
     }
     vst_guest_unwait(&move->wait);
+    if (!vst_move_qemu_exists(move)) {
+        vst_error_set(&err, VST_ERR_NOT_FOUND, "domain %s: the QEMU of this migration is gone",
+                      move->name);
+        fn(move, NULL, &err);
+        return;
+    }
     move->wait = (struct vst_guest_wait){.fn = fn, .opaque = move};
     vst_guest_get(move->qemu, move->name, &move->wait);
 }
@@ -98,38 +145,68 @@ void vst_move_let_go(struct vst_move *move)
     vst_guest_end_job(guest);
 }
 
-/* ---- its end ---- */
+/* ---- its end ----
+ *
+ * What we do not have hold of was left by a process before us. It is ended only if its place says
+ * that it is this migration's still, and then whether it can be talked to or not.
+ */
 
 /* What is left of a QEMU that has ended goes, too. */
 static void remove_remains(struct vst_move *move)
 {
     struct vst_place *place;
-    bool exists, ours = has_place(move, &exists);
 
-    if (exists)
-        return; /* another one has hold of it; the clock of this state tries again */
-    if (ours && vst_place_open(move->qemu->root, move->name, &place, NULL) == 0)
+    if (vst_place_open(move->qemu->root, move->name, &place, NULL) == 0)
         vst_place_remove(&place);
-    vst_move_feed(move, VST_HANDOVER_QEMU_GONE, NULL);
 }
 
-static void end_it(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+static void ignore(void *opaque, struct vst_guest *guest, const struct vst_error *err)
 {
-    struct vst_move *move = opaque;
+    (void)opaque, (void)guest, (void)err;
+}
 
-    if (err) {
-        remove_remains(move);
-        return;
-    }
-    if (!move->guest)
+/* One that is adopted can be killed before its monitor has greeted. */
+static void adopt(struct vst_move *move)
+{
+    struct vst_guest *guest;
+
+    vst_guest_unwait(&move->wait);
+    move->wait = (struct vst_guest_wait){.fn = ignore, .opaque = move, .to_end_it = true};
+    vst_guest_get(move->qemu, move->name, &move->wait);
+    vst_guest_unwait(&move->wait);
+    guest = vst_guest_find(move->qemu, move->name);
+    if (guest)
         vst_move_hold(move, guest);
-    vst_guest_kill(guest);
+}
+
+/* It cannot be adopted. With the lock, nobody else begins anything with it. */
+static void kill_by_identity(struct vst_move *move)
+{
+    struct vst_place *place;
+    struct vst_process_id id;
+    bool exists;
+
+    if (vst_place_open(move->qemu->root, move->name, &place, NULL) < 0)
+        return;
+    if (has_place(move, true, &exists) && vst_place_read_id(place, &id, NULL) == 0)
+        vst_process_id_kill(&id);
+    vst_place_close(&place);
 }
 
 void vst_move_end_qemu(struct vst_move *move)
 {
-    if (!move->guest && !vst_move_qemu_exists(move))
-        remove_remains(move);
+    bool exists, ours = has_place(move, true, &exists);
+
+    if (!move->guest && !exists) {
+        if (ours)
+            remove_remains(move);
+        vst_move_feed(move, VST_HANDOVER_QEMU_GONE, NULL);
+        return;
+    }
+    if (!move->guest)
+        adopt(move);
+    if (move->guest)
+        vst_guest_kill(move->guest);
     else
-        vst_move_get_guest(move, end_it);
+        kill_by_identity(move); /* the clock of this state looks again */
 }

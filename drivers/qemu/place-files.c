@@ -195,6 +195,7 @@ bool vst_place_is_alive(struct vst_place *place)
 struct job {
     char *kind;
     bool running;
+    char *token;
 };
 
 static const struct vst_json_member job_members[] = {
@@ -203,6 +204,7 @@ static const struct vst_json_member job_members[] = {
      .offset = offsetof(struct job, kind),
      .required = true},
     {.name = "running", .type = VST_JSON_FLAG, .offset = offsetof(struct job, running)},
+    {.name = "token", .type = VST_JSON_STRING, .offset = offsetof(struct job, token)},
 };
 static const struct vst_json_table job_table = {VST_JSON_TABLE(job_members, job)};
 
@@ -225,6 +227,7 @@ static int read_job(int fd, struct vst_place_job *ret_job, struct vst_error *ret
         result = vst_json_decode(&job_table, object, "job", &job, ret_err);
     if (result == 0) {
         snprintf(ret_job->kind, sizeof(ret_job->kind), "%s", job.kind);
+        snprintf(ret_job->token, sizeof(ret_job->token), "%s", job.token ? job.token : "");
         ret_job->running = job.running;
     }
     vst_json_clear(&job_table, &job);
@@ -238,13 +241,21 @@ int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
     return read_job(place->fd, ret_job, ret_err);
 }
 
-/* Under another name first: whoever finds the file finds all of it. */
 int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
                       struct vst_error *ret_err)
 {
+    return vst_place_set_move(place, kind, NULL, running, ret_err);
+}
+
+/* Under another name first: whoever finds the file finds all of it. */
+int vst_place_set_move(struct vst_place *place, const char *kind, const char *token, bool running,
+                       struct vst_error *ret_err)
+{
     char text[JOB_MAX];
-    int length = snprintf(text, sizeof(text), "{\"job\":\"%s\",\"running\":%s}\n", kind,
-                          running ? "true" : "false");
+    int length =
+        snprintf(text, sizeof(text), "{\"job\":\"%s\",\"running\":%s%s%s%s}\n", kind,
+                 running ? "true" : "false", token ? ",\"token\":\"" : "", token ? token : "",
+                 token ? "\"" : "");
     int fd = open_in(place, "job.new", O_WRONLY | O_CREAT | O_TRUNC, ret_err);
 
     if (fd < 0)

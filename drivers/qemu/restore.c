@@ -391,7 +391,10 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
 
 static void spawn(struct restore *restore)
 {
-    struct vst_guest_job job = {VST_JOB_RESTORE, restore->stream, qemu_event, restore};
+    struct vst_guest_job job = {.kind = VST_JOB_RESTORE,
+                                .stream = restore->stream,
+                                .event = qemu_event,
+                                .opaque = restore};
     struct vst_error err = {0};
 
     enter(restore, RESTORE_SPAWNING, 0);

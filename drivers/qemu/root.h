@@ -101,9 +101,13 @@ struct vst_place_job {
      * has migrated, and this copy never runs again) */
     char kind[16];
     bool running;
+    char token[37]; /* of the migration that has it; empty: none, or by an older version */
 };
 int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
                       struct vst_error *ret_err);
+/* The same for a migration; `token` may be NULL. */
+int vst_place_set_move(struct vst_place *place, const char *kind, const char *token, bool running,
+                       struct vst_error *ret_err);
 int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
                       struct vst_error *ret_err);
 void vst_place_clear_job(struct vst_place *place);

@@ -480,7 +480,8 @@ static void step(struct save *save, struct json_object *value)
 static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *wait_err)
 {
     struct save *save = opaque;
-    struct vst_guest_job job = {VST_JOB_SAVE, save->stream, qemu_event, save};
+    struct vst_guest_job job = {
+        .kind = VST_JOB_SAVE, .stream = save->stream, .event = qemu_event, .opaque = save};
     struct vst_error err = {0};
 
     if (wait_err || vst_guest_begin_job(guest, &job, &err) < 0) {

@@ -181,7 +181,8 @@ static int make_place(struct vst_guest *guest, struct vst_error *ret_err)
     if ((restored ? vst_place_make : vst_place_create)(guest->qemu->root, guest->def, &guest->place,
                                                        ret_err) < 0)
         return -1;
-    return vst_place_set_job(guest->place, job_name(guest->job.kind), false, ret_err);
+    return vst_place_set_move(guest->place, job_name(guest->job.kind), guest->job.token, false,
+                              ret_err);
 }
 
 int vst_guest_spawn(struct vst_qemu *qemu, struct vst_definition **def, bool incoming,

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a journal does, after a restart, to a QEMU that it finds: only what is of the same guest and
+ * the same token is touched, and such a QEMU need not answer to be ended. Journal and place are made
+ * here; the process is asleep and knows nothing, and its monitor is this test.
+ */
+#include "app.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/fd.h"
+#include "core/journal-codec.h"
+#include "drivers/qemu/root.h"
+
+#define UUID "8ad1f1a4-9dc1-4c5f-9b0f-2f7f0c3a1d11"
+#define OTHER_UUID "8ad1f1a4-9dc1-4c5f-9b0f-2f7f0c3a1d22"
+#define TOKEN "11111111-1111-1111-1111-111111111111"
+#define OTHER_TOKEN "22222222-2222-2222-2222-222222222222"
+
+static struct {
+    char path[64];
+    struct app app;
+    int pidfd;
+    int listening;
+    int monitor;
+    char heard[8192];
+    size_t heard_length;
+} t;
+
+/* ---- a place ---- */
+
+static char *path_of(const char *file)
+{
+    static char path[128];
+
+    snprintf(path, sizeof(path), "%s/g1/%s", t.path, file);
+    return path;
+}
+
+static void make_guest(const char *uuid)
+{
+    char *words[] = {(char[]){"sleep"}, (char[]){"60"}, NULL};
+    struct vst_spawn how = {.program = "/bin/sleep", .words = words};
+    struct vst_definition *def;
+    struct vst_root *root = NULL;
+    struct vst_place *place = NULL;
+    struct vst_process_id id;
+    char text[256];
+
+    snprintf(text, sizeof(text),
+             "{\"name\":\"g1\",\"uuid\":\"%s\",\"machine\":\"none\",\"accel\":\"tcg\","
+             "\"memory-mib\":16,\"vcpus\":1}",
+             uuid);
+    def = vst_definition_parse(text, strlen(text), NULL);
+    assert_non_null(def);
+    assert_int_equal(vst_root_open(t.path, &root, NULL), 0);
+    assert_int_equal(vst_place_create(root, def, &place, NULL), 0);
+    t.listening = vst_place_listen(place, "monitor", NULL);
+    how.log_fd = vst_place_new_log(place, NULL);
+    how.id_fd = vst_place_new_id(place, NULL);
+    assert_int_equal(vst_spawn(&how, &id, &t.pidfd, NULL), 0);
+    close(how.log_fd);
+    close(how.id_fd);
+    vst_place_clear_job(place);
+    vst_place_close(&place);
+    vst_root_free(&root);
+    vst_definition_free(&def);
+}
+
+/* As a migration of that token leaves it; or of none, by an older version. */
+static void set_job(const char *kind, const char *token)
+{
+    FILE *to = fopen(path_of("job"), "we");
+
+    assert_non_null(to);
+    fprintf(to, "{\"job\":\"%s\",\"running\":true", kind);
+    if (token)
+        fprintf(to, ",\"token\":\"%s\"", token);
+    fprintf(to, "}\n");
+    fclose(to);
+}
+
+static bool is_alive(void)
+{
+    struct pollfd end = {.fd = t.pidfd, .events = POLLIN};
+
+    return poll(&end, 1, 0) == 0;
+}
+
+static bool has_place(void)
+{
+    return access(path_of(""), F_OK) == 0;
+}
+
+/* ---- a journal ---- */
+
+/* Of the guest g1 with UUID. */
+struct line {
+    enum vst_handover_role role;
+    enum vst_handover_record last;
+    char token; /* what it consists of */
+    bool keep;
+};
+
+static void make_journal(const struct line *lines, size_t count)
+{
+    unsigned char record[VST_JOURNAL_RECORD], host[VST_HANDOVER_ID] = "this host";
+    char path[128];
+    FILE *to;
+
+    snprintf(path, sizeof(path), "%s/.state", t.path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    strcat(path, "/journal");
+    to = fopen(path, "we");
+    assert_non_null(to);
+    vst_journal_encode_host(host, 0, record);
+    assert_int_equal(fwrite(record, sizeof(record), 1, to), 1);
+    for (size_t i = 0; i < count; i++) {
+        struct vst_journal_entry entry = {.role = lines[i].role,
+                                          .last = lines[i].last,
+                                          .keep = lines[i].keep,
+                                          .runs = true,
+                                          .guest = "g1",
+                                          .uuid = UUID};
+
+        memset(entry.token, lines[i].token, sizeof(entry.token));
+        memset(entry.peer, 0x77, sizeof(entry.peer));
+        if (lines[i].role == VST_HANDOVER_SOURCE)
+            snprintf(entry.uri, sizeof(entry.uri), "qemu+tcp://127.0.0.1:1/");
+        vst_journal_encode(&entry, i + 1, record);
+        assert_int_equal(fwrite(record, sizeof(record), 1, to), 1);
+    }
+    fclose(to);
+}
+
+static void make_entry(enum vst_handover_role role, enum vst_handover_record last, bool keep)
+{
+    make_journal(&(struct line){role, last, 0x11, keep}, 1);
+}
+
+/* ---- a restart ---- */
+
+struct found {
+    bool came;
+    size_t count;
+    struct vst_migration_info info; /* the last one */
+};
+
+static void have_migrations(const struct vst_migration_info *infos, size_t count,
+                            const struct vst_error *err, void *opaque)
+{
+    struct found *found = opaque;
+
+    if (err)
+        fail_msg("migrations: %s", err->text);
+    found->came = true;
+    found->count = count;
+    if (count)
+        found->info = infos[count - 1];
+}
+
+static struct found look(void)
+{
+    struct found found = {0};
+    struct vst_migrations_cb cb = {.fn = have_migrations, .opaque = &found};
+
+    vst_op_wait(vst_conn_list_migrations(t.app.conn, &cb), NULL);
+    assert_true(found.came);
+    return found;
+}
+
+/* The journal is opened, and all goes on. */
+static struct found restart(void)
+{
+    char uri[96];
+
+    snprintf(uri, sizeof(uri), "qemu:///?root=%s", t.path);
+    app_start(&t.app, uri);
+    return look();
+}
+
+static void wait_for_the_end(void)
+{
+    while (is_alive() || has_place()) {
+        event_base_loop(t.app.base, EVLOOP_NONBLOCK);
+        usleep(1000);
+    }
+}
+
+/* Long enough for whoever would kill it: each state has a clock, and none is slower at first. */
+static void wait_for_phase(const char *phase)
+{
+    struct found found = look();
+
+    for (int i = 0; strcmp(found.info.phase, phase) != 0 && i < 300; i++) {
+        event_base_loop(t.app.base, EVLOOP_NONBLOCK);
+        usleep(10000);
+        found = look();
+    }
+    assert_string_equal(found.info.phase, phase);
+}
+
+/* ---- the monitor ---- */
+
+static void say(const char *text)
+{
+    assert_int_equal(write(t.monitor, text, strlen(text)), strlen(text));
+}
+
+/* Runs the loop until the driver asks for `command`, and answers. */
+static void expect(const char *command, const char *value)
+{
+    const char *at;
+    char text[256];
+
+    while (!(at = strstr(t.heard, command)) || !strchr(at, '\n')) {
+        ssize_t n = read(t.monitor, t.heard + t.heard_length,
+                         sizeof(t.heard) - t.heard_length - 1);
+
+        t.heard_length += n > 0 ? (size_t)n : 0;
+        event_base_loop(t.app.base, EVLOOP_NONBLOCK);
+        usleep(1000);
+    }
+    at = strstr(at, "\"id\":");
+    assert_non_null(at);
+    snprintf(text, sizeof(text), "{\"return\": %s, \"id\": %lld}\r\n", value, atoll(at + 5));
+    memset(t.heard, 0, sizeof(t.heard));
+    t.heard_length = 0;
+    say(text);
+}
+
+static void greet(void)
+{
+    while (t.monitor < 0) {
+        event_base_loop(t.app.base, EVLOOP_NONBLOCK);
+        t.monitor = accept4(t.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    }
+    say("{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, "
+        "\"package\": \"\"}, \"capabilities\": []}}\r\n");
+    expect("qmp_capabilities", "{}");
+}
+
+/* ---- each test ---- */
+
+static int make(void **state)
+{
+    (void)state;
+    memset(&t, 0, sizeof(t));
+    t.monitor = -1;
+    strcpy(t.path, "/tmp/vst-recover-XXXXXX");
+    assert_non_null(mkdtemp(t.path));
+    make_guest(UUID);
+    return 0;
+}
+
+static int make_stranger(void **state)
+{
+    (void)state;
+    memset(&t, 0, sizeof(t));
+    t.monitor = -1;
+    strcpy(t.path, "/tmp/vst-recover-XXXXXX");
+    assert_non_null(mkdtemp(t.path));
+    make_guest(OTHER_UUID);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    static const char *const files[] = {"journal", "journal.new", "lock", ""};
+    struct vst_root *root = NULL;
+    struct vst_place *place = NULL;
+    char path[128];
+
+    (void)state;
+    app_stop(&t.app);
+    pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
+    close(t.pidfd);
+    vst_close(&t.listening);
+    vst_close(&t.monitor);
+    unlink(path_of("job"));
+    vst_root_open(t.path, &root, NULL);
+    if (vst_place_open(root, "g1", &place, NULL) == 0)
+        vst_place_remove(&place);
+    vst_root_free(&root);
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        snprintf(path, sizeof(path), "%s/.state/%s", t.path, files[i]);
+        if (unlink(path) < 0)
+            rmdir(path);
+    }
+    return rmdir(t.path);
+}
+
+/* ---- what is ended ---- */
+
+static void copy_that_was_given_up_is_ended_though_it_is_deaf(void **state)
+{
+    (void)state;
+    set_job("in", TOKEN);
+    make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED, false);
+    restart(); /* its monitor is connected, and never greets */
+    wait_for_the_end();
+}
+
+static void copy_that_was_given_up_is_ended_though_nobody_can_adopt_it(void **state)
+{
+    (void)state;
+    set_job("in", TOKEN);
+    assert_int_equal(unlink(path_of("definition.json")), 0);
+    make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED, false);
+    restart();
+    wait_for_the_end();
+}
+
+static void copy_of_an_older_version_that_was_given_up_is_ended(void **state)
+{
+    (void)state;
+    set_job("in", NULL);
+    make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED, false);
+    restart();
+    wait_for_the_end();
+}
+
+/* ---- what is not ---- */
+
+static void guest_that_came_later_outlives_a_token_that_was_given_up(void **state)
+{
+    (void)state;
+    make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED, false);
+    restart();
+    wait_for_phase("clean-up");
+    assert_true(is_alive() && has_place());
+}
+
+static void copy_of_another_token_outlives_one_that_was_given_up(void **state)
+{
+    (void)state;
+    set_job("in", OTHER_TOKEN);
+    make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED, false);
+    restart();
+    wait_for_phase("clean-up");
+    assert_true(is_alive() && has_place());
+}
+
+/* The one that is loaded comes later in the journal. */
+static void copy_of_an_older_version_that_may_be_anothers_is_not_ended(void **state)
+{
+    static const struct line lines[] = {
+        {VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED, 0x11, false},
+        {VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_LOADED, 0x22, false}};
+
+    (void)state;
+    set_job("in", NULL);
+    make_journal(lines, 2);
+    restart();
+    greet();
+    expect("query-status", "{\"status\": \"inmigrate\", \"running\": false}");
+    expect("query-migrate", "{\"status\": \"completed\"}");
+    assert_true(is_alive() && has_place());
+}
+
+static void source_that_is_handed_over_does_not_end_a_stranger(void **state)
+{
+    (void)state;
+    make_entry(VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_COMMITTED, false);
+    restart();
+    wait_for_phase("clean-up");
+    assert_true(is_alive() && has_place());
+}
+
+/* ---- who is the guest ---- */
+
+static void stranger_that_runs_is_not_taken_for_the_guest(void **state)
+{
+    struct found found;
+
+    (void)state;
+    make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_COMMITTED, false);
+    found = restart();
+    assert_int_equal(found.count, 1);
+    assert_true(found.info.in_doubt);
+    assert_true(is_alive() && has_place());
+}
+
+static void copy_of_another_token_is_not_taken_for_the_guest(void **state)
+{
+    struct found found;
+
+    (void)state;
+    set_job("in", OTHER_TOKEN);
+    make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_COMMITTED, false);
+    found = restart();
+    assert_true(found.info.in_doubt);
+    assert_true(is_alive() && has_place());
+}
+
+/* It ran, and only the last record is missing. */
+static void guest_that_came_is_known_again_without_a_job(void **state)
+{
+    (void)state;
+    make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_COMMITTED, false);
+    restart();
+    greet();
+    expect("query-status", "{\"status\": \"running\", \"running\": true}");
+    expect("query-migrate", "{\"status\": \"completed\"}");
+    wait_for_phase("clean-up");
+}
+
+static void nobody_takes_the_name_of_a_guest_that_is_lost(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    set_job("in", TOKEN);
+    pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
+    while (is_alive())
+        usleep(1000);
+    make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_COMMITTED, false);
+    restart();
+    vst_domain_start(t.app.conn,
+                     "{\"name\":\"g1\",\"machine\":\"none\",\"accel\":\"tcg\",\"memory-mib\":16,"
+                     "\"vcpus\":1}",
+                     NULL, outcome_domain(&outcome));
+    outcome_await(t.app.base, &outcome);
+    assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST_WITH(copy_that_was_given_up_is_ended_though_it_is_deaf, make, drop),
+        VST_TEST_WITH(copy_that_was_given_up_is_ended_though_nobody_can_adopt_it, make, drop),
+        VST_TEST_WITH(copy_of_an_older_version_that_was_given_up_is_ended, make, drop),
+        VST_TEST_WITH(guest_that_came_later_outlives_a_token_that_was_given_up, make, drop),
+        VST_TEST_WITH(copy_of_another_token_outlives_one_that_was_given_up, make, drop),
+        VST_TEST_WITH(copy_of_an_older_version_that_may_be_anothers_is_not_ended, make, drop),
+        VST_TEST_WITH(source_that_is_handed_over_does_not_end_a_stranger, make_stranger, drop),
+        VST_TEST_WITH(stranger_that_runs_is_not_taken_for_the_guest, make_stranger, drop),
+        VST_TEST_WITH(copy_of_another_token_is_not_taken_for_the_guest, make, drop),
+        VST_TEST_WITH(guest_that_came_is_known_again_without_a_job, make, drop),
+        VST_TEST_WITH(nobody_takes_the_name_of_a_guest_that_is_lost, make, drop),
+    };
+
+    if (!vst_test_can_spawn())
+        return 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
