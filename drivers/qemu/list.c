@@ -98,7 +98,8 @@ static void describe(const char *name, const struct vst_glance *glance, const st
         .busy_pid = glance->holder,
     };
     /* What arrives waits, until it is somebody's here. */
-    if (vst_place_job_makes(&glance->job) || strcmp(glance->job.kind, "in") == 0)
+    if (vst_place_job_makes(&glance->job) ||
+        (strcmp(glance->job.kind, "in") == 0 && glance->exists))
         ret_info->state = VST_DOMAIN_STARTING;
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", name);
     snprintf(ret_info->uuid, sizeof(ret_info->uuid), "%s", def ? def->uuid : no_uuid);
@@ -110,10 +111,16 @@ static void describe(const char *name, const struct vst_glance *glance, const st
 static void tell_doubt(const struct vst_qemu *qemu, struct vst_domain_info *info)
 {
     const struct vst_move *move = vst_move_of(qemu, info->name);
+    struct vst_place_job job = {0};
 
     if (move && vst_move_is_in_doubt(move))
         snprintf(info->reason, sizeof(info->reason), "in doubt, it may run at %.100s: %.120s",
                  move->peer, vst_move_reason(move));
+    else if (!move && qemu->journal && vst_root_get_job(qemu->root, info->name, &job, NULL) == 0 &&
+             strcmp(job.kind, "in") == 0)
+        snprintf(info->reason, sizeof(info->reason),
+                 "it may be the whole copy of a guest that migrated here, but the journal of this "
+                 "host knows nothing of that: destroy it if the guest runs elsewhere");
 }
 
 /* `err`: it is there, but deaf. */

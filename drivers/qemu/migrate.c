@@ -122,25 +122,25 @@ static bool go_on_all(struct vst_qemu *qemu)
     return all;
 }
 
-/* Of a migration that had not begun, or had ended, but for the word in its guest's place. */
+/*
+ * Of a migration that had not begun, or had ended, but for the word in its guest's place: the guest
+ * runs, or never will. What is loading or has loaded, and what is paused to be handed over, is in
+ * the journal; if not, it is another journal than that which it was begun with. So a copy may be the
+ * last one, and is left to people (list.c); and nothing that is paused is resumed.
+ */
 static void clear_place(struct vst_qemu *qemu, const char *name, const struct vst_place_job *job)
 {
     struct vst_place *place;
-    struct vst_process_id id;
 
     if (vst_place_open(qemu->root, name, &place, NULL) < 0)
         return;
-    if (strcmp(job->kind, "in") != 0) {
-        if (strcmp(job->kind, "out") == 0) /* whoever has hold of it next mends it */
-            vst_place_set_job(place, "save", job->running, NULL);
-        else
-            vst_place_clear_job(place); /* it is what it is */
-        vst_place_close(&place);
-        return;
-    }
-    if (vst_place_read_id(place, &id, NULL) == 0)
-        vst_process_id_kill(&id);
-    vst_place_remove(&place);
+    if (strcmp(job->kind, "out") == 0) /* whoever has hold of it next mends it */
+        vst_place_set_job(place, "save", false, NULL);
+    else if (strcmp(job->kind, "lack") == 0)
+        vst_place_clear_job(place); /* it is what it is */
+    else if (!vst_place_is_alive(place))
+        vst_place_remove(&place);
+    vst_place_close(&place);
 }
 
 static void clear_places(struct vst_qemu *qemu)

@@ -208,6 +208,16 @@ static void wait_for_phase(const char *phase)
     assert_string_equal(found.info.phase, phase);
 }
 
+static struct vst_domain *look_up(void)
+{
+    struct outcome outcome = {0};
+
+    vst_conn_lookup(t.app.conn, "g1", outcome_domain(&outcome));
+    outcome_await(t.app.base, &outcome);
+    assert_non_null(outcome.domain);
+    return outcome.domain;
+}
+
 /* ---- the monitor ---- */
 
 static void say(const char *text)
@@ -432,6 +442,66 @@ static void nobody_takes_the_name_of_a_guest_that_is_lost(void **state)
     assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
 }
 
+/* ---- another journal ---- */
+
+static void copy_that_the_journal_does_not_know_is_left_to_people(void **state)
+{
+    struct outcome info = {0}, destroyed = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    set_job("in", TOKEN);
+    make_journal(NULL, 0);
+    assert_int_equal(restart().count, 0);
+    assert_true(is_alive() && has_place());
+    domain = look_up();
+    vst_domain_get_info(domain, outcome_infos(&info));
+    greet();
+    expect("query-status", "{\"status\": \"paused\", \"running\": false}");
+    expect("query-status", "{\"status\": \"paused\", \"running\": false}");
+    outcome_await(t.app.base, &info);
+    assert_non_null(strstr(info.info.reason, "the journal of this host knows nothing of that"));
+    vst_close(&t.listening);
+    vst_domain_destroy(domain, outcome_done(&destroyed));
+    outcome_await(t.app.base, &destroyed);
+    assert_int_equal(destroyed.err.code, VST_ERR_OK);
+    assert_false(is_alive() || has_place());
+    vst_domain_free(&domain);
+}
+
+static void remains_that_the_journal_does_not_know_are_removed(void **state)
+{
+    (void)state;
+    set_job("in", TOKEN);
+    pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
+    while (is_alive())
+        usleep(1000);
+    make_journal(NULL, 0);
+    assert_int_equal(restart().count, 0);
+    assert_false(has_place());
+}
+
+/* It may have been handed over. */
+static void paused_guest_of_an_unknown_migration_is_not_resumed(void **state)
+{
+    struct outcome info = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    set_job("out", TOKEN);
+    make_journal(NULL, 0);
+    assert_int_equal(restart().count, 0);
+    domain = look_up();
+    vst_domain_get_info(domain, outcome_infos(&info));
+    greet();
+    expect("query-status", "{\"status\": \"postmigrate\", \"running\": false}");
+    expect("query-migrate", "{\"status\": \"completed\"}");
+    expect("query-status", "{\"status\": \"postmigrate\", \"running\": false}");
+    outcome_await(t.app.base, &info);
+    assert_int_equal(info.info.state, VST_DOMAIN_PAUSED);
+    vst_domain_free(&domain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +516,9 @@ int main(void)
         VST_TEST_WITH(copy_of_another_token_is_not_taken_for_the_guest, make, drop),
         VST_TEST_WITH(guest_that_came_is_known_again_without_a_job, make, drop),
         VST_TEST_WITH(nobody_takes_the_name_of_a_guest_that_is_lost, make, drop),
+        VST_TEST_WITH(copy_that_the_journal_does_not_know_is_left_to_people, make, drop),
+        VST_TEST_WITH(remains_that_the_journal_does_not_know_are_removed, make, drop),
+        VST_TEST_WITH(paused_guest_of_an_unknown_migration_is_not_resumed, make, drop),
     };
 
     if (!vst_test_can_spawn())
