@@ -352,6 +352,44 @@ static int adopt(struct vst_guest *guest, const char *name, struct vst_error *re
     return 1;
 }
 
+/* All that wait now look again; who still finds it held waits again. */
+static void look_again(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_qemu *qemu = opaque;
+    LIST_HEAD(, vst_guest_wait) now = LIST_HEAD_INITIALIZER(now);
+    struct vst_guest_wait *wait;
+
+    (void)fd, (void)what;
+    while ((wait = LIST_FIRST(&qemu->held))) {
+        LIST_REMOVE(wait, link);
+        LIST_INSERT_HEAD(&now, wait, link);
+    }
+    while ((wait = LIST_FIRST(&now))) {
+        vst_guest_unwait(wait);
+        vst_guest_get(qemu, wait->name, wait);
+    }
+}
+
+/* Whether it is worth it: see vst_root_is_held_briefly(). */
+static bool wait_for_hold(struct vst_qemu *qemu, const char *name, struct vst_guest_wait *wait)
+{
+    static const struct timeval pause = {0, VST_HOLD_LOOK_US};
+
+    if (wait->at_once || wait->looks >= VST_HOLD_LOOKS ||
+        !vst_root_is_held_briefly(qemu->root, name))
+        return false;
+    wait->looks++;
+    if (name != wait->name)
+        snprintf(wait->name, sizeof(wait->name), "%s", name);
+    LIST_INSERT_HEAD(&qemu->held, wait, link);
+    wait->waiting = true;
+    if (!event_initialized(&qemu->look))
+        event_assign(&qemu->look, qemu->conn->base, -1, 0, look_again, qemu);
+    if (!event_pending(&qemu->look, EV_TIMEOUT, NULL))
+        event_add(&qemu->look, &pause);
+    return true;
+}
+
 void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wait *wait)
 {
     struct vst_guest *guest = vst_guest_find(qemu, name);
@@ -375,7 +413,8 @@ void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wai
         if (deaf && !(deaf > 0 && wait->to_end_it)) {
             if (guest)
                 vst_guest_destroy(guest);
-            wait->fn(wait->opaque, NULL, &err);
+            if (deaf > 0 || err.code != VST_ERR_BUSY || !wait_for_hold(qemu, name, wait))
+                wait->fn(wait->opaque, NULL, &err);
             return;
         }
         LIST_INSERT_HEAD(&qemu->guests, guest, link);
@@ -400,8 +439,13 @@ void vst_guest_release(struct vst_guest *guest)
 
 void vst_guest_release_all(struct vst_qemu *qemu)
 {
+    struct vst_guest_wait *wait;
     struct vst_guest *guest;
 
+    if (event_initialized(&qemu->look))
+        event_del(&qemu->look);
+    while ((wait = LIST_FIRST(&qemu->held)))
+        vst_guest_unwait(wait);
     while ((guest = LIST_FIRST(&qemu->guests))) {
         vst_guest_enter(guest, GUEST_GONE);
         LIST_REMOVE(guest, link);

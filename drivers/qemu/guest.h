@@ -41,6 +41,8 @@ struct vst_qemu {
     LIST_HEAD(, vst_move) moves;
     LIST_HEAD(, vst_relay) relays;
     LIST_HEAD(, vst_guest) guests;
+    LIST_HEAD(, vst_guest_wait) held; /* who waits for guests that others have hold of */
+    struct event look;                /* for these; not initialized before there is one */
 };
 
 /* ---- getting hold ---- */
@@ -52,12 +54,17 @@ struct vst_guest_wait {
     void *opaque;
     bool waiting;
     bool to_end_it; /* it need not be ready: one without a monitor, which is deaf, will do */
+    bool at_once;   /* does not wait for somebody else to let go of it */
+    /* while somebody else has hold of it */
+    char name[VST_NAME_MAX + 1];
+    unsigned looks;
 };
 
 /*
  * The guest `name`, adopted first if this connection does not have it yet: locked, its monitor
- * connected, what a dead manager left undone put right. `wait->fn` is called exactly once, at once
- * or later, unless vst_guest_unwait() came first.
+ * connected, what a dead manager left undone put right. One that somebody else has hold of, for no
+ * job, is waited for a moment before it is BUSY. `wait->fn` is called exactly once, at once or
+ * later, unless vst_guest_unwait() came first.
  */
 void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wait *wait);
 void vst_guest_unwait(struct vst_guest_wait *wait);

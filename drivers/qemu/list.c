@@ -248,7 +248,7 @@ static void ask(struct list *list)
         const char *name = list->names[list->next];
 
         list->release = !vst_guest_find(list->qemu, name);
-        list->wait = (struct vst_guest_wait){.fn = there, .opaque = list};
+        list->wait = (struct vst_guest_wait){.fn = there, .opaque = list, .at_once = true};
         list->watch = (struct vst_guest_watch){.gone = gone, .opaque = list};
         vst_guest_get(list->qemu, name, &list->wait);
         if (list->wait.waiting)

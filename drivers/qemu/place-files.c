@@ -301,15 +301,18 @@ static void read_last_words(int fd, char *ret_text, size_t room)
     close(log_fd);
 }
 
-/* Somebody has hold of it; or nobody has, and it runs and is more than what a dead maker left. */
+/* It is being made, and held; or it runs, and is more than what a dead maker left. Remains that
+ * somebody has hold of, to ask what they are, are remains. */
 static bool is_guest(int fd)
 {
     struct vst_place_job job;
+    struct vst_process_id id;
+    bool held = vst_place_holder(fd) != 0;
 
-    if (vst_place_holder(fd))
+    if (held && read_id(fd, &id, NULL, NULL) < 0)
         return true;
     if (read_job(fd, &job, NULL) == 0 && vst_place_job_makes(&job))
-        return false;
+        return held;
     return is_alive(fd);
 }
 
@@ -350,6 +353,15 @@ int vst_root_get_job(struct vst_root *root, const char *name, struct vst_place_j
 
     vst_close(&fd);
     return result;
+}
+
+/* A job "end" is over with its QEMU. */
+bool vst_root_is_held_briefly(struct vst_root *root, const char *name)
+{
+    struct vst_place_job job;
+
+    return vst_root_get_job(root, name, &job, NULL) == 0 &&
+           (!job.kind[0] || strcmp(job.kind, "end") == 0);
 }
 
 /* Whoever holds it may not have started its QEMU yet. */

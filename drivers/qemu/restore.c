@@ -60,6 +60,7 @@ struct restore {
     struct vst_error why;
     struct event patience;
     struct event look; /* in NAMING */
+    unsigned looks;    /* while somebody only asks how it is what has the name */
     char label[VST_NAME_MAX + 1];
 };
 
@@ -297,7 +298,7 @@ static void resume(struct restore *restore)
 /* In this order: a guest that ends in between has left its name. */
 static void take_name(struct restore *restore)
 {
-    static const struct timeval pause = {0, LOOK_US};
+    static const struct timeval pause = {0, LOOK_US}, brief = {0, VST_HOLD_LOOK_US};
     struct vst_qemu *qemu = restore->conn->impl;
     bool leaving = vst_root_is_leaving(qemu->root, vst_guest_definition(restore->guest));
     struct vst_error err = {0};
@@ -306,6 +307,10 @@ static void take_name(struct restore *restore)
         resume(restore);
     } else if (leaving) {
         event_add(&restore->look, &pause);
+    } else if (err.code == VST_ERR_BUSY && restore->looks < VST_HOLD_LOOKS &&
+               vst_root_is_held_briefly(qemu->root, restore->label)) {
+        restore->looks++;
+        event_add(&restore->look, &brief);
     } else {
         vst_error_prefix(&err, "the name %s has not become free", restore->label);
         fail(restore, &err);

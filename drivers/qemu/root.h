@@ -66,6 +66,13 @@ bool vst_place_is_named(const struct vst_place *place);
  */
 int vst_place_open(struct vst_root *root, const char *name, struct vst_place **ret_place,
                    struct vst_error *ret_err);
+/*
+ * BUSY may be over in a moment: whoever only asks how a guest is has hold of it for that long, and
+ * says nothing of it in the job file. Others look again, that often and with that pause, as long as
+ * no job is told there that lasts.
+ */
+enum { VST_HOLD_LOOKS = 50, VST_HOLD_LOOK_US = 40000 };
+bool vst_root_is_held_briefly(struct vst_root *root, const char *name);
 /* Lets go; the guest goes on. Sets *place to NULL. Accepts NULL, as does the next. */
 void vst_place_close(struct vst_place **place);
 /* The same, and removes the directory: only the files that are known to be ours. */

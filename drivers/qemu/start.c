@@ -10,10 +10,11 @@
 
 #include "core/fsm.h"
 
-#define START_STATES(X)                                                  \
-    X(START_SPAWNING, "the monitor", "a new QEMU, held")                 \
-    X(START_RESUMING, "reply to cont", "the guest begins to run")        \
-    X(START_UNDOING, "the end of QEMU", "failed: nothing is to be left") \
+#define START_STATES(X)                                                        \
+    X(START_NAMING, "the next look", "somebody has hold of what has the name") \
+    X(START_SPAWNING, "the monitor", "a new QEMU, held")                       \
+    X(START_RESUMING, "reply to cont", "the guest begins to run")              \
+    X(START_UNDOING, "the end of QEMU", "failed: nothing is to be left")       \
     X(START_OVER, "nothing", "the operation has been completed")
 VST_FSM(start, START_STATES)
 
@@ -25,9 +26,12 @@ struct start {
     struct vst_guest_wait wait;
     struct vst_guest_watch watch;
     struct vst_op *op;
+    struct vst_definition *def; /* until the guest has it */
+    unsigned looks;             /* in NAMING */
     bool paused;
     enum start_state state;
     struct vst_error why;
+    struct event look;     /* in NAMING */
     struct event patience; /* in UNDOING */
     char label[VST_NAME_MAX + 1];
 };
@@ -36,6 +40,7 @@ static void enter(struct start *start, enum start_state state)
 {
     vst_fsm_trace(start, start->label, start->state, state);
     start->state = state;
+    event_del(&start->look);
     event_del(&start->patience);
 }
 
@@ -82,6 +87,10 @@ static void fail(struct start *start, const struct vst_error *err)
     if (start->state >= START_UNDOING)
         return;
     vst_error_copy(&start->why, err);
+    if (!start->guest) {
+        over(start);
+        return;
+    }
     /* A guest that became ready a moment ago is as dead. */
     vst_guest_unwait(&start->wait);
     vst_guest_forget(start->guest, start);
@@ -129,24 +138,48 @@ static void cancelled(void *opaque, const struct vst_error *why)
     fail(opaque, why);
 }
 
-static int begin(struct start *start, const char *definition, bool no_args,
-                 struct vst_error *ret_err)
+/* Fails with BUSY as long as somebody only asks how it is what has the name, or had it. */
+static void spawn(struct start *start)
 {
+    static const struct timeval pause = {0, VST_HOLD_LOOK_US};
     struct vst_guest_job job = {.opaque = start};
-    struct vst_definition *def = vst_definition_parse(definition, strlen(definition), ret_err);
-    int status;
+    struct vst_qemu *qemu = start->conn->impl;
+    struct vst_error err = {0};
 
-    if (!def)
-        return -1;
-    snprintf(start->label, sizeof(start->label), "%s", def->name);
-    status = no_args ? vst_definition_check_no_args(def, ret_err) : 0;
-    if (status == 0)
-        status = vst_guest_spawn(start->conn->impl, &def, false, &job, &start->wait, &start->guest,
-                                 ret_err);
-    vst_definition_free(&def);
-    if (status == 0)
+    if (vst_guest_spawn(qemu, &start->def, false, &job, &start->wait, &start->guest, &err) == 0) {
         vst_guest_watch(start->guest, &start->watch);
-    return status;
+        enter(start, START_SPAWNING);
+    } else if (err.code == VST_ERR_BUSY && start->looks < VST_HOLD_LOOKS &&
+               vst_root_is_held_briefly(qemu->root, start->def->name)) {
+        start->looks++;
+        event_add(&start->look, &pause);
+    } else {
+        fail(start, &err);
+    }
+}
+
+static void look_again(evutil_socket_t fd, short what, void *opaque)
+{
+    (void)fd, (void)what;
+    spawn(opaque);
+}
+
+static int read_definition(struct start *start, const char *definition, bool no_args,
+                           struct vst_error *ret_err)
+{
+    start->def = vst_definition_parse(definition, strlen(definition), ret_err);
+    if (!start->def)
+        return -1;
+    snprintf(start->label, sizeof(start->label), "%s", start->def->name);
+    return no_args ? vst_definition_check_no_args(start->def, ret_err) : 0;
+}
+
+static void start_free(void *opaque)
+{
+    struct start *start = opaque;
+
+    vst_definition_free(&start->def);
+    free(start);
 }
 
 void vst_qemu_start(struct vst_conn *conn, const char *definition,
@@ -160,12 +193,15 @@ void vst_qemu_start(struct vst_conn *conn, const char *definition,
         vst_op_fail(op, &err);
         return;
     }
-    vst_op_own(op, start, free);
+    vst_op_own(op, start, start_free);
     vst_op_set_cancel(op, cancelled, start);
     *start = (struct start){.conn = conn, .op = op, .paused = opt->paused};
+    event_assign(&start->look, conn->base, -1, 0, look_again, start);
     event_assign(&start->patience, conn->base, -1, 0, out_of_patience, start);
     start->wait = (struct vst_guest_wait){.fn = ready, .opaque = start};
     start->watch = (struct vst_guest_watch){.gone = gone, .opaque = start};
-    if (begin(start, definition, opt->no_args, &start->why) < 0)
+    if (read_definition(start, definition, opt->no_args, &start->why) < 0)
         over(start);
+    else
+        spawn(start);
 }
