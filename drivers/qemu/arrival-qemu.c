@@ -149,6 +149,8 @@ void vst_arrival_loaded(struct vst_arrival *arrival)
 
 void vst_arrival_completed(struct vst_arrival *arrival)
 {
+    if (arrival->move.guest)
+        vst_guest_spare(arrival->move.guest);
     vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
 }
 

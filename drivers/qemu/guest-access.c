@@ -61,6 +61,12 @@ int vst_guest_take_name(struct vst_guest *guest, struct vst_error *ret_err)
     return vst_place_take_name(guest->place, ret_err);
 }
 
+void vst_guest_spare(struct vst_guest *guest)
+{
+    if (guest->fate == FATE_REMOVE)
+        guest->fate = FATE_SPARE;
+}
+
 void vst_guest_keep(struct vst_guest *guest)
 {
     guest->fate = FATE_STAY;
@@ -104,7 +110,7 @@ bool vst_guest_is_running(const struct vst_guest *guest)
 
 bool vst_guest_expects_exit(const struct vst_guest *guest)
 {
-    return guest->fate != FATE_STAY;
+    return guest->fate == FATE_END || guest->fate == FATE_REMOVE;
 }
 
 bool vst_guest_is_mending(const struct vst_guest *guest)
@@ -119,7 +125,7 @@ void vst_guest_set_reason(struct vst_guest *guest, const char *reason)
 
 static enum vst_domain_state domain_state(const struct vst_guest *guest)
 {
-    if (guest->fate == FATE_REMOVE || guest->state != GUEST_READY)
+    if (vst_guest_is_made(guest->fate) || guest->state != GUEST_READY)
         return VST_DOMAIN_STARTING;
     return guest->running ? VST_DOMAIN_RUNNING : VST_DOMAIN_PAUSED;
 }

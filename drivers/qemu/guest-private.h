@@ -25,7 +25,14 @@ enum guest_fate {
     FATE_STAY,   /* an end is a crash: the place stays, with QEMU's last words */
     FATE_END,    /* an end is meant: nothing stays */
     FATE_REMOVE, /* not whole yet: nothing stays, and nobody but its maker is told */
+    FATE_SPARE,  /* whole, and still its maker's: the place stays, and nobody else is told */
 };
+
+/* Whether nobody but its maker is told of it. */
+static inline bool vst_guest_is_made(enum guest_fate fate)
+{
+    return fate == FATE_REMOVE || fate == FATE_SPARE;
+}
 
 struct vst_guest {
     LIST_ENTRY(vst_guest) link;

@@ -97,7 +97,7 @@ static void tell_end(struct vst_guest *guest, const struct vst_error *why)
 /* A guest that is not whole yet is nobody's: what becomes of it is told by whoever makes it. */
 static void announce(struct vst_guest *guest, enum vst_event_kind kind, const char *reason)
 {
-    if (guest->fate != FATE_REMOVE)
+    if (!vst_guest_is_made(guest->fate))
         vst_driver_event(guest->qemu->conn, kind, guest->def->name, guest->def->uuid, reason);
 }
 
@@ -112,15 +112,16 @@ static void announce_end(struct vst_guest *guest, const struct vst_error *why)
 
 void vst_guest_end(struct vst_guest *guest, const struct vst_error *why)
 {
+    bool stays = guest->fate == FATE_STAY || guest->fate == FATE_SPARE;
     struct vst_error copy = *why;
 
     if (guest->state == GUEST_GONE)
         return;
     vst_guest_enter(guest, GUEST_GONE);
     LIST_REMOVE(guest, link);
-    if (guest->fate != FATE_STAY && guest->process)
+    if (!stays && guest->process)
         vst_process_kill(guest->process, SIGKILL, NULL);
-    if (guest->fate == FATE_STAY)
+    if (stays)
         vst_place_close(&guest->place);
     else
         vst_place_remove(&guest->place);
@@ -172,7 +173,7 @@ static void timed_out(evutil_socket_t fd, short what, void *opaque)
 
 void vst_guest_expect_exit(struct vst_guest *guest)
 {
-    if (guest->fate == FATE_STAY)
+    if (guest->fate != FATE_REMOVE)
         guest->fate = FATE_END;
 }
 

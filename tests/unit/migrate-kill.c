@@ -6,12 +6,14 @@
  * where the n-th run is struck, until a run has no n-th edge. The guest counts into one log from
  * both sides, so a gap, a repeat or two that run show in it. Every edge with VST_TEST_LONG, else
  * some of them. And once all of that: of a guest that was loaded there, and is nowhere else any
- * more.
+ * more. Also a monitor there that is lost, while its QEMU lives.
  */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,7 +22,7 @@
 #include "host.h"
 #include "loop.h"
 
-enum { SETTLE_TURNS = 200, SETTLE_MS = 50, STEP = 5 };
+enum { SETTLE_TURNS = 200, SETTLE_MS = 50, STEP = 5, MOST_FDS = 1024 };
 
 struct strike {
     struct vst_host *host;
@@ -74,6 +76,32 @@ static void kill_source_qemu_and_us(struct strike *strike)
 {
     kill_source_qemu(strike);
     kill_us(strike);
+}
+
+/* A socket to the monitor of a guest there: it was connected through the descriptor of its place. */
+static bool is_monitor_there(int fd)
+{
+    struct sockaddr_un address = {0};
+    socklen_t length = sizeof(address) - 1;
+    char path[sizeof(address.sun_path)], place[128] = "", *end;
+
+    if (getpeername(fd, (struct sockaddr *)&address, &length) < 0 || address.sun_family != AF_UNIX)
+        return false;
+    snprintf(path, sizeof(path), "%s", address.sun_path);
+    end = strrchr(path, '/');
+    if (!end || strcmp(end, "/monitor") != 0)
+        return false;
+    *end = '\0';
+    return readlink(path, place, sizeof(place) - 1) > 0 && strstr(place, "/there/");
+}
+
+/* QEMU goes on, and takes another connection. */
+static void break_destination_monitor(struct strike *strike)
+{
+    (void)strike;
+    for (int fd = 3; fd < MOST_FDS; fd++)
+        if (is_monitor_there(fd))
+            shutdown(fd, SHUT_RDWR);
 }
 
 /* ---- the two hosts ---- */
@@ -371,6 +399,34 @@ static void destination_qemu_killed_and_the_source_goes_on(void **state)
     } while (struck);
 }
 
+/* ---- a monitor is lost ---- */
+
+static void copy_whose_monitor_is_lost_is_taken_hold_of_again(const char *state)
+{
+    struct strike strike = {.host = &host, .state = state, .hit = break_destination_monitor};
+
+    start();
+    assert_true(migrate(&strike));
+    assert_false(settle(state));
+    if (!runs(far) || runs(host.conn))
+        fail_msg("%s: runs here: %d, runs there: %d", state, runs(host.conn), runs(far));
+    vst_host_expect_counting(&host, "g", 2);
+    vst_host_expect_gapless(&host, "g");
+    clear_up();
+}
+
+static void monitor_lost_when_the_copy_is_whole_and_the_guest_moves(void **state)
+{
+    (void)state;
+    copy_whose_monitor_is_lost_is_taken_hold_of_again("DESTINATION_LOADED");
+}
+
+static void monitor_lost_when_the_guest_is_told_to_run_and_it_moves(void **state)
+{
+    (void)state;
+    copy_whose_monitor_is_lost_is_taken_hold_of_again("DESTINATION_RESUMING");
+}
+
 /* ---- the process of both ends is killed ---- */
 
 static bool in_child(struct strike *strike)
@@ -489,6 +545,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(source_qemu_killed_and_the_copy_runs_when_it_is_whole, begin, end),
         VST_TEST_WITH(destination_qemu_killed_and_the_source_goes_on, begin, end),
+        VST_TEST_WITH(monitor_lost_when_the_copy_is_whole_and_the_guest_moves, begin, end),
+        VST_TEST_WITH(monitor_lost_when_the_guest_is_told_to_run_and_it_moves, begin, end),
         VST_TEST_WITH(both_ends_killed_and_one_guest_runs, begin, end),
         VST_TEST_WITH(copy_that_is_whole_outlives_its_source_and_both_processes, begin, end),
     };
