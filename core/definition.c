@@ -46,6 +46,14 @@ static const char *check_uuid(const char *text)
     return i == UUID_LENGTH && !text[i] ? NULL : "must be a UUID (8-4-4-4-12 hexadecimal digits)";
 }
 
+/* Guests are asked for by either. */
+static const char *check_domain_name(const char *text)
+{
+    if (!check_uuid(text))
+        return "must not have the form of a UUID, by which guests are found, too";
+    return check_name(text);
+}
+
 static const char *check_machine(const char *text)
 {
     if (strchr(text, ','))
@@ -108,7 +116,7 @@ static const struct vst_json_table console_table = {VST_JSON_TABLE(console_membe
 #define STRUCT(text, field) MEMBER(vst_definition, text, field), .type = VST_JSON_STRUCT
 
 static const struct vst_json_member definition_members[] = {
-    {DEFINITION("name", name), .required = true, .check = check_name},
+    {DEFINITION("name", name), .required = true, .check = check_domain_name},
     {DEFINITION("uuid", uuid), .check = check_uuid},
     {DEFINITION("machine", machine), .required = true, .check = check_machine},
     {DEFINITION("accel", accels), .required = true, .shape = VST_JSON_ONE_OR_LIST,
@@ -244,9 +252,12 @@ int vst_definition_check_no_args(const struct vst_definition *def, struct vst_er
 
 int vst_definition_rename(struct vst_definition *def, const char *name, struct vst_error *ret_err)
 {
+    const char *complaint = check_domain_name(name);
     char *copy, *uuid = NULL;
 
-    if (vst_name_check(name, ret_err) < 0 || make_uuid(&uuid, ret_err) < 0)
+    if (complaint)
+        return vst_error_set(ret_err, VST_ERR_INVALID, "name: %s", complaint);
+    if (make_uuid(&uuid, ret_err) < 0)
         return -1;
     copy = strdup(name);
     if (!copy) {

@@ -147,8 +147,13 @@ static void looked(struct vst_job *job)
     struct vst_error err = {0};
     char more[24];
 
-    if (taken)
+    if (taken) {
         block(check, "a domain named %s is there already", check->def->name);
+    } else if (check->restores && vst_root_check_uuid(root, check->def, &err) < 0) {
+        block(check, "%s", err.text);
+        taken = err.code == VST_ERR_EXISTS;
+        err = (struct vst_error){0};
+    }
     if (!vst_probe_knows_machine(check->probe, check->def->machine))
         block(check, "QEMU %s of this host has no machine type %s", vst_probe_version(check->probe),
               check->def->machine);

@@ -49,13 +49,18 @@ int vst_place_open_log(struct vst_place *place, struct vst_error *ret_err)
     return open_in(place, "log", O_RDONLY | O_CREAT, ret_err);
 }
 
-bool vst_place_has_shut_down(struct vst_place *place)
+static bool has_shut_down(int place_fd)
 {
-    int fd = open_in(place, "log", O_RDONLY, NULL);
+    int fd = openat(place_fd, "log", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     bool shut_down = fd >= 0 && vst_last_words_shutdown(fd);
 
     vst_close(&fd);
     return shut_down;
+}
+
+bool vst_place_has_shut_down(struct vst_place *place)
+{
+    return has_shut_down(place->fd);
 }
 
 /* So that the last words of a crash are not those of an earlier job. */
@@ -252,10 +257,9 @@ int vst_place_set_move(struct vst_place *place, const char *kind, const char *to
                        struct vst_error *ret_err)
 {
     char text[JOB_MAX];
-    int length =
-        snprintf(text, sizeof(text), "{\"job\":\"%s\",\"running\":%s%s%s%s}\n", kind,
-                 running ? "true" : "false", token ? ",\"token\":\"" : "", token ? token : "",
-                 token ? "\"" : "");
+    int length = snprintf(text, sizeof(text), "{\"job\":\"%s\",\"running\":%s%s%s%s}\n", kind,
+                          running ? "true" : "false", token ? ",\"token\":\"" : "",
+                          token ? token : "", token ? "\"" : "");
     int fd = open_in(place, "job.new", O_WRONLY | O_CREAT | O_TRUNC, ret_err);
 
     if (fd < 0)
@@ -353,6 +357,45 @@ int vst_root_get_job(struct vst_root *root, const char *name, struct vst_place_j
 
     vst_close(&fd);
     return result;
+}
+
+/* Or has crashed; what has shut down is not there any more. */
+static bool is_there(int fd)
+{
+    struct vst_place_job job;
+
+    if (is_guest(fd))
+        return true;
+    return read_job(fd, &job, NULL) == 0 && !vst_place_job_makes(&job) &&
+           strcmp(job.kind, "end") != 0 && !has_shut_down(fd);
+}
+
+static bool has_uuid(const struct vst_root *root, const char *name, const char *uuid)
+{
+    int fd = open_place(root, name, NULL);
+    struct vst_definition *def = fd < 0 ? NULL : read_definition(fd, name, NULL);
+    bool has = def && strcmp(def->uuid, uuid) == 0 && is_there(fd);
+
+    vst_definition_free(&def);
+    vst_close(&fd);
+    return has;
+}
+
+int vst_root_check_uuid(struct vst_root *root, const struct vst_definition *def,
+                        struct vst_error *ret_err)
+{
+    char **names = vst_root_list(root, ret_err);
+    int status = names ? 0 : -1;
+
+    for (size_t i = 0; names && names[i]; i++) {
+        if (status == 0 && strcmp(names[i], def->name) != 0 && has_uuid(root, names[i], def->uuid))
+            status = vst_error_set(ret_err, VST_ERR_EXISTS,
+                                   "the UUID %s of domain %s is that of domain %s already",
+                                   def->uuid, def->name, names[i]);
+        free(names[i]);
+    }
+    free(names);
+    return status;
 }
 
 /* A job "end" is over with its QEMU. */

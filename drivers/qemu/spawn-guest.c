@@ -178,6 +178,9 @@ static int make_place(struct vst_guest *guest, struct vst_error *ret_err)
 
     if (check_remains(guest, ret_err) < 0)
         return -1;
+    if (guest->job.kind != VST_JOB_MIGRATE &&
+        vst_root_check_uuid(guest->qemu->root, guest->def, ret_err) < 0)
+        return -1;
     if ((restored ? vst_place_make : vst_place_create)(guest->qemu->root, guest->def, &guest->place,
                                                        ret_err) < 0)
         return -1;

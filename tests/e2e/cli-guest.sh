@@ -30,6 +30,19 @@ refuses_a_second_one()
     exits 6 virstream start "$work/g1.json" && goes_on g1
 }
 
+refuses_another_with_its_uuid()
+{
+    local uuid
+    uuid=$(virstream info g1 | sed -n 's/^uuid: *//p') && [ -n "$uuid" ] || return
+    cat >"$work/twin.json" <<END
+{"name": "twin", "uuid": "$uuid", "machine": "none", "accel": "tcg", "memory-mib": 1, "vcpus": 1}
+END
+    refuses 6 "that of domain g1" virstream start "$work/twin.json" && goes_on g1 &&
+        virstream save -q g1 "$image" && virstream start "$work/twin.json" &&
+        refuses 6 "that of domain twin" virstream restore "$image" && gone g1 &&
+        virstream destroy twin && virstream restore "$image" && comes_back g1
+}
+
 pauses_and_resumes()
 {
     virstream suspend g1 && is_state g1 paused && stands_still g1 &&
@@ -228,6 +241,7 @@ crash_is_told()
 
 check starts_and_counts  starts_and_counts
 check name_is_taken_once  refuses_a_second_one
+check uuid_is_taken_once  refuses_another_with_its_uuid
 check pauses_and_resumes  pauses_and_resumes
 check saves_and_restores  saves_and_restores
 check saves_and_restores_compressed  saves_and_restores --compress zstd

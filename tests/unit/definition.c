@@ -196,6 +196,7 @@ static void names_that_make_bad_directories_are_refused(void **state)
     assert_int_equal(vst_name_check(long_name, NULL), 0);
     assert_int_equal(vst_name_check("G_1.a-b", NULL), 0);
     refuse_member("name", "\"../x\"", "name: must be 1 to 63 of");
+    refuse_member("name", "\"" UUID "\"", "name: must not have the form of a UUID");
 }
 
 static void strings_have_their_rules(void **state)

@@ -682,6 +682,49 @@ static void a_guest_is_leaving_when_somebody_is_about_to_end_it(void **state)
     vst_definition_free(&other);
 }
 
+static int check_uuid_of_another(struct here *here, const char *uuid)
+{
+    char text[200];
+    struct vst_definition *def;
+    struct vst_error err = {0};
+    int status;
+
+    snprintf(
+        text, sizeof(text),
+        "{\"name\":\"g2\",\"uuid\":\"%s\",\"machine\":\"none\",\"accel\":\"tcg\",\"memory-mib\":1,"
+        "\"vcpus\":1}",
+        uuid);
+    def = vst_definition_parse(text, strlen(text), NULL);
+    assert_non_null(def);
+    status = vst_root_check_uuid(here->root, def, &err);
+    if (status < 0) {
+        assert_int_equal(err.code, VST_ERR_EXISTS);
+        assert_non_null(strstr(err.text, "that of domain g1"));
+    }
+    vst_definition_free(&def);
+    return status;
+}
+
+static void a_uuid_is_of_one_guest(void **state)
+{
+    struct here *here = *state;
+    const char *uuid = here->def->uuid, *other = "00000000-0000-4000-8000-000000000001";
+    struct vst_place *place;
+
+    assert_int_equal(check_uuid_of_another(here, uuid), 0);
+    place = create(here);
+    assert_int_equal(check_uuid_of_another(here, uuid), -1);
+    assert_int_equal(check_uuid_of_another(here, other), 0);
+    assert_int_equal(vst_root_check_uuid(here->root, here->def, NULL), 0); /* its own */
+    vst_place_close(&place);
+    assert_int_equal(check_uuid_of_another(here, uuid), -1); /* it has crashed */
+    place = reopen(here);
+    vst_place_set_job(place, "end", true, NULL);
+    vst_place_close(&place);
+    assert_int_equal(check_uuid_of_another(here, uuid), 0); /* it has shut down */
+    expect_open(here, "g1", VST_ERR_NOT_FOUND, "it has shut down");
+}
+
 /* ---- files and sockets ---- */
 
 static void a_job_comes_and_goes(void **state)
@@ -958,6 +1001,7 @@ int main(void)
         TEST(what_has_its_name_outlives_its_maker),
         TEST(what_lost_its_maker_before_it_had_a_name_is_removed),
         TEST(a_name_is_taken_when_it_is_free),
+        TEST(a_uuid_is_of_one_guest),
         TEST(a_guest_is_leaving_when_somebody_is_about_to_end_it),
         TEST(a_job_comes_and_goes),
         TEST(damaged_files_are_errors),
