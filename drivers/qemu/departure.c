@@ -166,18 +166,29 @@ static void answered(void *opaque, const struct vst_migrate_message *answer_of)
     vst_move_feed(move, answer_of->event, host);
 }
 
+/* Of the call itself, by access or by what it says: that is the destination's word. */
+static bool is_refusal(const struct vst_error *err)
+{
+    return err->code == VST_ERR_ACCESS || err->code == VST_ERR_INVALID ||
+           err->code == VST_ERR_UNSUPPORTED;
+}
+
+/* Where PREPARE is refused so nothing has begun, and nobody there need hear of it again. */
 static void link_down(void *opaque, const struct vst_error *err)
 {
     struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
 
     if (departure->state == DEPARTURE_CHECKING || departure->state == DEPARTURE_REACHING) {
         vst_departure_refuse(departure, err);
         return;
     }
-    /* A refusal of the call itself, by access or by what it says, is the destination's word. */
     if (err->code != VST_ERR_LOST && err->code != VST_ERR_CONNECT)
-        vst_error_copy(&departure->move.why, err);
-    vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, err);
+        vst_error_copy(&move->why, err);
+    if (is_refusal(err) && vst_handover_heeds(&move->machine, VST_HANDOVER_REFUSED))
+        vst_move_feed(move, VST_HANDOVER_REFUSED, move->machine.peer);
+    else
+        vst_move_fail(move, VST_HANDOVER_LINK_DOWN, err);
 }
 
 /* From here on it is the machine's, and in the journal. */

@@ -36,7 +36,15 @@ is_refused()
     for text in "$@"; do
         refuses 4 "$text" check_of g && refuses 4 "$text" on a migrate -q g "$(uri_of b)" || return
     done
-    [ "$(state_on a g) $(state_on b g)" = "running none" ] && goes_on g && nothing_is_known_there
+    [ "$(state_on a g) $(state_on b g)" = "running none" ] && goes_on g && nothing_is_known_there &&
+        wait_until 20 all_is_over_here
+}
+
+# The other host is not asked for ever about what it did not let begin.
+all_is_over_here()
+{
+    on a migrations --json >"$work/known" && grep -q '"over": *true' "$work/known" &&
+        ! grep -q '"over": *false' "$work/known"
 }
 
 nothing_is_known_there()
