@@ -67,10 +67,14 @@ static void enter(struct vst_handover *handover, unsigned state,
     snprintf(label, sizeof(label), "%02x%02x%02x%02x", handover->token[0], handover->token[1],
              handover->token[2], handover->token[3]);
     handover->table->trace(label, handover->state, state);
+    if (state != handover->state)
+        handover->written = VST_HANDOVER_RECORD_NOTHING;
     handover->state = state;
-    handover->writing = entry->write;
+    /* What is said for ever is written once. */
+    handover->writing =
+        entry->write == handover->written ? VST_HANDOVER_RECORD_NOTHING : entry->write;
     ret_actions->entered = true;
-    ret_actions->write = entry->write;
+    ret_actions->write = handover->writing;
     ret_actions->send = entry->send;
     ret_actions->qemu = entry->qemu;
     ret_actions->timer_ms = delay_of(handover, entry->timer);
@@ -158,6 +162,8 @@ int vst_handover_feed(struct vst_handover *handover, enum vst_handover_event eve
 int vst_handover_written(struct vst_handover *handover, enum vst_handover_record record, bool good,
                          struct vst_handover_actions *ret_actions)
 {
+    if (record == entry_of(handover)->write)
+        handover->written = good ? record : VST_HANDOVER_RECORD_NOTHING;
     if (record == handover->writing)
         return vst_handover_feed(handover, good ? VST_HANDOVER_WRITTEN : VST_HANDOVER_NOT_WRITTEN,
                                  NULL, ret_actions);

@@ -187,6 +187,7 @@ struct vst_handover {
     unsigned char peer[VST_HANDOVER_ID]; /* all zero: not known yet */
     unsigned state;
     enum vst_handover_record writing;          /* its WRITTEN is waited for */
+    enum vst_handover_record written;          /* this state's, if the disk has it */
     enum vst_handover_event cause;             /* what first led off the straight way */
     enum vst_handover_event doubt;             /* why it is in doubt, by the last attempt */
     unsigned attempts;                         /* since there was progress */

@@ -580,6 +580,25 @@ static void that_it_has_given_up_the_source_says_until_it_is_answered(void **sta
     is_in("SOURCE_ENDING");
 }
 
+/* The journal does not grow by what is said again, for as long as that may be. */
+static void what_is_said_again_and_again_is_written_once(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_SOURCE);
+    machine.state = state_of(&vst_handover_source, "SOURCE_RESUMING");
+    feed(EVENT(QEMU_RESUMED));
+    assert_int_equal(actions.write, RECORD(RETURNED));
+    vst_handover_written(&machine, RECORD(RETURNED), false, &actions);
+    feed(EVENT(TIMER));
+    assert_int_equal(actions.write, RECORD(RETURNED)); /* it is not there */
+    written(RECORD(RETURNED));
+    for (unsigned times = 0; times < 3; times++) {
+        feed(EVENT(TIMER));
+        assert_int_equal(actions.send, EVENT(ABORT));
+        assert_int_equal(actions.write, RECORD(NOTHING));
+    }
+}
+
 /* ---- journal and restart ---- */
 
 static void a_record_that_is_not_waited_for_changes_nothing(void **state)
@@ -613,6 +632,7 @@ int main(void)
         VST_TEST(after_handed_over_a_cancel_is_too_late),
         VST_TEST(the_return_path_eaten_lets_the_source_go_on),
         VST_TEST(a_source_qemu_that_dies_completed_leaves_the_guest_to_the_destination),
+        VST_TEST(what_is_said_again_and_again_is_written_once),
         VST_TEST(a_record_that_may_be_there_is_answered_by_another),
         VST_TEST(the_destination_keeps_its_whole_copy_for_ever_and_says_so),
         VST_TEST(the_destination_gives_its_whole_copy_up_by_somebodys_word),
