@@ -246,6 +246,24 @@ static char *default_path(struct vst_error *ret_err)
     return NULL;
 }
 
+/* Else a power cut may take a directory that was made, and with it what was synced in it. */
+static int sync_parent(const char *path, struct vst_error *ret_err)
+{
+    const char *slash = strrchr(path, '/');
+    char *parent = slash == path ? strdup("/")
+                   : slash       ? strndup(path, (size_t)(slash - path))
+                                 : strdup(".");
+    int fd, status;
+
+    if (!parent)
+        return vst_error_no_memory(ret_err);
+    fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    status = fd < 0 || fsync(fd) < 0 ? vst_error_system(ret_err, errno, "%s", parent) : 0;
+    vst_close(&fd);
+    free(parent);
+    return status;
+}
+
 static int make_directory(char *path, struct vst_error *ret_err)
 {
     for (char *slash = path + 1;; slash++) {
@@ -254,8 +272,12 @@ static int make_directory(char *path, struct vst_error *ret_err)
         if (was && was != '/')
             continue;
         *slash = '\0';
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        if (mkdir(path, 0700) == 0) {
+            if (sync_parent(path, ret_err) < 0)
+                return -1;
+        } else if (errno != EEXIST) {
             return vst_error_system(ret_err, errno, "%s", path);
+        }
         *slash = was;
         if (!was)
             return 0;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "drivers/qemu/journal.h"
@@ -50,6 +51,30 @@ static int clear(void **state)
     for (unsigned tries = 0; rmdir(dir) < 0 && tries < 100; tries++)
         usleep(10000);
     return 0;
+}
+
+/* In the place of the C library's: which directories were synced. */
+static ino_t synced[16];
+static unsigned syncs;
+
+int fsync(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && syncs < sizeof(synced) / sizeof(*synced))
+        synced[syncs++] = st.st_ino;
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static bool is_synced(const char *directory)
+{
+    struct stat st;
+
+    assert_int_equal(stat(directory, &st), 0);
+    for (unsigned i = 0; i < syncs; i++)
+        if (synced[i] == st.st_ino)
+            return true;
+    return false;
 }
 
 static void written(void *opaque, const struct vst_journal_entry *entry,
@@ -116,6 +141,32 @@ static void records_are_there_after_a_restart_in_their_order(void **state)
     reopen();
     assert_int_equal(last_of(1), VST_HANDOVER_RECORD_SWITCHING);
     assert_int_equal(last_of(2), VST_HANDOVER_RECORD_NOTHING);
+}
+
+static void directories_that_are_made_stay_made(void **state)
+{
+    char in[64], deeper[64], entry[80];
+    struct vst_journal_file *other;
+
+    (void)state;
+    snprintf(in, sizeof(in), "%s/in", dir);
+    snprintf(deeper, sizeof(deeper), "%s/in/deeper", dir);
+    syncs = 0;
+    assert_int_equal(vst_journal_open(deeper, &other, NULL), 0);
+    assert_true(is_synced(dir));
+    assert_true(is_synced(in));
+    assert_true(is_synced(deeper)); /* which has the journal */
+    vst_journal_close(&other);
+    syncs = 0;
+    assert_int_equal(vst_journal_open(deeper, &other, NULL), 0);
+    assert_int_equal(syncs, 0); /* nothing was made */
+    vst_journal_close(&other);
+    snprintf(entry, sizeof(entry), "%s/journal", deeper);
+    unlink(entry);
+    snprintf(entry, sizeof(entry), "%s/lock", deeper);
+    unlink(entry);
+    rmdir(deeper);
+    rmdir(in);
 }
 
 static void a_torn_tail_is_cut_off_and_written_over(void **state)
@@ -235,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(the_identity_is_made_once_and_another_each_time, make, clear),
         VST_TEST_WITH(records_are_there_after_a_restart_in_their_order, make, clear),
+        VST_TEST_WITH(directories_that_are_made_stay_made, make, clear),
         VST_TEST_WITH(a_torn_tail_is_cut_off_and_written_over, make, clear),
         VST_TEST_WITH(damage_is_told_and_changes_nothing, make, clear),
         VST_TEST_WITH(one_process_has_it, make, clear),
