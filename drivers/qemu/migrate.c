@@ -306,6 +306,15 @@ void vst_qemu_migrations_close(struct vst_qemu *qemu)
 
 /* ---- the methods ---- */
 
+/* An answer that the journal keeps no longer for a source that does not ask. */
+static bool is_dropped(const struct vst_move *move)
+{
+    return move->end->role == VST_MIGRATION_IN && vst_handover_settled(&move->machine) &&
+           !vst_arrival_of(move)->asker &&
+           !vst_journal_find(vst_journal_read(move->qemu->journal), move->machine.token,
+                             VST_HANDOVER_DESTINATION);
+}
+
 /* So much history is kept, and no more. */
 static void forget_old(struct vst_qemu *qemu)
 {
@@ -314,7 +323,7 @@ static void forget_old(struct vst_qemu *qemu)
 
     for (move = LIST_FIRST(&qemu->moves); move; move = next) {
         next = LIST_NEXT(move, link);
-        if (move->over && ++over > REMEMBERED && !move->writes)
+        if (!move->writes && (move->over ? ++over > REMEMBERED : is_dropped(move)))
             vst_move_free(move);
     }
 }

@@ -168,6 +168,48 @@ static void what_is_asked_while_one_is_looked_at_is_busy(void **state)
     assert_int_equal(say(VST_HANDOVER_ABORT, false).event, VST_HANDOVER_ABORTED);
 }
 
+/* ---- tokens that nobody knows ---- */
+
+static void count_them(const struct vst_migration_info *infos, size_t count,
+                       const struct vst_error *err, void *opaque)
+{
+    (void)infos;
+    assert_null(err);
+    *(size_t *)opaque = count;
+}
+
+static size_t count_migrations(void)
+{
+    size_t count = 0;
+    struct vst_migrations_cb cb = {.fn = count_them, .opaque = &count};
+
+    vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
+    return count;
+}
+
+enum { KEPT = 256, STRANGE = KEPT + 40 };
+
+static enum vst_handover_event ask_about(unsigned number)
+{
+    struct answer answer;
+    char token[37];
+
+    snprintf(token, sizeof(token), "00000000-0000-4000-8000-%012u", number);
+    ask(token, VST_HANDOVER_COMMIT, false, &answer);
+    wait_for(&answer);
+    return answer.event;
+}
+
+static void tokens_that_nobody_knows_are_not_kept_for_ever(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < STRANGE; i++)
+        assert_int_equal(ask_about(i), VST_HANDOVER_UNKNOWN);
+    assert_in_range(count_migrations(), KEPT, KEPT + 2);
+    assert_int_equal(ask_about(STRANGE - 1), VST_HANDOVER_ABORTED); /* it knows what it said */
+    assert_int_equal(ask_about(0), VST_HANDOVER_UNKNOWN);           /* or says it anew */
+}
+
 /* ---- streams ---- */
 
 static bool spawning;
@@ -202,6 +244,7 @@ int main(void)
         VST_TEST_WITH(nothing_but_a_beginning_can_be_checked, begin, end),
         VST_TEST_WITH(switch_of_a_token_that_is_not_known_is_answered, begin, end),
         VST_TEST_WITH(what_is_asked_while_one_is_looked_at_is_busy, begin, end),
+        VST_TEST_WITH(tokens_that_nobody_knows_are_not_kept_for_ever, begin, end),
         VST_TEST_WITH(stream_that_comes_before_qemu_is_refused, begin, end),
     };
 
