@@ -497,13 +497,18 @@ void vst_departure_switch(struct vst_departure *departure)
 
 /* ---- END ---- */
 
-/* Paused for good: the place says so to whoever would resume it. */
-static void keep(struct vst_departure *departure)
+/* Paused for good: the place says so to whoever would resume it. What cannot be done now, for a
+ * monitor that is silent or a disk that is full, is tried again by the clock of this state. */
+static void keep(void *opaque, struct vst_guest *guest, const struct vst_error *err)
 {
-    struct vst_move *move = &departure->move;
+    struct vst_move *move = opaque;
 
-    if (move->guest && vst_place_set_job(vst_guest_place(move->guest), "away", false, NULL) == 0)
-        vst_guest_leave(move->guest);
+    if (err && !vst_move_qemu_exists(move))
+        vst_move_end_qemu(move);
+    if (err || vst_place_set_job(vst_guest_place(guest), "away", false, NULL) < 0)
+        return;
+    vst_guest_forget(guest, move);
+    vst_guest_leave(guest);
     vst_guest_unwatch(&move->watch);
     move->guest = NULL;
     vst_move_feed(move, VST_HANDOVER_QEMU_GONE, NULL);
@@ -532,8 +537,8 @@ void vst_departure_qemu(struct vst_move *move, enum vst_handover_command what)
         break;
     case VST_HANDOVER_QEMU_END:
         vst_departure_stop_stream(departure);
-        if (move->keep && move->guest)
-            keep(departure);
+        if (move->keep && vst_move_may_end_qemu(move))
+            vst_move_get_guest(move, keep);
         else
             vst_move_end_qemu(move);
         break;

@@ -193,6 +193,14 @@ static void kill_by_identity(struct vst_move *move)
     vst_place_close(&place);
 }
 
+bool vst_move_may_end_qemu(const struct vst_move *move)
+{
+    bool exists;
+
+    has_place(move, true, &exists);
+    return move->guest || exists;
+}
+
 void vst_move_end_qemu(struct vst_move *move)
 {
     bool exists, ours = has_place(move, true, &exists);

@@ -108,6 +108,8 @@ void vst_move_hold(struct vst_move *move, struct vst_guest *guest);
 void vst_move_get_guest(struct vst_move *move, void (*fn)(void *opaque, struct vst_guest *guest,
                                                           const struct vst_error *err));
 void vst_move_let_go(struct vst_move *move);
+/* Whether there is one that is still the migration's. */
+bool vst_move_may_end_qemu(const struct vst_move *move);
 /* Ends QEMU: GONE comes. */
 void vst_move_end_qemu(struct vst_move *move);
 

@@ -442,6 +442,43 @@ static void nobody_takes_the_name_of_a_guest_that_is_lost(void **state)
     assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
 }
 
+/* ---- a copy that is to stay ---- */
+
+static void expect_away(void)
+{
+    char text[128] = "";
+    FILE *from = fopen(path_of("job"), "re");
+
+    assert_non_null(from);
+    assert_non_null(fgets(text, sizeof(text), from));
+    fclose(from);
+    assert_non_null(strstr(text, "\"away\""));
+}
+
+static void sources_copy_that_is_kept_stays_after_a_restart(void **state)
+{
+    (void)state;
+    set_job("out", TOKEN);
+    make_entry(VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_COMMITTED, true);
+    restart();
+    greet();
+    expect("query-status", "{\"status\": \"postmigrate\", \"running\": false}");
+    wait_for_phase("clean-up");
+    assert_true(is_alive() && has_place());
+    expect_away();
+}
+
+static void sources_copy_that_was_kept_stays_after_another_restart(void **state)
+{
+    (void)state;
+    set_job("away", NULL);
+    make_entry(VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_COMMITTED, true);
+    restart();
+    wait_for_phase("clean-up");
+    assert_true(is_alive() && has_place());
+    expect_away();
+}
+
 /* ---- another journal ---- */
 
 static void copy_that_the_journal_does_not_know_is_left_to_people(void **state)
@@ -516,6 +553,8 @@ int main(void)
         VST_TEST_WITH(copy_of_another_token_is_not_taken_for_the_guest, make, drop),
         VST_TEST_WITH(guest_that_came_is_known_again_without_a_job, make, drop),
         VST_TEST_WITH(nobody_takes_the_name_of_a_guest_that_is_lost, make, drop),
+        VST_TEST_WITH(sources_copy_that_is_kept_stays_after_a_restart, make, drop),
+        VST_TEST_WITH(sources_copy_that_was_kept_stays_after_another_restart, make, drop),
         VST_TEST_WITH(copy_that_the_journal_does_not_know_is_left_to_people, make, drop),
         VST_TEST_WITH(remains_that_the_journal_does_not_know_are_removed, make, drop),
         VST_TEST_WITH(paused_guest_of_an_unknown_migration_is_not_resumed, make, drop),
