@@ -159,8 +159,9 @@ int vst_place_connect(struct vst_place *place, const char *name, struct vst_erro
 
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return fd;
+    /* Many have called, and QEMU has taken none of them. */
     if (errno == EAGAIN)
-        vst_error_set(ret_err, VST_ERR_BUSY, "domain %s: %s: too many wait for it", place->name,
+        vst_error_set(ret_err, VST_ERR_TIMEOUT, "domain %s: %s: QEMU does not answer", place->name,
                       name);
     else
         vst_error_system(ret_err, errno, "domain %s: %s", place->name, name);
