@@ -6,6 +6,7 @@
  */
 #include "guest-private.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,14 +149,18 @@ static void process_gone(void *opaque, const struct vst_error *why)
         vst_guest_end(guest, why);
 }
 
-static void monitor_closed(void *opaque, const struct vst_error *err)
+/* Nearly always the process ends now, and its end says more. */
+static void lose_monitor(struct vst_guest *guest, const struct vst_error *err)
 {
     static const struct timeval lost = {LOST_SECONDS, 0};
-    struct vst_guest *guest = opaque;
 
-    /* Nearly always the process ends now, and its end says more. */
     guest->lost = *err;
     event_add(&guest->timer, &lost);
+}
+
+static void monitor_closed(void *opaque, const struct vst_error *err)
+{
+    lose_monitor(opaque, err);
 }
 
 static void timed_out(evutil_socket_t fd, short what, void *opaque)
@@ -391,11 +396,34 @@ static bool wait_for_hold(struct vst_qemu *qemu, const char *name, struct vst_gu
     return true;
 }
 
+/* One whose monitor refuses is nearly always about to end. */
+static struct vst_guest *take_up(struct vst_qemu *qemu, const char *name, bool to_end_it,
+                                 struct vst_error *ret_err)
+{
+    struct vst_guest *guest = vst_guest_new(qemu);
+    struct vst_error err = {0};
+    int deaf;
+
+    if (!guest) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    deaf = adopt(guest, name, &err);
+    if (deaf > 0 && !to_end_it && err.system == ECONNREFUSED) {
+        lose_monitor(guest, &err);
+    } else if (deaf < 0 || (deaf > 0 && !to_end_it)) {
+        vst_guest_destroy(guest);
+        vst_error_copy(ret_err, &err);
+        return NULL;
+    }
+    LIST_INSERT_HEAD(&qemu->guests, guest, link);
+    return guest;
+}
+
 void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wait *wait)
 {
     struct vst_guest *guest = vst_guest_find(qemu, name);
     struct vst_error err = {0};
-    int deaf;
 
     if (guest && guest->fate == FATE_REMOVE) {
         vst_guest_check_idle(guest, &err);
@@ -406,23 +434,14 @@ void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wai
         wait->fn(wait->opaque, guest, NULL);
         return;
     }
-    if (!guest) {
-        guest = vst_guest_new(qemu);
-        if (!guest)
-            vst_error_no_memory(&err);
-        deaf = guest ? adopt(guest, name, &err) : -1;
-        if (deaf && !(deaf > 0 && wait->to_end_it)) {
-            if (guest)
-                vst_guest_destroy(guest);
-            if (deaf > 0 || err.code != VST_ERR_BUSY || !wait_for_hold(qemu, name, wait))
-                wait->fn(wait->opaque, NULL, &err);
-            return;
-        }
-        LIST_INSERT_HEAD(&qemu->guests, guest, link);
-        if (deaf) {
-            wait->fn(wait->opaque, guest, NULL);
-            return;
-        }
+    if (!guest && !(guest = take_up(qemu, name, wait->to_end_it, &err))) {
+        if (err.code != VST_ERR_BUSY || !wait_for_hold(qemu, name, wait))
+            wait->fn(wait->opaque, NULL, &err);
+        return;
+    }
+    if (!guest->qmp && wait->to_end_it) {
+        wait->fn(wait->opaque, guest, NULL);
+        return;
     }
     LIST_INSERT_HEAD(&guest->waits, wait, link);
     wait->waiting = true;

@@ -117,6 +117,41 @@ static void a_guest_that_is_killed_while_nobody_looks_has_crashed(void **state)
     expect_crashed("ended without a word");
 }
 
+static void kill_it(evutil_socket_t fd, short what, void *opaque)
+{
+    (void)fd, (void)what, (void)opaque;
+    kill(qemu()->pid, SIGKILL);
+}
+
+/* As of a QEMU that is being killed and has closed its sockets already. */
+static void let_the_monitor_refuse(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/root/g/monitor", host.dir);
+    assert_int_equal(unlink(address.sun_path), 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    close(fd);
+}
+
+static void a_guest_that_is_killed_while_it_is_opened_has_crashed(void **state)
+{
+    static const struct timeval soon = {0, 200000};
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_host_disconnect(&host);
+    let_the_monitor_refuse();
+    vst_host_connect(&host);
+    assert_int_equal(event_base_once(host.base, -1, EV_TIMEOUT, kill_it, NULL, &soon), 0);
+    assert_int_equal(vst_host_suspend(&host, "g", &err), -1);
+    assert_int_equal(err.code, VST_ERR_DRIVER);
+    assert_non_null(strstr(err.text, "qemu g: ended without a word"));
+    wait_for_the_end();
+    expect_crashed("ended without a word");
+}
+
 static void say_in_the_log(const char *words)
 {
     char path[100];
@@ -219,6 +254,7 @@ int main(void)
         VST_TEST_WITH(a_guest_that_is_ended_in_order_while_the_loop_stands_has_shut_down, begin,
                       end),
         VST_TEST_WITH(a_guest_that_is_killed_while_nobody_looks_has_crashed, begin, end),
+        VST_TEST_WITH(a_guest_that_is_killed_while_it_is_opened_has_crashed, begin, end),
         VST_TEST_WITH(a_log_that_has_grown_loses_its_beginning_and_not_its_end, begin, end),
         VST_TEST_WITH(words_from_before_a_save_are_not_the_last_ones, begin, end),
         VST_TEST_WITH(words_from_after_a_save_are, begin, end),
