@@ -36,6 +36,8 @@ static void rescue(void *opaque, struct vst_guest *guest, const struct vst_error
     struct vst_move *move = &departure->move;
     struct vst_error err = {0};
 
+    if (departure->rescue)
+        return; /* the clock was faster than the mirrors, and one is enough */
     if (got_err) {
         mended(move, NULL, got_err);
         return;
