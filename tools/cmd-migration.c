@@ -196,8 +196,10 @@ int moving_find(struct tool *tool, struct vst_migration_info *ret_info)
     return status;
 }
 
-static int order(struct tool *tool, enum vst_migration_order what,
-                 const struct vst_migration_change *change, const char *outcome)
+/* `at_destination`: what came of it where the guest was to come; NULL: the same. */
+static int order_at(struct tool *tool, enum vst_migration_order what,
+                    const struct vst_migration_change *change, const char *outcome,
+                    const char *at_destination)
 {
     struct vst_migration_info info;
     struct json_object *json;
@@ -206,7 +208,8 @@ static int order(struct tool *tool, enum vst_migration_order what,
         tool_wait(tool, vst_conn_order_migration(tool->conn, info.token, what, change, NULL)) < 0)
         return -1;
     if (!tool->opt.json) {
-        output_done(tool, "%s (%s): %s", info.name, info.token, outcome);
+        output_done(tool, "%s (%s): %s", info.name, info.token,
+                    info.role == VST_MIGRATION_IN && at_destination ? at_destination : outcome);
         return 0;
     }
     json = json_object_new_object();
@@ -215,9 +218,17 @@ static int order(struct tool *tool, enum vst_migration_order what,
     return output_json(tool, "migration", json);
 }
 
+static int order(struct tool *tool, enum vst_migration_order what,
+                 const struct vst_migration_change *change, const char *outcome)
+{
+    return order_at(tool, what, change, outcome, NULL);
+}
+
 int command_migration_cancel(struct tool *tool)
 {
-    return order(tool, VST_MIGRATION_CANCEL, NULL, "is given up; the guest stays on the source");
+    return order_at(tool, VST_MIGRATION_CANCEL, NULL, "is given up; the guest stays on the source",
+                    "is given up, and what is here of the guest is ended; it is wherever the "
+                    "source has it");
 }
 
 int command_migration_post_copy(struct tool *tool)

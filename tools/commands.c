@@ -113,7 +113,8 @@ const struct command commands[] = {
      "guest is in doubt this ends it, by what the destination says.\n",
      "the migration to be given up, or to end", command_migration_relay, ABOUT_GUESTS},
     {"migration cancel", "TOKEN", 1, 0, "give a migration up, if that is still possible",
-     "The guest stays on the source. Once that has handed it over it cannot be taken back.\n",
+     "The guest stays on the source. Once that has handed it over it cannot be taken back.\n"
+     "At a destination that has all of the guest this ends a copy that may be the last one.\n",
      "the answer", command_migration_cancel, ABOUT_GUESTS},
     {"migration set", "TOKEN", 1, OPTION_CHANGE, "change a migration while it runs", "",
      "the answer", command_migration_set, ABOUT_GUESTS},

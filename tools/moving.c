@@ -132,6 +132,8 @@ void moving_describe(const struct vst_migration_info *info, char ret_line[MOVING
     *ret_line = '\0';
     if (info->over)
         describe_end(info, ret_line);
+    else if (strcmp(info->phase, "clean-up") == 0)
+        describe_end(info, ret_line); /* but for words between the hosts */
     else if (info->pass && !info->in_doubt)
         describe_progress(info, ret_line);
     if (*info->reason)

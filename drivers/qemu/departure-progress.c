@@ -64,7 +64,12 @@ static void give_verdict(struct vst_departure *departure)
         snprintf(info->verdict, sizeof(info->verdict),
                  "post-copy: the guest runs there, and the rest of its memory cannot follow until "
                  "the hosts are connected again");
-    else if (departure->state >= DEPARTURE_SWITCHED)
+    else if (departure->state == DEPARTURE_SWITCHED)
+        snprintf(info->verdict, sizeof(info->verdict),
+                 "post-copy: the guest is paused until it is handed over, %" PRIu64
+                 " MiB of its memory will follow",
+                 info->left / MIB);
+    else if (departure->state > DEPARTURE_SWITCHED)
         snprintf(info->verdict, sizeof(info->verdict),
                  "post-copy: the guest runs there, %" PRIu64 " MiB of its memory follow",
                  info->left / MIB);
@@ -140,6 +145,8 @@ static void look_for_timeout(struct vst_departure *departure)
         return;
     departure->opt.timeout_seconds = 0;
     if (departure->opt.then == VST_MIGRATE_THEN_SUSPEND) {
+        if (move->ran)
+            vst_departure_paused(departure); /* it stands still from now on */
         vst_qmp_execute(vst_guest_qmp(move->guest), "stop", (struct vst_qmp_reply){0}, NULL, NULL);
         return;
     }
@@ -256,7 +263,8 @@ static void poll(evutil_socket_t fd, short what, void *opaque)
 
 void vst_departure_paused(struct vst_departure *departure)
 {
-    departure->paused_us = vst_now_us();
+    if (!departure->paused_us)
+        departure->paused_us = vst_now_us();
 }
 
 void vst_departure_handed(struct vst_departure *departure)
@@ -310,9 +318,9 @@ void vst_departure_get_info(const struct vst_move *move, struct vst_migration_in
     ret_info->pass = known->pass;
     ret_info->total = known->total;
     ret_info->sent = known->sent;
-    ret_info->left = known->left;
-    ret_info->rate = known->rate;
-    ret_info->dirty_rate = known->dirty_rate;
+    ret_info->left = moves(departure) ? known->left : 0;
+    ret_info->rate = moves(departure) ? known->rate : 0;
+    ret_info->dirty_rate = moves(departure) ? known->dirty_rate : 0;
     ret_info->downtime_ms = known->downtime_ms;
     memcpy(ret_info->verdict, known->verdict, sizeof(ret_info->verdict));
 }

@@ -78,7 +78,7 @@ struct vst_departure {
     bool asking;                        /* for the next */
     int64_t moved_us;                   /* when it was seen to have moved last */
     uint64_t moved;
-    int64_t paused_us; /* when the guest was paused for the switch; 0: it never was */
+    int64_t paused_us; /* when the guest was paused, to be moved; 0: it never was */
 };
 
 extern const struct vst_move_end vst_departure_end;

@@ -126,6 +126,27 @@ nobody_there()
 
 check destination_that_is_not_there_leaves_the_guest  nobody_there
 
+# One that is cancelled where it was to come is told what is true there.
+cancelled_there()
+{
+    local moving
+    launch a slow && {
+        on a migrate -q --bandwidth 1M slow "$(uri_of b)" 2>/dev/null &
+        moving=$!
+    }
+    wait_until 20 is_coming slow &&
+        contains "what is here of the guest is ended" on b migration cancel slow &&
+        ! wait "$moving" && goes_on slow || return
+    contains " sent in " on a migrations && finish a slow
+}
+
+is_coming()
+{
+    on b migrations | grep -q "$1 .* in  *memory"
+}
+
+check migration_is_cancelled_at_its_destination  cancelled_there
+
 nothing_left()
 {
     kill_host a TERM && kill_host b TERM &&

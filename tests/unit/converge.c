@@ -144,16 +144,21 @@ static void have_migrations(const struct vst_migration_info *infos, size_t count
         seen = infos[0];
 }
 
-static void await_verdict(const char *beginning)
+static void look(void)
 {
     struct vst_migrations_cb cb = {.fn = have_migrations};
 
+    vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
+}
+
+static void await_verdict(const char *beginning)
+{
     memset(&seen, 0, sizeof(seen));
     while (strncmp(seen.verdict, beginning, strlen(beginning)) != 0) {
         if (outcome.done)
             fail_msg("it is over: %s; the last verdict was `%s`", outcome.err.text, seen.verdict);
         vst_host_run(&host, 20);
-        vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
+        look();
     }
 }
 
@@ -177,6 +182,11 @@ static void people_are_told_that_it_does_not_converge_and_what_would_help(void *
                      0);
     await_outcome();
     assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
+    look();
+    assert_true(seen.pass > 2); /* what was sent stays known, but nothing is left to be */
+    assert_int_equal(seen.left, 0);
+    assert_int_equal(seen.rate, 0);
+    assert_int_equal(seen.dirty_rate, 0);
     assert_true(runs(host.conn));
     assert_false(runs(far));
 }
@@ -204,6 +214,8 @@ static void when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end(vo
         fail_msg("%s", outcome.err.text);
     assert_false(runs(host.conn));
     assert_true(runs(far));
+    look();
+    assert_true(seen.downtime_ms >= VST_FAKE_CALM_MS); /* it stood still for all of that */
 }
 
 int main(int argc, char **argv)

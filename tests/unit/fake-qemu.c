@@ -164,6 +164,7 @@ static void calm_down(struct fake *fake)
     if (!fake->restless || fake->moving < 0)
         return;
     fake->restless = false;
+    usleep(VST_FAKE_CALM_MS * 1000); /* that little has to be sent, too */
     tell(fake, "pre-switchover");
 }
 

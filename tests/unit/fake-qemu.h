@@ -33,6 +33,9 @@
 
 #include <stdbool.h>
 
+/* How long a restless guest that was stopped takes to come to the switch. */
+enum { VST_FAKE_CALM_MS = 300 };
+
 /* Whether this process was started as QEMU. */
 bool vst_fake_qemu_is_meant(char **argv);
 /* Does not return. */
