@@ -155,8 +155,8 @@ int vst_guest_spawn(struct vst_qemu *qemu, struct vst_definition **def, bool inc
 /* A guest that is restored has no name before this: other connections do not see it, nor does
  * vst_guest_find(). EXISTS or BUSY as long as another has it, and then it may be tried again. */
 int vst_guest_take_name(struct vst_guest *guest, struct vst_error *ret_err);
-/* It is whole, but still its maker's: from now on it may be the last copy, so a monitor that is lost
- * is not the end of its QEMU, and its place stays. */
+/* It is whole, but still its maker's: from now on it may be the last copy, so a monitor that is
+ * lost is not the end of its QEMU, and its place stays. */
 void vst_guest_spare(struct vst_guest *guest);
 /* It is whole, and ready. The job is still to be ended. */
 void vst_guest_keep(struct vst_guest *guest);

@@ -125,8 +125,8 @@ static bool go_on_all(struct vst_qemu *qemu)
 /*
  * Of a migration that had not begun, or had ended, but for the word in its guest's place: the guest
  * runs, or never will. What is loading or has loaded, and what is paused to be handed over, is in
- * the journal; if not, it is another journal than that which it was begun with. So a copy may be the
- * last one, and is left to people (list.c); and nothing that is paused is resumed.
+ * the journal; if not, it is another journal than that which it was begun with. So a copy may be
+ * the last one, and is left to people (list.c); and nothing that is paused is resumed.
  */
 static void clear_place(struct vst_qemu *qemu, const char *name, const struct vst_place_job *job)
 {

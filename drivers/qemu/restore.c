@@ -396,10 +396,8 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
 
 static void spawn(struct restore *restore)
 {
-    struct vst_guest_job job = {.kind = VST_JOB_RESTORE,
-                                .stream = restore->stream,
-                                .event = qemu_event,
-                                .opaque = restore};
+    struct vst_guest_job job = {
+        .kind = VST_JOB_RESTORE, .stream = restore->stream, .event = qemu_event, .opaque = restore};
     struct vst_error err = {0};
 
     enter(restore, RESTORE_SPAWNING, 0);

@@ -78,7 +78,8 @@ static void kill_source_qemu_and_us(struct strike *strike)
     kill_us(strike);
 }
 
-/* A socket to the monitor of a guest there: it was connected through the descriptor of its place. */
+/* A socket to the monitor of a guest there: it was connected through the descriptor of its place.
+ */
 static bool is_monitor_there(int fd)
 {
     struct sockaddr_un address = {0};

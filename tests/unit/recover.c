@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What a journal does, after a restart, to a QEMU that it finds: only what is of the same guest and
- * the same token is touched, and such a QEMU need not answer to be ended. Journal and place are made
- * here; the process is asleep and knows nothing, and its monitor is this test.
+ * the same token is touched, and such a QEMU need not answer to be ended. Journal and place are
+ * made here; the process is asleep and knows nothing, and its monitor is this test.
  */
 #include "app.h"
 
@@ -232,8 +232,7 @@ static void expect(const char *command, const char *value)
     char text[256];
 
     while (!(at = strstr(t.heard, command)) || !strchr(at, '\n')) {
-        ssize_t n = read(t.monitor, t.heard + t.heard_length,
-                         sizeof(t.heard) - t.heard_length - 1);
+        ssize_t n = read(t.monitor, t.heard + t.heard_length, sizeof(t.heard) - t.heard_length - 1);
 
         t.heard_length += n > 0 ? (size_t)n : 0;
         event_base_loop(t.app.base, EVLOOP_NONBLOCK);
