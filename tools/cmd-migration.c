@@ -201,7 +201,7 @@ static int order_at(struct tool *tool, enum vst_migration_order what,
                     const struct vst_migration_change *change, const char *outcome,
                     const char *at_destination)
 {
-    struct vst_migration_info info;
+    struct vst_migration_info info = {0};
     struct json_object *json;
 
     if (moving_find(tool, &info) < 0 ||

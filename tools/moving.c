@@ -130,10 +130,8 @@ static void describe_progress(const struct vst_migration_info *info, char line[M
 void moving_describe(const struct vst_migration_info *info, char ret_line[MOVING_LINE])
 {
     *ret_line = '\0';
-    if (info->over)
+    if (info->over || strcmp(info->phase, "clean-up") == 0) /* but for words between the hosts */
         describe_end(info, ret_line);
-    else if (strcmp(info->phase, "clean-up") == 0)
-        describe_end(info, ret_line); /* but for words between the hosts */
     else if (info->pass && !info->in_doubt)
         describe_progress(info, ret_line);
     if (*info->reason)

@@ -402,7 +402,7 @@ int vst_root_check_uuid(struct vst_root *root, const struct vst_definition *def,
 /* A job "end" is over with its QEMU. */
 bool vst_root_is_held_briefly(struct vst_root *root, const char *name)
 {
-    struct vst_place_job job;
+    struct vst_place_job job = {0};
 
     return vst_root_get_job(root, name, &job, NULL) == 0 &&
            (!job.kind[0] || strcmp(job.kind, "end") == 0);

@@ -118,7 +118,7 @@ static void make_journal(const struct line *lines, size_t count)
 
     snprintf(path, sizeof(path), "%s/.state", t.path);
     assert_int_equal(mkdir(path, 0700), 0);
-    strcat(path, "/journal");
+    snprintf(path, sizeof(path), "%s/.state/journal", t.path);
     to = fopen(path, "we");
     assert_non_null(to);
     vst_journal_encode_host(host, 0, record);
