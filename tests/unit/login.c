@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "remote/sasl-library.h"
 
 static struct greet greet;
 static struct greet_party *const client = &greet.party[GREET_CLIENT];
@@ -284,16 +285,24 @@ static void server_that_admits_not_refuses_after_the_login(void **state)
     assert_string_equal(client->err.text, "no role for you");
 }
 
-/* It needs a ticket, which nobody has here; if the plugin is there at all. */
+/* It needs a ticket, which nobody has here. */
 static void kerberos_without_a_ticket_says_what_to_do(void **state)
 {
     (void)state;
     allow("GSSAPI");
     greet_run(&greet);
-    if (strstr(server->err.text, "none of the SASL mechanisms"))
-        print_message("# no GSSAPI in this installation of Cyrus SASL\n");
-    else
-        expect_client_refuses("kinit");
+    expect_client_refuses("kinit");
+}
+
+static bool has_kerberos(void)
+{
+    const char **names = NULL;
+
+    if (vst_sasl_library(VST_SASL_SERVER, NULL) == 0)
+        names = sasl_global_listmech();
+    while (names && *names && strcmp(*names, "GSSAPI") != 0)
+        names++;
+    return names && *names;
 }
 
 static void no_common_mechanism_names_both_lists(void **state)
@@ -568,7 +577,8 @@ int main(void)
         VST_TEST_WITH(wrong_password_and_unknown_user_look_the_same, make, drop),
         VST_TEST_WITH(missing_database_refuses, make, drop),
         VST_TEST_WITH(server_that_admits_not_refuses_after_the_login, make, drop),
-        VST_TEST_WITH(kerberos_without_a_ticket_says_what_to_do, make, drop),
+        VST_TEST_IF(has_kerberos(), "Cyrus SASL has no GSSAPI here",
+                    kerberos_without_a_ticket_says_what_to_do, make, drop),
         VST_TEST_WITH(no_common_mechanism_names_both_lists, make, drop),
         VST_TEST_WITH(client_without_a_password_says_so, make, drop),
         VST_TEST_WITH(other_tls_session_is_refused, make, drop),

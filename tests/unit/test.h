@@ -14,7 +14,7 @@
  *         return cmocka_run_group_tests(tests, NULL, NULL);
  *     }
  *
- * Don't use cmocka's skip(): its TAP output for it counts as a failure.
+ * Don't use cmocka's skip(): its TAP output for it counts as a failure. See VST_TEST_IF().
  */
 #ifndef VST_TESTS_UNIT_TEST_H
 #define VST_TESTS_UNIT_TEST_H
@@ -40,6 +40,16 @@ struct vst_test_own {
         function, vst_test_begin, vst_test_end,          \
         (&(struct vst_test_own){.setup = own_setup, .teardown = own_teardown}))
 
+/* A test that is skipped, and says why, where it is not `possible`. */
+#define VST_TEST_IF(possible, reason, function, own_setup, own_teardown)              \
+    {                                                                                 \
+        (possible) ? #function : #function " # SKIP " reason,                         \
+            (possible) ? (function) : vst_test_nothing, vst_test_begin, vst_test_end, \
+            (&(struct vst_test_own){.setup = (possible) ? (own_setup) : NULL,         \
+                                    .teardown = (possible) ? (own_teardown) : NULL})  \
+    }
+
+void vst_test_nothing(void **state);
 int vst_test_begin(void **state);
 int vst_test_end(void **state);
 
