@@ -155,60 +155,87 @@ static bool is_given_up(const struct vst_journal_entry *entry)
                                                        entry->last == VST_HANDOVER_RECORD_DISOWNED);
 }
 
-/* Nobody has asked about the oldest for as long as all the others took: the source is not there. */
-static void drop_oldest_given_up(struct vst_journal *journal)
+/* The oldest answer that was given to this owner, or to anybody (NULL); and how many there are. */
+static struct vst_journal_entry *find_given_up(const struct vst_journal *journal, const char *owner,
+                                               size_t *ret_count)
 {
     struct vst_journal_entry *oldest = NULL;
-    size_t given_up = 0;
 
+    *ret_count = 0;
     for (size_t i = journal->count; i-- > 0;) {
-        if (!is_given_up(&journal->entries[i]))
+        struct vst_journal_entry *entry = &journal->entries[i];
+
+        if (!is_given_up(entry) || (owner && strcmp(entry->owner, owner) != 0))
             continue;
-        oldest = &journal->entries[i];
-        given_up++;
+        oldest = entry;
+        ++*ret_count;
     }
-    if (given_up > VST_JOURNAL_ABORTED)
-        drop(journal, oldest);
+    return oldest;
 }
 
-static int add(struct vst_journal *journal, const struct vst_journal_entry *entry,
-               struct vst_error *ret_err)
+static bool adds(const struct vst_journal *journal, const struct vst_journal_entry *entry)
+{
+    return entry->last != VST_HANDOVER_RECORD_DONE && !find(journal, entry->token, entry->role);
+}
+
+/* Nobody has asked about the oldest for as long as all the others took: the source is not there.
+ * Whoever leaves many answers behind makes way for himself first. */
+static void make_way(struct vst_journal *journal, const struct vst_journal_entry *entry)
+{
+    const struct vst_journal_entry *known = find(journal, entry->token, entry->role);
+    size_t count;
+    struct vst_journal_entry *oldest = find_given_up(journal, entry->owner, &count);
+
+    if (is_given_up(entry) && !(known && is_given_up(known)) && count >= VST_JOURNAL_ABORTED)
+        drop(journal, oldest);
+    if (adds(journal, entry) && journal->count == VST_JOURNAL_TOKENS)
+        drop(journal, find_given_up(journal, NULL, &count));
+}
+
+int vst_journal_admit(struct vst_journal *journal, const struct vst_journal_entry *entry,
+                      struct vst_error *ret_err)
 {
     struct vst_journal_entry *grown;
 
-    if (!vst_journal_has_room(journal))
+    if (!adds(journal, entry))
+        return 0;
+    if (vst_journal_room(journal) == 0)
         return vst_error_set(ret_err, VST_ERR_BUSY,
-                             "the journal holds %d migrations that are not settled; see "
-                             "\"virstream migrations\"",
+                             "the journal holds %d migrations that have no end, and takes no more",
                              VST_JOURNAL_TOKENS);
     grown = reallocarray(journal->entries, journal->count + 1, sizeof(*grown));
     if (!grown)
         return vst_error_no_memory(ret_err);
     journal->entries = grown;
-    grown[journal->count++] = *entry;
     return 0;
 }
 
 int vst_journal_apply(struct vst_journal *journal, const struct vst_journal_entry *entry,
                       struct vst_error *ret_err)
 {
-    struct vst_journal_entry *known = find(journal, entry->token, entry->role);
+    struct vst_journal_entry *known;
 
+    if (vst_journal_admit(journal, entry, ret_err) < 0)
+        return -1;
+    make_way(journal, entry);
+    known = find(journal, entry->token, entry->role);
     if (known && entry->last == VST_HANDOVER_RECORD_DONE)
         drop(journal, known);
     else if (known)
         *known = *entry;
-    else if (entry->last != VST_HANDOVER_RECORD_DONE && add(journal, entry, ret_err) < 0)
-        return -1;
-    drop_oldest_given_up(journal);
+    else if (entry->last != VST_HANDOVER_RECORD_DONE)
+        journal->entries[journal->count++] = *entry;
     journal->next++;
     journal->records++;
     return 0;
 }
 
-bool vst_journal_has_room(const struct vst_journal *journal)
+size_t vst_journal_room(const struct vst_journal *journal)
 {
-    return journal->count < VST_JOURNAL_TOKENS;
+    size_t given_up;
+
+    find_given_up(journal, NULL, &given_up);
+    return VST_JOURNAL_TOKENS - journal->count + given_up;
 }
 
 void vst_journal_clear(struct vst_journal *journal)

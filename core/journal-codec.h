@@ -33,7 +33,7 @@ enum {
     VST_JOURNAL_URI_MAX = 511,
     VST_JOURNAL_OWNER_MAX = 319,
     VST_JOURNAL_TOKENS = 4096, /* that are not done; more cannot begin */
-    VST_JOURNAL_ABORTED = 256, /* of these, answers kept for a source that does not ask */
+    VST_JOURNAL_ABORTED = 256, /* answers kept for each owner's sources that do not ask */
     VST_JOURNAL_SPARE = 1024,  /* records that may be superseded before it is compacted */
     VST_JOURNAL_BYTES = (1 + VST_JOURNAL_TOKENS + VST_JOURNAL_SPARE + 1) * VST_JOURNAL_RECORD,
 };
@@ -77,11 +77,18 @@ int vst_journal_replay(const unsigned char *bytes, size_t length, struct vst_jou
                        size_t *ret_good, struct vst_error *ret_err);
 void vst_journal_clear(struct vst_journal *journal);
 
-/* The record with number `next` has been appended, and this is what it says. BUSY when there are
- * too many tokens; ask vst_journal_has_room() before. */
+/*
+ * To be asked before a record is written: whether it can be applied, which then cannot fail. BUSY
+ * when there are too many tokens. What was given up counts only as long as there is room for it.
+ */
+int vst_journal_admit(struct vst_journal *journal, const struct vst_journal_entry *entry,
+                      struct vst_error *ret_err);
+/* The record with number `next` has been appended, and this is what it says. -1 only where
+ * vst_journal_admit() would say so. */
 int vst_journal_apply(struct vst_journal *journal, const struct vst_journal_entry *entry,
                       struct vst_error *ret_err);
-bool vst_journal_has_room(const struct vst_journal *journal);
+/* How many tokens more it takes. */
+size_t vst_journal_room(const struct vst_journal *journal);
 
 /* NULL: not known, or done. Valid until the next apply(). */
 const struct vst_journal_entry *vst_journal_find(const struct vst_journal *journal,

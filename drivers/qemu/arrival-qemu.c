@@ -61,6 +61,15 @@ static void checked(void *opaque, const struct vst_error *err)
         vst_move_feed(&arrival->move, VST_HANDOVER_CHECKED, NULL);
 }
 
+/* What the journal knows. */
+static void add_reasons(const struct vst_arrival *arrival, struct vst_check *check)
+{
+    struct vst_error err = {0};
+
+    if (vst_move_check_room(arrival->move.qemu, &arrival->move, &err) < 0)
+        vst_check_add(check, &err);
+}
+
 struct vst_check *vst_arrival_check(struct vst_arrival *arrival,
                                     void (*fn)(void *opaque, const struct vst_error *err),
                                     struct vst_error *ret_err)
@@ -72,6 +81,8 @@ struct vst_check *vst_arrival_check(struct vst_arrival *arrival,
         check = vst_check_start(arrival->move.qemu, NULL, def, vst_arrival_expects(arrival), fn,
                                 arrival, ret_err);
     vst_definition_free(&def);
+    if (check)
+        add_reasons(arrival, check);
     return check;
 }
 

@@ -409,6 +409,9 @@ static struct vst_arrival *find_or_make(struct vst_qemu *qemu, const unsigned ch
 
     if (move)
         return vst_move_check_caller(move, caller, ret_err) == 0 ? vst_arrival_of(move) : NULL;
+    /* What could not be disowned must not be; the source stays in doubt, and asks again. */
+    if (message->event == VST_HANDOVER_COMMIT && vst_move_check_room(qemu, NULL, ret_err) < 0)
+        return NULL;
     arrival = arrival_new(qemu, token, ret_err);
     if (!arrival)
         return NULL;

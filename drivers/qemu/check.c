@@ -213,6 +213,11 @@ void vst_check_post_copy(struct vst_check *check)
     check->post_copy = true;
 }
 
+void vst_check_add(struct vst_check *check, const struct vst_error *err)
+{
+    block(check, "%s", err->text);
+}
+
 void vst_check_cancel(struct vst_check **slot)
 {
     struct vst_check *check = *slot;

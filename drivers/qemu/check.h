@@ -26,6 +26,9 @@ struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_defini
 /* That it may come by post-copy is looked at, too. Right after the start. */
 void vst_check_post_copy(struct vst_check *check);
 
+/* One reason more, which the caller knows. Right after the start. */
+void vst_check_add(struct vst_check *check, const struct vst_error *err);
+
 /* Sets *check to NULL. Accepts NULL. */
 void vst_check_cancel(struct vst_check **check);
 

@@ -411,10 +411,7 @@ static int check_call(const struct vst_qemu *qemu, const struct vst_departure_wi
     if (vst_move_of(qemu, wish->name))
         return vst_error_set(ret_err, VST_ERR_BUSY,
                              "a migration of %s is under way (virstream migrations)", wish->name);
-    if (!vst_journal_has_room(vst_journal_read(qemu->journal)))
-        return vst_error_set(ret_err, VST_ERR_BUSY,
-                             "too many migrations are without an end (virstream migrations)");
-    return 0;
+    return vst_move_check_room(qemu, NULL, ret_err);
 }
 
 static void fill(struct vst_departure *departure, const struct vst_departure_wish *wish)

@@ -101,7 +101,7 @@ static void work(struct vst_job *job)
     struct vst_journal_file *file = (struct vst_journal_file *)job;
 
     if (!file->text)
-        return; /* there was no memory for it */
+        return; /* there was no room for it, or no memory */
     if (file->anew)
         write_anew(file);
     else
@@ -134,6 +134,8 @@ static int prepare(struct vst_journal_file *file, const struct vst_journal_entry
     unsigned char *text;
     size_t length = 0;
 
+    if (vst_journal_admit(&file->journal, entry, &file->error) < 0)
+        return -1;
     file->anew = file->failed || vst_journal_is_long(&file->journal);
     text = file->anew ? vst_journal_compact(&file->journal, &length, &file->error) : NULL;
     if (file->anew && !text)
@@ -181,7 +183,8 @@ static void done(struct vst_job *job)
     if (!vst_error_is_set(&file->error))
         account(file, &record->entry);
     err = file->error;
-    file->failed = vst_error_is_set(&err);
+    if (file->text) /* else nothing was written */
+        file->failed = vst_error_is_set(&err);
     free(file->text);
     file->text = NULL;
     begin(file);

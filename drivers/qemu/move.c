@@ -96,6 +96,8 @@ static void written(void *opaque, const struct vst_journal_entry *entry,
     move->writes--;
     if (err)
         vst_error_copy(&move->why, err);
+    else
+        move->recorded = true;
     move->busy = true;
     if (vst_handover_written(&move->machine, entry->last, !err, &actions) == 0)
         act(move, &actions);
@@ -217,6 +219,7 @@ int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entr
 {
     struct vst_handover_actions actions;
 
+    move->recorded = true;
     move->since = entry->time;
     move->ran = entry->runs;
     move->keep = entry->keep;
@@ -264,6 +267,23 @@ struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name)
         if (!vst_handover_settled(&move->machine) && strcmp(move->name, name) == 0)
             return move;
     return NULL;
+}
+
+/* Else a record that it must write could find no room, when something has begun already. */
+int vst_move_check_room(const struct vst_qemu *qemu, const struct vst_move *this,
+                        struct vst_error *ret_err)
+{
+    const struct vst_move *move;
+    size_t waiting = 0;
+
+    LIST_FOREACH(move, &qemu->moves, link)
+        waiting += move != this && !move->recorded && !move->over;
+    if (waiting < vst_journal_room(vst_journal_read(qemu->journal)))
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_BUSY,
+                         "the journal of this host holds %d migrations that have no end, and takes "
+                         "no more (virstream migrations)",
+                         VST_JOURNAL_TOKENS);
 }
 
 /* ---- for people ---- */

@@ -43,6 +43,7 @@ struct vst_move {
     bool ran;     /* the guest did, before */
     bool over;
     unsigned writes; /* to the journal, under way: it is not freed before */
+    bool recorded;   /* the journal knows of it, or has known */
     bool keep;       /* the source's copy stays, paused */
     uint64_t since;  /* in seconds since 1970 */
     char uuid[37];
@@ -81,6 +82,11 @@ struct vst_move *vst_move_find(const struct vst_qemu *qemu, const unsigned char 
                                enum vst_migration_role role);
 /* Of this name, and its guest is still the machine's business; or NULL. */
 struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name);
+
+/* Whether the journal will take a move that begins, besides those that have begun and are not
+ * written there yet. `this` is the one, if there is one already. BUSY. */
+int vst_move_check_room(const struct vst_qemu *qemu, const struct vst_move *this,
+                        struct vst_error *ret_err);
 
 /* Whether somebody else may end the guest of this name, or remove what is left of it: IN_DOUBT when
  * a migration holds it; or what keeps us from knowing. */

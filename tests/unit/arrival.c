@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/image.h"
+#include "core/journal-codec.h"
 #include "core/migration.h"
 #include "host.h"
 
@@ -222,6 +224,108 @@ static void source_that_never_sends_is_given_up(void **state)
     assert_string_equal(seen.phase, "over");
 }
 
+/* ---- a journal that is full ---- */
+
+/* Of guests that came once, and whose sources have not said that they know. */
+static void fill_journal(const struct vst_host *made)
+{
+    unsigned char record[VST_JOURNAL_RECORD];
+    char path[128];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/root", made->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/root/.state", made->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/root/.state/journal", made->dir);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    vst_journal_encode_host((const unsigned char *)"some host's id.", 1, record);
+    assert_int_equal(fwrite(record, sizeof(record), 1, file), 1);
+    for (unsigned i = 0; i < VST_JOURNAL_TOKENS; i++) {
+        struct vst_journal_entry entry = {.role = VST_HANDOVER_DESTINATION,
+                                          .last = VST_HANDOVER_RECORD_RUNNING,
+                                          .guest = "elsewhere"};
+
+        memcpy(entry.token, &i, sizeof(i));
+        vst_journal_encode(&entry, 2 + i, record);
+        assert_int_equal(fwrite(record, sizeof(record), 1, file), 1);
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+static int begin_full(void **state)
+{
+    (void)state;
+    vst_test_seconds(120);
+    vst_host_make_with(&host, fill_journal);
+    return 0;
+}
+
+static off_t journal_size(void)
+{
+    char path[128];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/root/.state/journal", host.dir);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+static void full_journal_takes_no_guest_and_disowns_none(void **state)
+{
+    off_t size = journal_size();
+
+    (void)state;
+    /* Whoever has handed a guest over stays in doubt: it is not said to be his again. */
+    for (int i = 0; i < 3; i++) {
+        say(VST_HANDOVER_COMMIT, false, NULL);
+        assert_int_equal(answer.code, VST_ERR_BUSY);
+        assert_said("holds 4096 migrations that have no end");
+    }
+    for (int check = 1; check >= 0; check--) {
+        say(VST_HANDOVER_PREPARE, check, make_offer("none", ", \"memory-mib\": 1"));
+        assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+        assert_said("holds 4096 migrations that have no end");
+        assert_nothing_began();
+    }
+    say(VST_HANDOVER_ABORT, false, NULL);
+    assert_int_equal(answer.event, VST_HANDOVER_FINISHED);
+    vst_host_run(&host, 100);
+    assert_int_equal(journal_size(), size);
+}
+
+static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+{
+    assert_null(err);
+    *(struct vst_domain **)opaque = domain;
+}
+
+static void full_journal_lets_no_guest_begin_to_leave(void **state)
+{
+    struct vst_migrate_options opt = {0};
+    struct vst_domain *domain = NULL;
+    struct vst_domain_cb cb = {have_domain, &domain, NULL};
+    char *definition = vst_host_none("g");
+    struct vst_error err = {0};
+    off_t size = journal_size();
+
+    (void)state;
+    assert_int_equal(vst_op_wait(vst_domain_start(host.conn, definition, NULL, &cb), &err), 0);
+    free(definition);
+    for (int check = 1; check >= 0; check--) {
+        err = (struct vst_error){0};
+        vst_op_wait((check ? vst_domain_check_migration
+                           : vst_domain_migrate)(domain, "qemu:///?root=/nowhere", &opt, NULL),
+                    &err);
+        assert_int_equal(err.code, VST_ERR_BUSY);
+        assert_non_null(strstr(err.text, "holds 4096 migrations that have no end"));
+    }
+    assert_int_equal(journal_size(), size);
+    vst_domain_free(&domain);
+    vst_host_destroy(&host, "g", &err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +334,8 @@ int main(void)
         VST_TEST_WITH(reason_that_finds_no_room_is_counted, begin, end),
         VST_TEST_WITH(every_way_to_name_a_device_is_understood, begin, end),
         VST_TEST_WITH(source_that_never_sends_is_given_up, begin, end),
+        VST_TEST_WITH(full_journal_takes_no_guest_and_disowns_none, begin_full, end),
+        VST_TEST_WITH(full_journal_lets_no_guest_begin_to_leave, begin_full, end),
     };
 
     if (!vst_host_has_qemu())

@@ -4,6 +4,7 @@
  */
 #include "test.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,40 +220,90 @@ static void compaction_keeps_what_is_not_done(void **state)
     vst_journal_clear(&again);
 }
 
-static void a_journal_stays_within_its_bounds(void **state)
+/* ---- bounds ---- */
+
+static void apply(struct vst_journal *journal, const struct vst_journal_entry *one)
 {
-    struct vst_journal journal = {.records = 1, .next = 1};
-    struct vst_error err = {0};
-    size_t longest = 0;
+    assert_int_equal(vst_journal_apply(journal, one, NULL), 0);
+    if (vst_journal_is_long(journal))
+        journal->records = journal->count + 1;
+    assert_true((journal->records + 1) * VST_JOURNAL_RECORD <= VST_JOURNAL_BYTES);
+}
 
-    (void)state;
-    vst_test_seconds(120);
-    /* Given up, and never asked about. */
-    for (unsigned i = 0; i < 3 * VST_JOURNAL_ABORTED; i++) {
-        struct vst_journal_entry one =
-            entry(i, VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED);
+static void give_up(struct vst_journal *journal, unsigned number, const char *owner)
+{
+    struct vst_journal_entry one =
+        entry(number, VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED);
 
-        assert_int_equal(vst_journal_apply(&journal, &one, &err), 0);
-        assert_true(journal.count <= VST_JOURNAL_ABORTED);
-    }
-    /* In doubt: none of them may be forgotten. */
-    for (unsigned i = 0; vst_journal_has_room(&journal); i++) {
+    snprintf(one.owner, sizeof(one.owner), "%s", owner);
+    apply(journal, &one);
+}
+
+static bool has(const struct vst_journal *journal, unsigned number)
+{
+    struct vst_journal_entry one =
+        entry(number, VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED);
+
+    return vst_journal_find(journal, one.token, VST_HANDOVER_DESTINATION) != NULL;
+}
+
+static void fill_with_doubts(struct vst_journal *journal)
+{
+    for (unsigned i = 0; vst_journal_room(journal); i++) {
         struct vst_journal_entry one =
             entry(i, VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_HANDED_OVER);
 
-        assert_int_equal(vst_journal_apply(&journal, &one, &err), 0);
-        if (vst_journal_is_long(&journal))
-            journal.records = journal.count + 1;
-        longest = journal.records > longest ? journal.records : longest;
+        apply(journal, &one);
     }
-    assert_true((longest + 1) * VST_JOURNAL_RECORD <= VST_JOURNAL_BYTES);
-    {
-        struct vst_journal_entry more =
-            entry(60000, VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_BEGIN);
+}
 
-        assert_int_equal(vst_journal_apply(&journal, &more, &err), -1);
-        assert_int_equal(err.code, VST_ERR_BUSY);
+static void who_asks_about_many_tokens_makes_way_for_himself(void **state)
+{
+    struct vst_journal journal = {.records = 1, .next = 1};
+
+    (void)state;
+    give_up(&journal, 1, "x509:CN=hosta");
+    for (unsigned i = 0; i < 3 * VST_JOURNAL_ABORTED; i++) {
+        give_up(&journal, 1000 + i, "x509:CN=mallory");
+        assert_true(journal.count <= 1 + VST_JOURNAL_ABORTED);
+        assert_true(has(&journal, 1000 + i));
     }
+    assert_true(has(&journal, 1));
+    assert_false(has(&journal, 1000 + 2 * VST_JOURNAL_ABORTED - 1));
+    assert_true(has(&journal, 1000 + 2 * VST_JOURNAL_ABORTED));
+    give_up(&journal, 1000 + 2 * VST_JOURNAL_ABORTED, "x509:CN=mallory"); /* said once more */
+    assert_true(has(&journal, 1000 + 2 * VST_JOURNAL_ABORTED));
+    vst_journal_clear(&journal);
+}
+
+static void a_full_journal_drops_answers_and_then_takes_nothing(void **state)
+{
+    struct vst_journal journal = {.records = 1, .next = 1};
+    struct vst_journal_entry more = entry(60000, VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_BEGIN);
+    struct vst_journal_entry known = entry(7, VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_COMMITTED);
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_test_seconds(120);
+    for (unsigned i = 0; i < 3 * VST_JOURNAL_ABORTED; i++)
+        give_up(&journal, i, i % 2 ? "x509:CN=hosta" : "x509:CN=hostb");
+    assert_int_equal(journal.count, 2 * VST_JOURNAL_ABORTED);
+    /* In doubt: none of them may be forgotten. */
+    fill_with_doubts(&journal);
+    assert_int_equal(journal.count, VST_JOURNAL_TOKENS);
+    for (unsigned i = 0; i < 3 * VST_JOURNAL_ABORTED; i++)
+        assert_false(has(&journal, i));
+    assert_int_equal(vst_journal_admit(&journal, &more, &err), -1);
+    assert_int_equal(err.code, VST_ERR_BUSY);
+    assert_int_equal(vst_journal_apply(&journal, &more, NULL), -1);
+    /* What began goes on, and its end makes room. */
+    assert_int_equal(vst_journal_admit(&journal, &known, NULL), 0);
+    apply(&journal, &known);
+    known.last = VST_HANDOVER_RECORD_DONE;
+    apply(&journal, &known);
+    assert_int_equal(vst_journal_admit(&journal, &more, NULL), 0);
+    apply(&journal, &more);
+    assert_int_equal(vst_journal_room(&journal), 0);
     vst_journal_clear(&journal);
 }
 
@@ -266,7 +317,8 @@ int main(void)
         VST_TEST(every_flipped_bit_is_damage_in_the_last_record_too),
         VST_TEST(records_left_out_repeated_or_swapped_are_damage),
         VST_TEST(compaction_keeps_what_is_not_done),
-        VST_TEST(a_journal_stays_within_its_bounds),
+        VST_TEST(who_asks_about_many_tokens_makes_way_for_himself),
+        VST_TEST(a_full_journal_drops_answers_and_then_takes_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

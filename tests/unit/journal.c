@@ -247,6 +247,56 @@ static void a_long_journal_becomes_short(void **state)
     assert_int_equal(last_of(2), VST_HANDOVER_RECORD_BEGIN);
 }
 
+/* One that has as many tokens as it may. */
+static void fill(void)
+{
+    unsigned char host[VST_HANDOVER_ID] = "some host", record[VST_JOURNAL_RECORD];
+    int fd;
+
+    vst_journal_close(&file);
+    fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    assert_true(fd >= 0);
+    vst_journal_encode_host(host, 1, record);
+    assert_int_equal(write(fd, record, sizeof(record)), sizeof(record));
+    for (unsigned i = 0; i < VST_JOURNAL_TOKENS; i++) {
+        struct vst_journal_entry entry = {.last = VST_HANDOVER_RECORD_HANDED_OVER, .guest = "g1"};
+
+        memcpy(entry.token, &i, sizeof(i));
+        vst_journal_encode(&entry, 2 + i, record);
+        assert_int_equal(write(fd, record, sizeof(record)), sizeof(record));
+    }
+    close(fd);
+    assert_int_equal(vst_journal_open(dir, &file, NULL), 0);
+}
+
+static void what_a_full_journal_cannot_take_is_not_written(void **state)
+{
+    struct stat before, after;
+
+    (void)state;
+    vst_test_seconds(120);
+    fill();
+    assert_int_equal(stat(path, &before), 0);
+    for (unsigned i = 0; i < 20; i++)
+        append(60000, VST_HANDOVER_RECORD_DISOWNED);
+    wait_for(20);
+    assert_int_equal(errors, 20);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_size, before.st_size);
+    /* What began goes on, and after a restart, too. */
+    append(1, VST_HANDOVER_RECORD_ABORTED);
+    append(2, VST_HANDOVER_RECORD_DONE);
+    append(60000, VST_HANDOVER_RECORD_BEGIN);
+    wait_for(23);
+    assert_int_equal(errors, 20);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino); /* not written anew: no write had failed */
+    reopen();
+    assert_int_equal(last_of(1), VST_HANDOVER_RECORD_ABORTED);
+    assert_int_equal(last_of(2), VST_HANDOVER_RECORD_NOTHING);
+    assert_int_equal(last_of(60000), VST_HANDOVER_RECORD_BEGIN);
+}
+
 static void after_a_full_disk_it_goes_on(void **state)
 {
     struct rlimit was, small;
@@ -292,6 +342,7 @@ int main(void)
         VST_TEST_WITH(one_process_has_it, make, clear),
         VST_TEST_WITH(where_others_may_write_it_is_refused, make, clear),
         VST_TEST_WITH(a_long_journal_becomes_short, make, clear),
+        VST_TEST_WITH(what_a_full_journal_cannot_take_is_not_written, make, clear),
         VST_TEST_WITH(after_a_full_disk_it_goes_on, make, clear),
         VST_TEST_WITH(it_closes_with_writes_on_their_way, make, clear),
     };
