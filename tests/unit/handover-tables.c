@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the tables of the hand-over must be as a whole, whatever their rules say.
+ */
+#include "test.h"
+
+#include <string.h>
+
+#include "core/handover-table.h"
+
+static const unsigned char token[VST_HANDOVER_ID] = {7};
+static const unsigned char peer[VST_HANDOVER_ID] = {1};
+
+static struct vst_handover machine;
+static struct vst_handover_actions actions;
+
+#define TABLE(role) \
+    ((role) == VST_HANDOVER_SOURCE ? &vst_handover_source : &vst_handover_destination)
+#define EVENT(name) VST_HANDOVER_##name
+
+static void begin(enum vst_handover_role role)
+{
+    vst_handover_start(&machine, role, token, peer);
+}
+
+static unsigned state_of(const struct vst_handover_table *table, const char *name)
+{
+    for (unsigned s = 0; s < table->state_count; s++)
+        if (strcmp(table->words[s].name, name) == 0)
+            return s;
+    fail_msg("no state %s", name);
+    return 0;
+}
+
+static void every_state_answers_every_event_of_its_end(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++) {
+        for (unsigned s = 0; s < TABLE(role)->state_count; s++) {
+            for (unsigned e = EVENT(BEGIN); e < VST_HANDOVER_EVENT_COUNT; e++) {
+                bool of_peer = e >= VST_HANDOVER_FIRST_MESSAGE &&
+                               (e >= EVENT(STARTED)) == (role == VST_HANDOVER_SOURCE);
+                bool mine;
+
+                begin(role);
+                machine.state = s;
+                mine = vst_handover_feed(&machine, e, peer, &actions) == 0;
+                if (e >= VST_HANDOVER_FIRST_MESSAGE)
+                    assert_int_equal(mine, of_peer);
+                assert_true(machine.state < TABLE(role)->state_count);
+            }
+        }
+    }
+}
+
+/* A walk over edges and restarts from `from`, that does not go into `barred`. */
+static void reach(const struct vst_handover_table *table, unsigned from, unsigned barred,
+                  bool *reached)
+{
+    if (from == barred || reached[from])
+        return;
+    reached[from] = true;
+    for (size_t e = 0; e < table->edge_count; e++)
+        if (table->edges[e].from == from && table->edges[e].to != VST_HANDOVER_STAY)
+            reach(table, table->edges[e].to, barred, reached);
+}
+
+static void every_state_is_reached_and_comes_to_an_end(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++) {
+        const struct vst_handover_table *table = TABLE(role);
+        bool reached[32] = {false};
+
+        reach(table, 0, VST_HANDOVER_ANY, reached);
+        for (size_t r = 0; r < table->restart_count; r++)
+            reach(table, table->restarts[r].state, VST_HANDOVER_ANY, reached);
+        for (unsigned s = 0; s < table->state_count; s++) {
+            bool onward[32] = {false}, ends = false;
+
+            assert_true(reached[s]);
+            reach(table, s, VST_HANDOVER_ANY, onward);
+            for (unsigned t = 0; t < table->state_count; t++)
+                ends |= onward[t] && table->entries[t].over;
+            assert_true(ends);
+        }
+    }
+}
+
+/* So who carries one out lets go of the guest, and need not wait for the other host's answer. */
+static void a_settled_machine_has_no_part_in_the_guest_any_more(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++) {
+        const struct vst_handover_table *table = TABLE(role);
+
+        for (unsigned s = 0; s < table->state_count; s++) {
+            bool onward[32] = {false};
+
+            if (table->entries[s].settled)
+                reach(table, s, VST_HANDOVER_ANY, onward);
+            for (unsigned t = 0; t < table->state_count; t++)
+                if (onward[t])
+                    assert_true(table->entries[t].settled && !table->entries[t].holds &&
+                                !table->entries[t].qemu);
+            assert_true(table->entries[s].settled || !table->entries[s].over);
+        }
+    }
+}
+
+static void a_step_sends_at_most_one_message(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++)
+        for (size_t e = 0; e < TABLE(role)->edge_count; e++) {
+            const struct vst_handover_edge *edge = &TABLE(role)->edges[e];
+
+            if (edge->say && edge->to != VST_HANDOVER_STAY)
+                assert_int_equal(TABLE(role)->entries[edge->to].send, EVENT(NONE));
+        }
+}
+
+static void a_state_that_writes_goes_on_whatever_becomes_of_it(void **state)
+{
+    (void)state;
+    for (unsigned role = 0; role < 2; role++)
+        for (unsigned s = 0; s < TABLE(role)->state_count; s++) {
+            if (!TABLE(role)->entries[s].write)
+                continue;
+            begin(role);
+            machine.state = s;
+            machine.writing = TABLE(role)->entries[s].write;
+            assert_int_equal(vst_handover_written(&machine, machine.writing, false, &actions), 0);
+            /* It waits for a timer, or has gone on. */
+            assert_true(machine.state != s || TABLE(role)->entries[s].timer);
+        }
+}
+
+static void past_the_point_of_no_return_only_aborted_on_disk_resumes(void **state)
+{
+    const struct vst_handover_table *table = &vst_handover_source;
+    bool reached[32] = {false};
+
+    (void)state;
+    reach(table, state_of(table, "SOURCE_HANDING"), state_of(table, "SOURCE_ABORTING"), reached);
+    for (unsigned s = 0; s < table->state_count; s++)
+        assert_false(reached[s] && table->entries[s].qemu == QEMU(RESUME));
+}
+
+static void only_committed_on_disk_runs_the_guest_there(void **state)
+{
+    const struct vst_handover_table *table = &vst_handover_destination;
+    bool reached[32] = {false};
+
+    (void)state;
+    reach(table, 0, state_of(table, "DESTINATION_COMMITTING"), reached);
+    for (unsigned s = 0; s < table->state_count; s++)
+        assert_false(reached[s] && table->entries[s].qemu == QEMU(CONT));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VST_TEST(every_state_answers_every_event_of_its_end),
+        VST_TEST(every_state_is_reached_and_comes_to_an_end),
+        VST_TEST(a_settled_machine_has_no_part_in_the_guest_any_more),
+        VST_TEST(a_step_sends_at_most_one_message),
+        VST_TEST(a_state_that_writes_goes_on_whatever_becomes_of_it),
+        VST_TEST(past_the_point_of_no_return_only_aborted_on_disk_resumes),
+        VST_TEST(only_committed_on_disk_runs_the_guest_there),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
