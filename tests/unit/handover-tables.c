@@ -17,6 +17,7 @@ static struct vst_handover_actions actions;
 #define TABLE(role) \
     ((role) == VST_HANDOVER_SOURCE ? &vst_handover_source : &vst_handover_destination)
 #define EVENT(name) VST_HANDOVER_##name
+#define QEMU(name) VST_HANDOVER_QEMU_##name
 
 static void begin(enum vst_handover_role role)
 {
