@@ -139,7 +139,8 @@ static int refer(struct vst_block *block, size_t n, struct evbuffer *into)
 
 size_t vst_block_take(struct vst_block *block, size_t max, struct evbuffer *into)
 {
-    size_t n = vst_least(max, block->end - block->begin);
+    uint64_t left = block->end - block->begin;
+    size_t n = left < max ? (size_t)left : max;
     int result;
 
     if (block->zeros)

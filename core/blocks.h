@@ -12,6 +12,7 @@
 #include <event2/buffer.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 enum { VST_BLOCK = 64 * 1024 };
@@ -20,9 +21,9 @@ struct vst_block {
     struct vst_blocks *blocks;
     STAILQ_ENTRY(vst_block) next; /* of whoever holds it */
     unsigned refs;
-    bool zeros;   /* stands for zeros, however many; there is nothing in `bytes` */
-    size_t begin; /* bytes[begin..end) have been filled and not been taken */
-    size_t end;
+    bool zeros;     /* stands for zeros, however many; there is nothing in `bytes` */
+    uint64_t begin; /* bytes[begin..end) have been filled and not been taken */
+    uint64_t end;
     unsigned char bytes[VST_BLOCK];
 };
 

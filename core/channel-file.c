@@ -26,9 +26,6 @@
     X(FILE_LET_GO, "nothing", "aborted or destroyed: a thread cleans up after it")
 VST_FSM(file, FILE_STATES)
 
-/* To pass so many zeros takes a moment: a hole is looked at before it comes. */
-#define LARGE_HOLE (UINT64_C(1) << 30)
-
 /* A job costs as much as some ten kilobytes of data: so long do few bytes wait for more of them. */
 static const struct timeval gathering = {0, 1000};
 
@@ -44,8 +41,6 @@ struct file_channel {
     uint64_t hole;           /* zeros to be written before `behind`: they take no memory */
     struct evbuffer *behind; /* to be written and not begun yet */
     size_t writing;          /* bytes in the job that writes */
-    uint64_t taken;          /* bytes, zeros included */
-    uint64_t looked;         /* so much has been found to be possible, or is being looked at */
     struct event due;        /* what is in `behind` has waited long enough */
 };
 
@@ -130,7 +125,8 @@ static void proceed(struct file_channel *self)
 
     if (self->then || has_failed(self))
         return;
-    if (behind >= VST_FILE_JOB || (finishing && (behind || self->hole)))
+    if (behind >= VST_FILE_JOB || self->hole >= VST_FILE_JOB ||
+        (finishing && (behind || self->hole)))
         start_write(self);
     else if (finishing)
         start(self, vst_file_sync, after_sync);
@@ -252,6 +248,19 @@ static enum vst_io read_nothing(struct file_channel *self)
     return VST_IO_AGAIN;
 }
 
+/* Some of the first block has been taken. */
+static void took(struct file_channel *self)
+{
+    struct vst_block *block = STAILQ_FIRST(&self->ahead);
+
+    if (block->begin == block->end) {
+        STAILQ_REMOVE_HEAD(&self->ahead, next);
+        self->waiting--;
+        vst_block_put(block);
+    }
+    proceed(self);
+}
+
 static enum vst_io file_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
                              size_t *ret_n)
 {
@@ -267,30 +276,25 @@ static enum vst_io file_read(struct vst_channel *ch, struct evbuffer *into, size
     n = vst_block_take(block, max, into);
     if (n == 0)
         return fail_no_memory(self);
-    if (block->begin == block->end) {
-        STAILQ_REMOVE_HEAD(&self->ahead, next);
-        self->waiting--;
-        vst_block_put(block);
-    }
-    proceed(self);
+    took(self);
     *ret_n = n;
     return VST_IO_OK;
 }
 
-/* Zeros that need no look become a number, so that a large hole takes no job but its last. */
-static bool count_hole(struct file_channel *self, struct evbuffer *from, size_t max, size_t *ret_n)
+static uint64_t file_hole(struct vst_channel *ch)
 {
-    size_t n;
+    struct file_channel *self = file_of(ch);
+    const struct vst_block *block = STAILQ_FIRST(&self->ahead);
 
-    if (!self->file->gap.makes_holes || evbuffer_get_length(self->behind))
-        return false;
-    n = vst_zeros_added(from, max);
-    if (!n || evbuffer_drain(from, n) < 0)
-        return false;
-    self->hole += n;
-    self->taken += n;
-    *ret_n = n;
-    return true;
+    return self->state == FILE_OPEN && block && block->zeros ? block->end - block->begin : 0;
+}
+
+static void file_skip(struct vst_channel *ch, uint64_t n)
+{
+    struct file_channel *self = file_of(ch);
+
+    STAILQ_FIRST(&self->ahead)->begin += n;
+    took(self);
 }
 
 static enum vst_io file_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
@@ -301,36 +305,53 @@ static enum vst_io file_write(struct vst_channel *ch, struct evbuffer *from, siz
 
     if (self->state != FILE_OPEN || has_failed(self))
         return fail(self);
-    if (count_hole(self, from, max, ret_n))
-        return VST_IO_OK;
     n = vst_least(vst_least(max, evbuffer_get_length(from)), room(self));
     if (n == 0)
         return VST_IO_AGAIN;
     if (vst_buffer_move(from, self->behind, n) < 0)
         return fail_no_memory(self);
     proceed(self);
-    self->taken += n;
     *ret_n = n;
     return VST_IO_OK;
 }
 
-/* What it has found is the file's error, if anything. */
-static void after_look(struct file_channel *self)
+/* What cannot be put off is written like any other bytes. */
+static enum vst_io write_zeros(struct file_channel *self, uint64_t n, uint64_t *ret_n)
 {
-    (void)self;
+    size_t some = room(self);
+
+    if (n < some)
+        some = (size_t)n;
+    if (some == 0)
+        return VST_IO_AGAIN;
+    if (vst_zeros_add(self->behind, some) < 0)
+        return fail_no_memory(self);
+    proceed(self);
+    *ret_n = some;
+    return VST_IO_OK;
 }
 
-/* One job for each hole that is worth it, when none is under way. */
-static void file_expect(struct vst_channel *ch, uint64_t n)
+/*
+ * Zeros before all that waits are a number. Behind bytes they are bytes, until the next job has
+ * taken those: that is at most one buffer of a hole.
+ */
+static enum vst_io file_write_hole(struct vst_channel *ch, uint64_t n, uint64_t *ret_n)
 {
     struct file_channel *self = file_of(ch);
 
-    if (self->state != FILE_OPEN || self->then || has_failed(self) ||
-        !self->file->gap.makes_holes || n < LARGE_HOLE || self->taken + n <= self->looked)
-        return;
-    self->looked = self->taken + n;
-    self->file->reach = self->hole + evbuffer_get_length(self->behind) + n;
-    start(self, vst_file_look_ahead, after_look);
+    if (self->state != FILE_OPEN || has_failed(self))
+        return fail(self);
+    if (!self->file->gap.makes_holes || evbuffer_get_length(self->behind))
+        return write_zeros(self, n, ret_n);
+    if (n > INT64_MAX - self->hole) {
+        vst_error_system(vst_channel_fail(ch), EFBIG, "%s: a hole",
+                         self->file->path ? self->file->path : "file");
+        return VST_IO_FAIL;
+    }
+    self->hole += n;
+    proceed(self);
+    *ret_n = n;
+    return VST_IO_OK;
 }
 
 static enum vst_io file_finish(struct vst_channel *ch)
@@ -378,7 +399,9 @@ static const struct vst_channel_ops file_ops = {
     .abort = file_abort,
     .destroy = file_destroy,
     .arm = vst_leaf_arm,
-    .expect = file_expect,
+    .hole = file_hole,
+    .skip = file_skip,
+    .write_hole = file_write_hole,
 };
 
 static bool fill(struct file_channel *self, struct event_base *base, struct vst_error *ret_err)

@@ -24,6 +24,13 @@ static enum vst_io null_write(struct vst_channel *ch, struct evbuffer *from, siz
     return VST_IO_OK;
 }
 
+static enum vst_io null_write_hole(struct vst_channel *ch, uint64_t n, uint64_t *ret_n)
+{
+    (void)ch;
+    *ret_n = n;
+    return VST_IO_OK;
+}
+
 static void null_destroy(struct vst_channel *ch)
 {
     free(ch);
@@ -34,6 +41,7 @@ static const struct vst_channel_ops null_ops = {
     .read = null_read,
     .write = null_write,
     .destroy = null_destroy,
+    .write_hole = null_write_hole,
 };
 
 struct vst_channel *vst_channel_null(struct event_base *base, struct vst_error *ret_err)

@@ -129,6 +129,49 @@ size_t vst_channel_buffered(struct vst_channel *ch)
     return ch->lower ? vst_channel_buffered(ch->lower) : 0;
 }
 
+/* ---- holes ---- */
+
+uint64_t vst_channel_hole(struct vst_channel *ch)
+{
+    if ((ch->dead & VST_READ) || ch->ended || !ch->ops->hole)
+        return 0;
+    return ch->ops->hole(ch);
+}
+
+void vst_channel_skip(struct vst_channel *ch, uint64_t n)
+{
+    ch->ops->skip(ch, n);
+}
+
+bool vst_channel_takes_holes(const struct vst_channel *ch)
+{
+    return ch->ops->write_hole && (!ch->lower || vst_channel_takes_holes(ch->lower));
+}
+
+enum vst_io vst_channel_write_hole(struct vst_channel *ch, uint64_t n, uint64_t *ret_n)
+{
+    if (ch->dead & VST_WRITE)
+        return VST_IO_FAIL;
+    if (!n)
+        return refuse_nothing(ch, VST_WRITE);
+    return settle(ch, VST_WRITE, ch->ops->write_hole(ch, n, ret_n));
+}
+
+uint64_t vst_layer_hole(struct vst_channel *ch)
+{
+    return vst_channel_hole(ch->lower);
+}
+
+void vst_layer_skip(struct vst_channel *ch, uint64_t n)
+{
+    vst_channel_skip(ch->lower, n);
+}
+
+enum vst_io vst_layer_write_hole(struct vst_channel *ch, uint64_t n, uint64_t *ret_n)
+{
+    return vst_channel_write_hole(ch->lower, n, ret_n);
+}
+
 /* ---- waiting ---- */
 
 void vst_channel_listen(struct vst_channel *ch, enum vst_dir dir, void (*fn)(void *), void *opaque)

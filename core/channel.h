@@ -23,6 +23,8 @@
  *    as it becomes ready, from the loop, and never from inside a call into the channel. A leaf
  *    without a descriptor defers through a turn. An announcement is a hint: the user tries again.
  *    It lasts until the user stops wanting it.
+ *  - hole(), skip(), write_hole(): zeros as a number, which cost what one call costs, however many
+ *    they are. Whoever has no use for that reads and writes them like any other bytes.
  *
  * A constructor that takes a `lower` channel owns it on success only. Destroying a layer destroys
  * what is below. `struct vst_channel` is the first member of every channel's own struct.
@@ -58,11 +60,11 @@ struct vst_channel_ops {
     unsigned (*wants)(struct vst_channel *, unsigned dirs); /* layer: what that means below */
     void (*ready)(struct vst_channel *, unsigned dirs); /* layer: the one below announced these */
     size_t (*buffered)(struct vst_channel *); /* bytes readable now that no event will announce */
-    /* Leaves only. A hole is as long as somebody says, and passes in pieces: whether there is room
-     * for it is looked at before. */
-    uint64_t (*ahead)(struct vst_channel *); /* at least so many bytes will be read: zeros */
-    void (*expect)(struct vst_channel *, uint64_t n); /* so many more will be written: if that can
-                                                         never be, the next write fails */
+    /* Optional; a layer that lacks them has no holes. The zeros are as good as read or written,
+     * and may be fewer than offered. */
+    uint64_t (*hole)(struct vst_channel *);         /* so many zeros are read next; 0: none known */
+    void (*skip)(struct vst_channel *, uint64_t n); /* the first of them have been taken */
+    enum vst_io (*write_hole)(struct vst_channel *, uint64_t n, uint64_t *ret_n);
 };
 
 /* Who is told of readiness, for one direction. */
@@ -98,6 +100,11 @@ enum vst_io vst_channel_write(struct vst_channel *ch, struct evbuffer *from, siz
 enum vst_io vst_channel_finish(struct vst_channel *ch);
 void vst_channel_abort(struct vst_channel *ch, const struct vst_error *why);
 size_t vst_channel_buffered(struct vst_channel *ch);
+/* Holes. Zeros that nobody has said are a hole are read as bytes. */
+uint64_t vst_channel_hole(struct vst_channel *ch);
+void vst_channel_skip(struct vst_channel *ch, uint64_t n); /* at most what hole() has just said */
+bool vst_channel_takes_holes(const struct vst_channel *ch);
+enum vst_io vst_channel_write_hole(struct vst_channel *ch, uint64_t n, uint64_t *ret_n);
 /* Sets who is told of `dir`; `fn` NULL for nobody. */
 void vst_channel_listen(struct vst_channel *ch, enum vst_dir dir, void (*fn)(void *), void *opaque);
 void vst_channel_want(struct vst_channel *ch, enum vst_dir dir, bool on);
@@ -127,6 +134,10 @@ struct vst_error *vst_channel_explain(struct vst_channel *ch);
 void vst_channel_announce(struct vst_channel *ch, unsigned dirs);
 /* For layers whose wants() has changed for a reason of their own. */
 void vst_channel_rearm(struct vst_channel *ch);
+/* For layers that let holes pass: what they put into their ops. */
+uint64_t vst_layer_hole(struct vst_channel *ch);
+void vst_layer_skip(struct vst_channel *ch, uint64_t n);
+enum vst_io vst_layer_write_hole(struct vst_channel *ch, uint64_t n, uint64_t *ret_n);
 
 /* ---- leaves ---- */
 
@@ -174,7 +185,7 @@ struct vst_channel *vst_channel_gate(struct vst_channel *lower, struct vst_error
 void vst_gate_open(struct vst_channel *gate);
 
 /* At most `bytes_per_second` in each direction, with bursts of `burst` bytes (0: a tenth of a
- * second's worth). */
+ * second's worth). Holes pass at once. */
 struct vst_channel *vst_channel_rate(struct vst_channel *lower, uint64_t bytes_per_second,
                                      size_t burst, struct vst_error *ret_err);
 

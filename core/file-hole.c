@@ -13,8 +13,6 @@
 
 /* ---- reading ---- */
 
-enum { HOLE_MAX = 1 << 30 }; /* so that a length fits everywhere */
-
 static uint64_t least(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -42,7 +40,7 @@ uint64_t vst_file_pass_hole(struct vst_file *file)
     if (at < 0)
         return 0;
     if (data > at && data - at >= VST_BLOCK) {
-        hole = least(least((uint64_t)(data - at), file->left), HOLE_MAX);
+        hole = least((uint64_t)(data - at), file->left);
         file->data_left = 0;
     } else if (data > at) {
         file->data_left = (uint64_t)(data - at);
@@ -78,8 +76,12 @@ static int write_zeros(struct vst_file *file, uint64_t n)
 {
     while (n) {
         struct iovec vec = {(void *)(uintptr_t)vst_zeros(), (size_t)least(n, VST_ZEROS_BLOCK)};
-        ssize_t done = file->calls->writev(file->fd, &vec, 1);
+        ssize_t done;
 
+        if (atomic_load(&file->unwanted))
+            return vst_error_set(&file->error, VST_ERR_CANCELLED, "%s: nobody wants it any more",
+                                 file->path ? file->path : "file");
+        done = file->calls->writev(file->fd, &vec, 1);
         if (done < 0 && errno == EINTR)
             continue;
         if (done == 0)
@@ -127,32 +129,10 @@ static int write_data(struct vst_file *file, const struct evbuffer_ptr *at, size
     return 0;
 }
 
-int vst_file_write_sparse(struct vst_file *file)
-{
-    size_t left = evbuffer_get_length(file->data);
-    struct evbuffer_ptr at;
-
-    file->gap.zeros += file->hole;
-    evbuffer_ptr_set(file->data, &at, 0, EVBUFFER_PTR_SET);
-    while (left) {
-        bool zeros;
-        size_t before = (size_t)least(file->gap.zeros, VST_ZEROS_LEAST);
-        size_t n = vst_zeros_run(file->data, &at, left, before, &zeros);
-
-        if (zeros)
-            file->gap.zeros += n;
-        else if (write_data(file, &at, n, n == left) < 0)
-            return -1;
-        left -= n;
-        if (left)
-            evbuffer_ptr_set(file->data, &at, n, EVBUFFER_PTR_ADD);
-    }
-    return 0;
-}
-
 /* Where no file goes on the offset cannot be set either. */
-static int try_offset(struct vst_file *file, off_t at, uint64_t n)
+static int try_offset(struct vst_file *file, uint64_t n)
 {
+    off_t at = (off_t)file->gap.at;
     int status = -1;
 
     errno = EFBIG;
@@ -168,16 +148,35 @@ static int try_offset(struct vst_file *file, off_t at, uint64_t n)
     return status;
 }
 
-int vst_file_look_ahead(struct vst_file *file)
+/* That no file can have so many zeros is told when they come, not with the bytes that follow. */
+static int take_hole(struct vst_file *file)
 {
-    off_t at = file->calls->lseek(file->fd, 0, SEEK_CUR);
+    file->gap.zeros += file->hole;
+    return try_offset(file, file->gap.zeros);
+}
 
-    if (at < 0)
-        return vst_file_fail(file, "seek");
-    if (file->reach > file->left)
-        return vst_error_set(&file->error, VST_ERR_INVALID, "%s: more bytes come than were to come",
-                             file->path);
-    return try_offset(file, at, file->gap.zeros + file->reach);
+int vst_file_write_sparse(struct vst_file *file)
+{
+    size_t left = evbuffer_get_length(file->data);
+    struct evbuffer_ptr at;
+
+    if (file->hole && take_hole(file) < 0)
+        return -1;
+    evbuffer_ptr_set(file->data, &at, 0, EVBUFFER_PTR_SET);
+    while (left) {
+        bool zeros;
+        size_t before = (size_t)least(file->gap.zeros, VST_ZEROS_LEAST);
+        size_t n = vst_zeros_run(file->data, &at, left, before, &zeros);
+
+        if (zeros)
+            file->gap.zeros += n;
+        else if (write_data(file, &at, n, n == left) < 0)
+            return -1;
+        left -= n;
+        if (left)
+            evbuffer_ptr_set(file->data, &at, n, EVBUFFER_PTR_ADD);
+    }
+    return 0;
 }
 
 int vst_file_end_sparse(struct vst_file *file)

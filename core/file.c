@@ -111,15 +111,15 @@ static ssize_t read_bytes(struct vst_file *file, struct vst_block *block)
 }
 
 /* One block, of bytes or for a hole. Returns how much it is; 0 is the end. */
-static ssize_t read_block(struct vst_file *file)
+static int64_t read_block(struct vst_file *file)
 {
     struct vst_block *block = vst_block_get(file->blocks);
-    ssize_t n = 0;
+    int64_t n = 0;
 
     if (!block)
         return vst_error_no_memory(&file->error);
     if (file->left && !file->data_left)
-        n = (ssize_t)vst_file_pass_hole(file);
+        n = (int64_t)vst_file_pass_hole(file);
     block->zeros = n > 0;
     if (file->left && !n)
         n = read_bytes(file, block);
@@ -127,16 +127,16 @@ static ssize_t read_block(struct vst_file *file)
         vst_block_put(block);
         return n;
     }
-    block->end = (size_t)n;
+    block->end = (uint64_t)n;
     if (file->left != UINT64_MAX)
-        file->left -= (size_t)n;
+        file->left -= (uint64_t)n;
     STAILQ_INSERT_TAIL(&file->filled, block, next);
     return n;
 }
 
 int vst_file_read(struct vst_file *file)
 {
-    ssize_t n = 1;
+    int64_t n = 1;
 
     if (!file->blocks && !(file->blocks = vst_blocks_new(SPARE_BLOCKS)))
         return vst_error_no_memory(&file->error);

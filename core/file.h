@@ -67,7 +67,6 @@ struct vst_file {
     int fd;                             /* -1: not open */
     char *path;                         /* NULL: only the descriptor is known */
     uint64_t hole;                      /* zeros that a job is to write first */
-    uint64_t reach;                     /* how far beyond what is written a job is to look */
     struct evbuffer *data;              /* what it is to write then */
     size_t written;                     /* since the disk was last asked to begin */
     uint64_t left;                      /* to be read or written yet; UINT64_MAX: what there is */
@@ -116,8 +115,6 @@ void vst_file_dispose(struct vst_job *job);
 uint64_t vst_file_pass_hole(struct vst_file *file);
 /* `hole` and `data`, runs of zeros left out. */
 int vst_file_write_sparse(struct vst_file *file);
-/* Whether a file can be as long as `reach` wants. Nothing is written. */
-int vst_file_look_ahead(struct vst_file *file);
 /* The zeros at the end. */
 int vst_file_end_sparse(struct vst_file *file);
 

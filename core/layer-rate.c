@@ -146,6 +146,9 @@ static const struct vst_channel_ops rate_ops = {
     .destroy = rate_destroy,
     .wants = wet,
     .buffered = rate_buffered,
+    .hole = vst_layer_hole,
+    .skip = vst_layer_skip,
+    .write_hole = vst_layer_write_hole,
 };
 
 static void init_bucket(struct rate *rate, enum vst_dir dir)

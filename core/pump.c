@@ -7,6 +7,7 @@
  */
 #include "pump.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "buffer.h"
@@ -143,15 +144,6 @@ static void apply_marks(struct vst_pump *pump)
         pump->full = false;
 }
 
-static void look_ahead(struct vst_pump *pump)
-{
-    const struct vst_channel_ops *from = pump->source->ops, *to = pump->sink->ops;
-    uint64_t ahead = from->ahead && to->expect ? from->ahead(pump->source) : 0;
-
-    if (ahead)
-        to->expect(pump->sink, ahead);
-}
-
 static void turn_moving(struct vst_pump *pump)
 {
     bool was_full = pump->full;
@@ -164,16 +156,14 @@ static void turn_moving(struct vst_pump *pump)
         .budget = TURN_BYTES,
     };
 
-    if (reading)
-        look_ahead(pump);
     vst_transfer(&step);
     pump->in = step.in;
     pump->out = step.out;
     pump->stats.taken += step.taken;
     pump->stats.delivered += step.delivered;
     apply_marks(pump);
-    vst_trace(VST_TRACE_PUMP, "pump %s: took %zu, delivered %zu, holds %zu", pump->sink->ops->name,
-              step.taken, step.delivered, pump->stats.held);
+    vst_trace(VST_TRACE_PUMP, "pump %s: took %" PRIu64 ", delivered %" PRIu64 ", holds %zu",
+              pump->sink->ops->name, step.taken, step.delivered, pump->stats.held);
     if (failed(pump))
         return;
     if (pump->in == VST_IO_EOF)

@@ -61,6 +61,8 @@ void vst_pump_free(struct vst_pump **pump);
  * writes what is there, until `budget` is spent: a byte read costs one, and no call is cheap. The
  * last read may go beyond it: cut to what is left, it would cut a block in two, which is a copy.
  * The results for both sides are separate.
+ * A long hole waits until the buffer is empty and then goes from the source to the sink at once, if
+ * both know what a hole is; so its length costs nothing.
  * Zero-copy paths live below this call.
  */
 struct vst_transfer {
@@ -72,8 +74,8 @@ struct vst_transfer {
     /* results */
     enum vst_io in;  /* of the last read */
     enum vst_io out; /* of the last write */
-    size_t taken;
-    size_t delivered;
+    uint64_t taken;  /* zeros that passed as a hole are counted in both */
+    uint64_t delivered;
 };
 
 void vst_transfer(struct vst_transfer *step);

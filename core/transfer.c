@@ -20,12 +20,23 @@ static void spend(struct vst_transfer *step, size_t n)
     step->budget -= vst_least(step->budget, n > CALL ? n : CALL);
 }
 
+/* A shorter one goes through the buffer, as zeros: so the bytes around it need not wait. */
+static uint64_t hole_ahead(const struct vst_transfer *step)
+{
+    uint64_t n = 0;
+
+    if (step->source && step->sink && step->in == VST_IO_OK && vst_channel_takes_holes(step->sink))
+        n = vst_channel_hole(step->source);
+    return n >= CHUNK ? n : 0;
+}
+
 static bool take(struct vst_transfer *step)
 {
     size_t held = evbuffer_get_length(step->buffer);
     size_t n = 0;
 
-    if (!step->source || step->in != VST_IO_OK || held >= step->limit || !step->budget)
+    if (!step->source || step->in != VST_IO_OK || held >= step->limit || !step->budget ||
+        hole_ahead(step))
         return false;
     step->in =
         vst_channel_read(step->source, step->buffer, vst_least(step->limit - held, CHUNK), &n);
@@ -51,6 +62,23 @@ static bool deliver(struct vst_transfer *step)
     return true;
 }
 
+/* The bytes before it have to be out. */
+static bool pass_hole(struct vst_transfer *step)
+{
+    uint64_t n = hole_ahead(step);
+
+    if (!n || step->out != VST_IO_OK || evbuffer_get_length(step->buffer) || !step->budget)
+        return false;
+    step->out = vst_channel_write_hole(step->sink, n, &n);
+    if (step->out != VST_IO_OK)
+        return false;
+    vst_channel_skip(step->source, n);
+    step->taken += n;
+    step->delivered += n;
+    spend(step, 0);
+    return true;
+}
+
 void vst_transfer(struct vst_transfer *step)
 {
     bool moved;
@@ -62,5 +90,6 @@ void vst_transfer(struct vst_transfer *step)
         while (moved && evbuffer_get_length(step->buffer) < CHUNK && take(step))
             continue;
         moved |= deliver(step);
+        moved |= pass_hole(step);
     } while (moved && step->budget);
 }

@@ -153,22 +153,6 @@ size_t vst_zeros_run(struct evbuffer *buf, const struct evbuffer_ptr *at, size_t
     return *ret_zeros || !is_hole(&look) ? look.at : look.at - look.run;
 }
 
-static bool see_ours(struct look *look, const unsigned char *bytes, size_t n)
-{
-    if (!is_ours(bytes))
-        return true;
-    look->at += n;
-    return false;
-}
-
-size_t vst_zeros_added(struct evbuffer *buf, size_t max)
-{
-    struct look look = {0};
-
-    look_through(&look, buf, NULL, vst_least(max, evbuffer_get_length(buf)), see_ours);
-    return look.at;
-}
-
 static bool see_tail(struct look *look, const unsigned char *bytes, size_t n)
 {
     size_t run = is_ours(bytes) ? n : tail(bytes, n);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Zeros: in channels a hole is nothing but zeros, which cost no memory, because all of them are
- * references to one block, and which whoever can make a hole of finds again by looking.
+ * Zeros that travel as bytes: they cost no memory, because all of them are references to one block,
+ * and whoever can make a hole of them finds them again by looking. So do short holes, and long ones
+ * where a channel on the way does not know what a hole is. The others are numbers: core/channel.h.
  */
 #ifndef VST_CORE_ZEROS_H
 #define VST_CORE_ZEROS_H
@@ -30,9 +31,6 @@ int vst_zeros_add(struct evbuffer *into, size_t n);
  */
 size_t vst_zeros_run(struct evbuffer *buf, const struct evbuffer_ptr *at, size_t max, size_t before,
                      bool *ret_zeros);
-
-/* How many of the first `max` bytes, from the first on, vst_zeros_add() added. Looks at no byte. */
-size_t vst_zeros_added(struct evbuffer *buf, size_t max);
 
 /* With how many zeros these `n` bytes end. */
 size_t vst_zeros_tail(struct evbuffer *buf, const struct evbuffer_ptr *at, size_t n);

@@ -119,13 +119,6 @@ static int queue_number(struct mux_call *call, enum vst_frame_type type, uint64_
     return mux_append(call->send, type, call->id, body, sizeof(body));
 }
 
-static int queue_hole(struct mux_call *call, struct evbuffer *from, size_t n)
-{
-    if (queue_number(call, VST_FRAME_HOLE, n) < 0)
-        return -1;
-    return evbuffer_drain(from, n);
-}
-
 static enum vst_io no_memory(struct mux_call *call)
 {
     struct vst_error err = {0};
@@ -135,33 +128,63 @@ static enum vst_io no_memory(struct mux_call *call)
     return VST_IO_FAIL;
 }
 
-/* One frame. */
-static enum vst_io send_some(struct mux_call *call, struct evbuffer *from, size_t max,
-                             size_t *ret_n)
+/* The peer would end the connection. */
+static enum vst_io too_long(struct mux_call *call)
 {
-    size_t before = length_of(call), n = max, cost;
-    bool hole = false;
+    struct vst_error err = {0};
 
-    if (call->sparse)
-        n = vst_zeros_run(from, NULL, max, 0, &hole);
-    if (!hole) {
-        n = vst_least(n, vst_least(call->credit, VST_FRAME_DATA_MAX));
-        n = vst_buffer_whole(from, n);
-    }
-    cost = hole ? MUX_HOLE_COST : n;
-    if (begin_frames(call) < 0 ||
-        (hole ? queue_hole(call, from, n) : queue_data(call, from, n)) < 0)
-        return no_memory(call);
+    vst_error_set(&err, VST_ERR_INVALID, "a stream has at most 2^63-1 bytes");
+    mux_call_stop(call, &err);
+    return VST_IO_FAIL;
+}
+
+/* A frame has been queued, behind `before` bytes of others. */
+static void queued(struct mux_call *call, size_t before, size_t cost, uint64_t n)
+{
     call->credit -= cost;
     call->unacked += cost;
     call->out_total += n;
     call->mux->unsent += length_of(call) - before;
-    call->mux->stats.sent += hole ? 0 : n;
     call->mux->stats.frames_out++;
-    call->starved &= hole;
     get_in_line(call);
-    *ret_n = n;
+}
+
+static enum vst_io send_hole(struct mux_call *call, uint64_t n)
+{
+    size_t before = length_of(call);
+
+    if (begin_frames(call) < 0 || queue_number(call, VST_FRAME_HOLE, n) < 0)
+        return no_memory(call);
+    queued(call, before, MUX_HOLE_COST, n);
     return VST_IO_OK;
+}
+
+static enum vst_io send_data(struct mux_call *call, struct evbuffer *from, size_t n)
+{
+    size_t before = length_of(call);
+
+    if (begin_frames(call) < 0 || queue_data(call, from, n) < 0)
+        return no_memory(call);
+    call->mux->stats.sent += n;
+    call->starved = false;
+    queued(call, before, n, n);
+    return VST_IO_OK;
+}
+
+/* One frame. */
+static enum vst_io send_some(struct mux_call *call, struct evbuffer *from, size_t max,
+                             size_t *ret_n)
+{
+    bool hole = false;
+
+    *ret_n = call->sparse ? vst_zeros_run(from, NULL, max, 0, &hole) : max;
+    if (hole && send_hole(call, *ret_n) != VST_IO_OK)
+        return VST_IO_FAIL;
+    if (hole)
+        return evbuffer_drain(from, *ret_n) < 0 ? no_memory(call) : VST_IO_OK;
+    *ret_n = vst_least(*ret_n, vst_least(call->credit, VST_FRAME_DATA_MAX));
+    *ret_n = vst_buffer_whole(from, *ret_n);
+    return send_data(call, from, *ret_n);
 }
 
 static void count_stall(struct mux_call *call)
@@ -172,22 +195,42 @@ static void count_stall(struct mux_call *call)
     call->stalled = stalled;
 }
 
-static enum vst_io sink_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
-                              size_t *ret_n)
+/* OK: something may be written now. */
+static enum vst_io may_write(struct vst_channel *ch)
 {
     struct mux_end *end = end_of(ch);
-    struct mux_call *call = end->call;
 
     if (end->failed)
         return VST_IO_FAIL;
-    if (end->through || call->finishing) {
+    if (end->through || end->call->finishing) {
         vst_error_set(vst_channel_fail(ch), VST_ERR_STATE, "written to after its end");
         return VST_IO_FAIL;
     }
-    count_stall(call);
-    if (!takes(call))
-        return VST_IO_AGAIN;
-    return send_some(call, from, vst_least(max, evbuffer_get_length(from)), ret_n);
+    count_stall(end->call);
+    return takes(end->call) ? VST_IO_OK : VST_IO_AGAIN;
+}
+
+static enum vst_io sink_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
+                              size_t *ret_n)
+{
+    enum vst_io io = may_write(ch);
+
+    if (io != VST_IO_OK)
+        return io;
+    return send_some(end_of(ch)->call, from, vst_least(max, evbuffer_get_length(from)), ret_n);
+}
+
+static enum vst_io sink_write_hole(struct vst_channel *ch, uint64_t n, uint64_t *ret_n)
+{
+    enum vst_io io = may_write(ch);
+    struct mux_call *call = end_of(ch)->call;
+
+    if (io != VST_IO_OK)
+        return io;
+    if (n > INT64_MAX - call->out_total)
+        return too_long(call);
+    *ret_n = n;
+    return send_hole(call, n);
 }
 
 static enum vst_io sink_finish(struct vst_channel *ch)
@@ -249,15 +292,12 @@ static void sink_destroy(struct vst_channel *ch)
     free(end);
 }
 
-static const struct vst_channel_ops sink_ops = {
-    .name = "remote sink",
-    .read = sink_read,
-    .write = sink_write,
-    .finish = sink_finish,
-    .abort = sink_abort,
-    .destroy = sink_destroy,
-    .arm = vst_leaf_arm,
-};
+#define SINK_OPS                                                                          \
+    .name = "remote sink", .read = sink_read, .write = sink_write, .finish = sink_finish, \
+    .abort = sink_abort, .destroy = sink_destroy, .arm = vst_leaf_arm
+
+static const struct vst_channel_ops sink_ops = {SINK_OPS};
+static const struct vst_channel_ops sparse_sink_ops = {SINK_OPS, .write_hole = sink_write_hole};
 
 struct mux_end *mux_sink_new(struct mux_call *call)
 {
@@ -265,7 +305,7 @@ struct mux_end *mux_sink_new(struct mux_call *call)
 
     if (!end)
         return NULL;
-    vst_leaf_init(&end->leaf, &sink_ops, call->mux->base, ready);
+    vst_leaf_init(&end->leaf, call->sparse ? &sparse_sink_ops : &sink_ops, call->mux->base, ready);
     end->call = call;
     call->sink = end;
     return end;

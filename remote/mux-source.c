@@ -88,19 +88,27 @@ static enum vst_io no_memory(struct mux_call *call)
     return VST_IO_FAIL;
 }
 
-static enum vst_io read_hole(struct mux_call *call, struct mux_hole *hole, struct evbuffer *into,
-                             size_t max, size_t *ret_n)
+static void took_of_hole(struct mux_call *call, uint64_t n)
 {
-    size_t n = hole->left < max ? (size_t)hole->left : max;
+    struct mux_hole *hole = STAILQ_FIRST(&call->holes);
+
+    hole->left -= n;
+    if (hole->left)
+        return;
+    STAILQ_REMOVE_HEAD(&call->holes, next);
+    free(hole);
+    give_credit(call, MUX_HOLE_COST);
+}
+
+static enum vst_io read_hole(struct mux_call *call, struct evbuffer *into, size_t max,
+                             size_t *ret_n)
+{
+    uint64_t left = STAILQ_FIRST(&call->holes)->left;
+    size_t n = left < max ? (size_t)left : max;
 
     if (vst_zeros_add(into, n) < 0)
         return no_memory(call);
-    hole->left -= n;
-    if (!hole->left) {
-        STAILQ_REMOVE_HEAD(&call->holes, next);
-        free(hole);
-        give_credit(call, MUX_HOLE_COST);
-    }
+    took_of_hole(call, n);
     *ret_n = n;
     return VST_IO_OK;
 }
@@ -131,7 +139,7 @@ static enum vst_io source_read(struct vst_channel *ch, struct evbuffer *into, si
         return VST_IO_FAIL;
     hole = STAILQ_FIRST(&call->holes);
     if (hole && hole->at == call->in_data)
-        return read_hole(call, hole, into, max, ret_n);
+        return read_hole(call, into, max, ret_n);
     if (hole && hole->at - call->in_data < max)
         max = (size_t)(hole->at - call->in_data);
     if (length_of(call))
@@ -142,12 +150,18 @@ static enum vst_io source_read(struct vst_channel *ch, struct evbuffer *into, si
     return VST_IO_EOF;
 }
 
-static uint64_t source_ahead(struct vst_channel *ch)
+static uint64_t source_hole(struct vst_channel *ch)
 {
-    struct mux_end *end = end_of(ch);
-    struct mux_hole *hole = end->failed || !end->call ? NULL : STAILQ_FIRST(&end->call->holes);
+    const struct mux_end *end = end_of(ch);
+    const struct mux_hole *hole =
+        end->failed || !end->call ? NULL : STAILQ_FIRST(&end->call->holes);
 
-    return hole ? hole->left : 0;
+    return hole && hole->at == end->call->in_data ? hole->left : 0;
+}
+
+static void source_skip(struct vst_channel *ch, uint64_t n)
+{
+    took_of_hole(end_of(ch)->call, n);
 }
 
 static enum vst_io source_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
@@ -189,11 +203,12 @@ static void source_destroy(struct vst_channel *ch)
 static const struct vst_channel_ops source_ops = {
     .name = "remote source",
     .read = source_read,
-    .ahead = source_ahead,
     .write = source_write,
     .abort = source_abort,
     .destroy = source_destroy,
     .arm = vst_leaf_arm,
+    .hole = source_hole,
+    .skip = source_skip,
 };
 
 struct mux_end *mux_source_new(struct mux_call *call)

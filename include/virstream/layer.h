@@ -19,8 +19,8 @@ enum vst_layer_kind {
      * loop go on after a few of them.
      */
     VST_LAYER_ZSTD,
-    VST_LAYER_RATE,   /* at most so many bytes a second */
-    VST_LAYER_DIGEST, /* running XXH3-128; see vst_stream_get_digest() */
+    VST_LAYER_RATE,   /* at most so many bytes a second, holes of files not counted */
+    VST_LAYER_DIGEST, /* running XXH3-128, see vst_stream_get_digest(); holes are read as zeros */
     VST_LAYER_FAULT,  /* misbehaves as told, for tests of the application */
 };
 

@@ -92,9 +92,9 @@ blocks()
 
 holes_stay_holes()
 {
-    truncate -s 3G "$work/sparse" && printf data | dd of="$work/sparse" bs=1 seek=1G conv=notrunc status=none &&
+    truncate -s 5T "$work/sparse" && printf data | dd of="$work/sparse" bs=1 seek=1G conv=notrunc status=none &&
         virstream upload "$work/sparse" p/sparse && virstream download p/sparse "$work/sparse.back" &&
-        [ "$(stat -c %s "$work/sparse.back")" = "$((3 << 30))" ] &&
+        [ "$(stat -c %s "$work/sparse.back")" = "$((5 << 40))" ] &&
         [ "$(blocks "$pool/sparse")" -le "$(($(blocks "$work/sparse") + 32))" ] &&
         [ "$(blocks "$work/sparse.back")" -le "$(($(blocks "$work/sparse") + 32))" ] &&
         [ "$(dd if="$work/sparse.back" bs=1 skip=1G count=4 status=none)" = data ]

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -287,6 +288,136 @@ static void a_file_handed_over_is_passed_over_its_holes_from_its_offset(void **s
     vst_channel_free(&ch);
 }
 
+/* ---- holes that no time would suffice for, were they zeros ---- */
+
+#define VAST (UINT64_C(1) << 62)
+
+/* One byte, the hole, one byte: in memory, where files may be as long as their length can say. */
+static struct vst_channel *vast_file(void)
+{
+    int fd = memfd_create("vast", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "a", 1, 0), 1);
+    assert_int_equal(pwrite(fd, "z", 1, (off_t)VAST), 1);
+    return vst_channel_file(base, &fd, NULL);
+}
+
+static struct vst_pump_stats pass(struct vst_channel *source, struct vst_channel *sink)
+{
+    bool done = false;
+    struct vst_pump *pump = vst_pump_new(base, 100 * KIB, copied, &done, NULL);
+    struct vst_pump_stats stats;
+
+    vst_pump_set_source(pump, source);
+    vst_pump_set_sink(pump, sink);
+    while (!done)
+        event_base_loop(base, EVLOOP_ONCE);
+    vst_pump_get_stats(pump, &stats);
+    vst_pump_free(&pump);
+    vst_channel_free(&source);
+    vst_channel_free(&sink);
+    return stats;
+}
+
+static void a_vast_hole_passes_as_a_number(void **state)
+{
+    struct vst_pump_stats stats = pass(vast_file(), vst_channel_null(base, NULL));
+
+    (void)state;
+    assert_int_equal(stats.taken, VAST + 1);
+    assert_int_equal(stats.delivered, VAST + 1);
+    assert_in_range(disk.bytes_read, 2, 4 * PIECE);
+}
+
+static void a_rate_does_not_count_holes(void **state)
+{
+    struct vst_channel *slow = vst_channel_rate(vast_file(), MIB, 0, NULL);
+    struct vst_pump_stats stats =
+        pass(slow, vst_channel_rate(vst_channel_null(base, NULL), MIB, 0, NULL));
+
+    (void)state;
+    assert_int_equal(stats.delivered, VAST + 1);
+}
+
+static void a_hole_is_zeros_for_who_knows_none(void **state)
+{
+    struct vst_channel *digest;
+    int fd = new_from(3 * MIB);
+
+    (void)state;
+    put_data(fd, MIB, 1);
+    close(fd);
+    digest = vst_channel_digest(vst_channel_new_file(base, to, 0, NULL), NULL);
+    assert_false(vst_channel_takes_holes(digest));
+    pass(vst_channel_open_file(base, from, NULL), digest);
+    expect_same_bytes();
+    assert_in_range(room_of(to), 1, 16 * KIB);
+}
+
+static void a_hole_does_not_overtake_what_the_sink_takes_in_pieces(void **state)
+{
+    struct vst_channel *sink = vst_channel_new_file(base, to, 0, NULL);
+    int fd = new_from(3 * MIB);
+
+    (void)state;
+    put_data(fd, 0, 100 * KIB);
+    put_data(fd, 2 * MIB, 100 * KIB);
+    close(fd);
+    pass(vst_channel_open_file(base, from, NULL), vst_channel_rate(sink, MIB, 10 * KIB, NULL));
+    expect_same_bytes();
+}
+
+/* It is neither overtaken by the bytes around it, nor does it wait for them. */
+static void a_hole_keeps_its_place_while_the_sink_is_at_work(void **state)
+{
+    struct vst_channel *sink = vst_channel_new_file(base, to, 0, NULL);
+    uint64_t left = 3 * MIB, n = 0;
+    int fd = new_from(3 * MIB + 2 * PIECE);
+    unsigned char *bytes = malloc(PIECE);
+
+    (void)state;
+    memset(bytes, 7, PIECE);
+    assert_int_equal(pwrite(fd, bytes, PIECE, 0), PIECE);
+    assert_int_equal(pwrite(fd, bytes, PIECE, 3 * MIB + PIECE), PIECE);
+    close(fd);
+    assert_int_equal(vst_test_open(sink), VST_IO_OK);
+    assert_int_equal(vst_test_send(sink, bytes, PIECE), VST_IO_OK);
+    while (left) {
+        enum vst_io io = vst_channel_write_hole(sink, left, &n);
+
+        assert_int_not_equal(io, VST_IO_FAIL);
+        if (io == VST_IO_OK)
+            left -= n;
+        else
+            vst_test_wait(sink, VST_WRITE);
+    }
+    assert_int_equal(vst_test_send(sink, bytes, PIECE), VST_IO_OK);
+    assert_int_equal(vst_test_finish(sink), VST_IO_OK);
+    vst_channel_free(&sink);
+    free(bytes);
+    expect_same_bytes();
+    assert_in_range(room_of(to), 2 * PIECE, 2 * PIECE + 16 * KIB);
+}
+
+/* What no file can have is told before anything else comes. */
+static void more_zeros_than_a_length_can_say_are_refused(void **state)
+{
+    struct vst_channel *sink = vst_channel_new_file(base, to, 0, NULL);
+    enum vst_io io = VST_IO_OK;
+    uint64_t n;
+
+    (void)state;
+    assert_int_equal(vst_test_open(sink), VST_IO_OK);
+    while (io != VST_IO_FAIL) {
+        io = vst_channel_write_hole(sink, INT64_MAX, &n);
+        if (io == VST_IO_AGAIN)
+            vst_test_wait(sink, VST_WRITE);
+    }
+    assert_non_null(strstr(vst_channel_error(sink)->text, "a hole: File too large"));
+    vst_channel_free(&sink);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +428,12 @@ int main(void)
         VST_TEST_WITH(written_zeros_become_a_hole, make, drop),
         VST_TEST_WITH(short_runs_are_written, make, drop),
         VST_TEST_WITH(a_file_handed_over_is_passed_over_its_holes_from_its_offset, make, drop),
+        VST_TEST_WITH(a_vast_hole_passes_as_a_number, make, drop),
+        VST_TEST_WITH(a_rate_does_not_count_holes, make, drop),
+        VST_TEST_WITH(a_hole_is_zeros_for_who_knows_none, make, drop),
+        VST_TEST_WITH(a_hole_does_not_overtake_what_the_sink_takes_in_pieces, make, drop),
+        VST_TEST_WITH(a_hole_keeps_its_place_while_the_sink_is_at_work, make, drop),
+        VST_TEST_WITH(more_zeros_than_a_length_can_say_are_refused, make, drop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
