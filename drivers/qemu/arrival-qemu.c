@@ -61,13 +61,25 @@ static void checked(void *opaque, const struct vst_error *err)
         vst_move_feed(&arrival->move, VST_HANDOVER_CHECKED, NULL);
 }
 
-/* What the journal knows. */
+static void add_if(struct vst_check *check, int status, const struct vst_error *err)
+{
+    if (status < 0)
+        vst_check_add(check, err);
+}
+
+/* What stands in the way of those that come from elsewhere. */
 static void add_reasons(const struct vst_arrival *arrival, struct vst_check *check)
 {
-    struct vst_error err = {0};
+    const struct vst_definition *def = arrival->offer->definition;
+    const struct vst_move *move = &arrival->move;
+    struct vst_error room = {0}, name = {0}, uuid = {0};
 
-    if (vst_move_check_room(arrival->move.qemu, &arrival->move, &err) < 0)
-        vst_check_add(check, &err);
+    add_if(check, vst_move_check_room(move->qemu, move, &room), &room);
+    add_if(check, vst_move_check_name(move->qemu, move->name, move->token, &name), &name);
+    add_if(check,
+           vst_root_check_uuid(move->qemu->root, def, vst_move_leaves_as(move->qemu, move->token),
+                               &uuid),
+           &uuid);
 }
 
 struct vst_check *vst_arrival_check(struct vst_arrival *arrival,

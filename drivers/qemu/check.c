@@ -149,7 +149,7 @@ static void looked(struct vst_job *job)
 
     if (taken) {
         block(check, "a domain named %s is there already", check->def->name);
-    } else if (check->restores && vst_root_check_uuid(root, check->def, &err) < 0) {
+    } else if (check->restores && vst_root_check_uuid(root, check->def, NULL, &err) < 0) {
         block(check, "%s", err.text);
         taken = err.code == VST_ERR_EXISTS;
         err = (struct vst_error){0};

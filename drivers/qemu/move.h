@@ -92,6 +92,12 @@ int vst_move_check_room(const struct vst_qemu *qemu, const struct vst_move *this
  * a migration holds it; or what keeps us from knowing. */
 int vst_move_check(const struct vst_qemu *qemu, const char *name, struct vst_error *ret_err);
 
+/* The same for the migration with this token: IN_DOUBT when another one holds the name. */
+int vst_move_check_name(const struct vst_qemu *qemu, const char *name, const char *token,
+                        struct vst_error *ret_err);
+/* What the guest of this token is called that leaves this host by it; NULL: none does. */
+const char *vst_move_leaves_as(const struct vst_qemu *qemu, const char *token);
+
 /* One event for the machine; `from` for messages and LINK_UP. */
 void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const unsigned char *from);
 /* The same, with what is to be told as the reason. The first one counts. */

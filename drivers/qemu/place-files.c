@@ -371,32 +371,15 @@ static bool is_there(int fd)
            strcmp(job.kind, "end") != 0 && !has_shut_down(fd);
 }
 
-static bool has_uuid(const struct vst_root *root, const char *name, const char *uuid)
+bool vst_place_has_uuid(const struct vst_root *root, const char *entry, const char *uuid)
 {
-    int fd = open_place(root, name, NULL);
-    struct vst_definition *def = fd < 0 ? NULL : read_definition(fd, name, NULL);
+    int fd = openat(root->fd, entry, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct vst_definition *def = fd < 0 ? NULL : read_definition(fd, entry, NULL);
     bool has = def && strcmp(def->uuid, uuid) == 0 && is_there(fd);
 
     vst_definition_free(&def);
     vst_close(&fd);
     return has;
-}
-
-int vst_root_check_uuid(struct vst_root *root, const struct vst_definition *def,
-                        struct vst_error *ret_err)
-{
-    char **names = vst_root_list(root, ret_err);
-    int status = names ? 0 : -1;
-
-    for (size_t i = 0; names && names[i]; i++) {
-        if (status == 0 && strcmp(names[i], def->name) != 0 && has_uuid(root, names[i], def->uuid))
-            status = vst_error_set(ret_err, VST_ERR_EXISTS,
-                                   "the UUID %s of domain %s is that of domain %s already",
-                                   def->uuid, def->name, names[i]);
-        free(names[i]);
-    }
-    free(names);
-    return status;
 }
 
 /* A job "end" is over with its QEMU. */

@@ -34,6 +34,9 @@ void vst_place_scrap(const struct vst_root *root, const char *entry, int fd);
 /* The process that has the lock of the place behind `fd`: 0 nobody, -1 somebody unknown. */
 int vst_place_holder(int fd);
 
+/* Whether what is in an entry is a guest, or is to become one, or has crashed, and has the UUID. */
+bool vst_place_has_uuid(const struct vst_root *root, const char *entry, const char *uuid);
+
 /* Writes all of it, or fails with errno: a write that is cut short has found no room for the rest.
  */
 int vst_place_write(int fd, const char *text, size_t length);

@@ -219,3 +219,32 @@ char **vst_root_list(struct vst_root *root, struct vst_error *ret_err)
         closedir(dir);
     return names;
 }
+
+/* Of whom an entry is, or is being made; NULL: of nobody. */
+static const char *name_of(const char *entry)
+{
+    const char *name = begins(entry, VST_ENTRY_MAKING) ? entry + strlen(VST_ENTRY_MAKING) : entry;
+
+    return vst_name_check(name, NULL) < 0 ? NULL : name;
+}
+
+int vst_root_check_uuid(struct vst_root *root, const struct vst_definition *def, const char *but,
+                        struct vst_error *ret_err)
+{
+    DIR *dir = read_root(root);
+    struct dirent *entry;
+    int status = dir ? 0 : vst_error_system(ret_err, errno, "%s", root->path);
+
+    while (status == 0 && (entry = readdir(dir))) {
+        const char *name = name_of(entry->d_name);
+
+        if (name && strcmp(name, def->name) != 0 && (!but || strcmp(name, but) != 0) &&
+            vst_place_has_uuid(root, entry->d_name, def->uuid))
+            status = vst_error_set(ret_err, VST_ERR_EXISTS,
+                                   "the UUID %s of domain %s is that of domain %s already",
+                                   def->uuid, def->name, name);
+    }
+    if (dir)
+        closedir(dir);
+    return status;
+}

@@ -32,9 +32,13 @@ void vst_root_free(struct vst_root **root);
  */
 bool vst_root_has(struct vst_root *root, const char *name);
 
-/* EXISTS, naming it, when a guest of another name has the UUID of `def`, and be it one that has
- * crashed: who asks by UUID is to find one. Not for those that are being made at the same time. */
-int vst_root_check_uuid(struct vst_root *root, const struct vst_definition *def,
+/*
+ * EXISTS, naming it, when a guest of another name has the UUID of `def`, and be it one that has
+ * crashed, or is being made: who asks by UUID is to find one. `but` is a name that may have it, or
+ * NULL. Of two that are made at the same time at least one sees the other, if each looks when its
+ * own place is there already.
+ */
+int vst_root_check_uuid(struct vst_root *root, const struct vst_definition *def, const char *but,
                         struct vst_error *ret_err);
 
 /* Whether a guest has the name and the UUID of `def`, and somebody is about to end it: it is being

@@ -166,23 +166,35 @@ static int check_remains(struct vst_guest *guest, struct vst_error *ret_err)
 {
     const char *name = guest->def->name;
 
-    if (guest->job.kind == VST_JOB_MIGRATE || vst_root_has(guest->qemu->root, name))
-        return 0; /* its migration has the name already; or it is not only what is left */
+    if (guest->job.kind == VST_JOB_MIGRATE) /* another migration may hold it, this one does */
+        return vst_move_check_name(guest->qemu, name, guest->job.token, ret_err);
+    if (vst_root_has(guest->qemu->root, name))
+        return 0; /* it is not only what is left */
     return vst_move_check(guest->qemu, name, ret_err);
 }
 
-/* A restore takes the name last: the guest that the image is made of may still have it. */
+/* A guest that migrates to its own host under another name has its UUID twice, for that long. */
+static int check_uuid(struct vst_guest *guest, struct vst_error *ret_err)
+{
+    const char *but = guest->job.kind == VST_JOB_MIGRATE
+                          ? vst_move_leaves_as(guest->qemu, guest->job.token)
+                          : NULL;
+
+    return vst_root_check_uuid(guest->qemu->root, guest->def, but, ret_err);
+}
+
+/*
+ * A restore takes the name last: the guest that the image is made of may still have it. The UUID is
+ * looked at before anything makes way, and again when others can see whose it is now.
+ */
 static int make_place(struct vst_guest *guest, struct vst_error *ret_err)
 {
     bool restored = guest->job.kind == VST_JOB_RESTORE;
 
-    if (check_remains(guest, ret_err) < 0)
-        return -1;
-    if (guest->job.kind != VST_JOB_MIGRATE &&
-        vst_root_check_uuid(guest->qemu->root, guest->def, ret_err) < 0)
-        return -1;
-    if ((restored ? vst_place_make : vst_place_create)(guest->qemu->root, guest->def, &guest->place,
-                                                       ret_err) < 0)
+    if (check_remains(guest, ret_err) < 0 || check_uuid(guest, ret_err) < 0 ||
+        (restored ? vst_place_make : vst_place_create)(guest->qemu->root, guest->def, &guest->place,
+                                                       ret_err) < 0 ||
+        check_uuid(guest, ret_err) < 0)
         return -1;
     return vst_place_set_move(guest->place, job_name(guest->job.kind), guest->job.token, false,
                               ret_err);

@@ -136,6 +136,63 @@ static void name_that_is_taken_is_told(void **state)
     vst_host_destroy(&host, "g", &err);
 }
 
+#define UUID "00000000-0000-4000-8000-0000000000aa"
+
+static void uuid_that_is_taken_is_told(void **state)
+{
+    char *other = vst_host_none("other"), *definition;
+    struct vst_error err = {0};
+
+    (void)state;
+    other[strlen(other) - 1] = '\0';
+    assert_true(asprintf(&definition, "%s, \"uuid\": \"" UUID "\"}", other) > 0);
+    assert_int_equal(vst_host_start(&host, definition, &err), 0);
+    free(definition);
+    free(other);
+    for (int check = 1; check >= 0; check--) {
+        say(VST_HANDOVER_PREPARE, check,
+            make_offer("none", ", \"memory-mib\": 1, \"uuid\": \"" UUID "\""));
+        assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+        assert_said("that of domain other already");
+    }
+    vst_host_destroy(&host, "other", &err);
+}
+
+static unsigned started, failed;
+
+static void have_started(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+{
+    enum vst_code *code = opaque;
+
+    *code = err ? err->code : VST_ERR_OK;
+    started += !err;
+    failed += err != NULL;
+    if (domain)
+        vst_domain_free(&domain);
+}
+
+static void of_two_that_start_with_one_uuid_one_does_not(void **state)
+{
+    enum vst_code codes[2];
+
+    (void)state;
+    started = failed = 0;
+    for (int i = 0; i < 2; i++) {
+        struct vst_domain_cb cb = {have_started, &codes[i], NULL};
+        char *guest = vst_host_none(i ? "two" : "one"), *definition;
+
+        guest[strlen(guest) - 1] = '\0';
+        assert_true(asprintf(&definition, "%s, \"uuid\": \"" UUID "\"}", guest) > 0);
+        vst_domain_start(host.conn, definition, NULL, &cb);
+        free(definition);
+        free(guest);
+    }
+    while (started + failed < 2)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    assert_int_equal(started, 1);
+    assert_int_equal(codes[0] ? codes[0] : codes[1], VST_ERR_EXISTS);
+}
+
 static void reason_that_finds_no_room_is_counted(void **state)
 {
     char more[2000] = ", \"memory-mib\": 1, \"disks\": [";
@@ -224,10 +281,9 @@ static void source_that_never_sends_is_given_up(void **state)
     assert_string_equal(seen.phase, "over");
 }
 
-/* ---- a journal that is full ---- */
+/* ---- what the journal knows ---- */
 
-/* Of guests that came once, and whose sources have not said that they know. */
-static void fill_journal(const struct vst_host *made)
+static FILE *make_journal(const struct vst_host *made)
 {
     unsigned char record[VST_JOURNAL_RECORD];
     char path[128];
@@ -242,6 +298,15 @@ static void fill_journal(const struct vst_host *made)
     assert_non_null(file);
     vst_journal_encode_host((const unsigned char *)"some host's id.", 1, record);
     assert_int_equal(fwrite(record, sizeof(record), 1, file), 1);
+    return file;
+}
+
+/* Of guests that came once, and whose sources have not said that they know. */
+static void fill_journal(const struct vst_host *made)
+{
+    unsigned char record[VST_JOURNAL_RECORD];
+    FILE *file = make_journal(made);
+
     for (unsigned i = 0; i < VST_JOURNAL_TOKENS; i++) {
         struct vst_journal_entry entry = {.role = VST_HANDOVER_DESTINATION,
                                           .last = VST_HANDOVER_RECORD_RUNNING,
@@ -252,6 +317,43 @@ static void fill_journal(const struct vst_host *made)
         assert_int_equal(fwrite(record, sizeof(record), 1, file), 1);
     }
     assert_int_equal(fclose(file), 0);
+}
+
+/* Of a guest that was handed over, to a host that is not there. */
+static void fill_with_doubt(const struct vst_host *made)
+{
+    struct vst_journal_entry entry = {.role = VST_HANDOVER_SOURCE,
+                                      .last = VST_HANDOVER_RECORD_HANDED_OVER,
+                                      .token = "another token",
+                                      .peer = "another host",
+                                      .runs = true,
+                                      .guest = "g",
+                                      .uri = "qemu+unix:///nowhere"};
+    FILE *file = make_journal(made);
+    unsigned char record[VST_JOURNAL_RECORD];
+
+    vst_journal_encode(&entry, 2, record);
+    assert_int_equal(fwrite(record, sizeof(record), 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+static int begin_in_doubt(void **state)
+{
+    (void)state;
+    vst_test_seconds(60);
+    vst_host_make_with(&host, fill_with_doubt);
+    return 0;
+}
+
+static void name_of_a_guest_in_doubt_is_taken(void **state)
+{
+    (void)state;
+    for (int check = 1; check >= 0; check--) {
+        say(VST_HANDOVER_PREPARE, check, make_offer("none", ", \"memory-mib\": 1"));
+        assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+        assert_said("domain g is being handed over to another host");
+        assert_nothing_began();
+    }
 }
 
 static int begin_full(void **state)
@@ -331,9 +433,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(everything_that_stands_in_the_way_is_told_at_once, begin, end),
         VST_TEST_WITH(name_that_is_taken_is_told, begin, end),
+        VST_TEST_WITH(uuid_that_is_taken_is_told, begin, end),
+        VST_TEST_WITH(of_two_that_start_with_one_uuid_one_does_not, begin, end),
         VST_TEST_WITH(reason_that_finds_no_room_is_counted, begin, end),
         VST_TEST_WITH(every_way_to_name_a_device_is_understood, begin, end),
         VST_TEST_WITH(source_that_never_sends_is_given_up, begin, end),
+        VST_TEST_WITH(name_of_a_guest_in_doubt_is_taken, begin_in_doubt, end),
         VST_TEST_WITH(full_journal_takes_no_guest_and_disowns_none, begin_full, end),
         VST_TEST_WITH(full_journal_lets_no_guest_begin_to_leave, begin_full, end),
     };

@@ -350,7 +350,7 @@ static int check_uuid_of_another(struct here *here, const char *uuid)
         uuid);
     def = vst_definition_parse(text, strlen(text), NULL);
     assert_non_null(def);
-    status = vst_root_check_uuid(here->root, def, &err);
+    status = vst_root_check_uuid(here->root, def, NULL, &err);
     if (status < 0) {
         assert_int_equal(err.code, VST_ERR_EXISTS);
         assert_non_null(strstr(err.text, "that of domain g1"));
@@ -369,7 +369,7 @@ static void a_uuid_is_of_one_guest(void **state)
     place = here_create(here);
     assert_int_equal(check_uuid_of_another(here, uuid), -1);
     assert_int_equal(check_uuid_of_another(here, other), 0);
-    assert_int_equal(vst_root_check_uuid(here->root, here->def, NULL), 0); /* its own */
+    assert_int_equal(vst_root_check_uuid(here->root, here->def, NULL, NULL), 0); /* its own */
     vst_place_close(&place);
     assert_int_equal(check_uuid_of_another(here, uuid), -1); /* it has crashed */
     place = here_reopen(here);
@@ -377,6 +377,32 @@ static void a_uuid_is_of_one_guest(void **state)
     vst_place_close(&place);
     assert_int_equal(check_uuid_of_another(here, uuid), 0); /* it has shut down */
     here_expect_open(here, "g1", VST_ERR_NOT_FOUND, "it has shut down");
+}
+
+static void a_uuid_is_taken_before_the_name_is(void **state)
+{
+    struct here *here = *state;
+    const char *uuid = here->def->uuid;
+    struct vst_place *place;
+
+    assert_int_equal(vst_place_make(here->root, here->def, &place, NULL), 0);
+    assert_false(vst_root_has(here->root, "g1"));
+    assert_int_equal(check_uuid_of_another(here, uuid), -1);
+    vst_place_remove(&place);
+    assert_int_equal(check_uuid_of_another(here, uuid), 0);
+}
+
+static void a_guest_that_leaves_may_come_under_another_name(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = here_create(here);
+
+    here->def->name[1] = '2'; /* as if it came */
+    assert_int_equal(vst_root_check_uuid(here->root, here->def, "g1", NULL), 0);
+    assert_int_equal(vst_root_check_uuid(here->root, here->def, "g3", NULL), -1);
+    assert_int_equal(vst_root_check_uuid(here->root, here->def, "g2", NULL), -1);
+    here->def->name[1] = '1';
+    vst_place_remove(&place);
 }
 
 int main(void)
@@ -397,6 +423,8 @@ int main(void)
         HERE_TEST(a_name_is_taken_when_it_is_free),
         HERE_TEST(a_guest_is_leaving_when_somebody_is_about_to_end_it),
         HERE_TEST(a_uuid_is_of_one_guest),
+        HERE_TEST(a_uuid_is_taken_before_the_name_is),
+        HERE_TEST(a_guest_that_leaves_may_come_under_another_name),
     };
 
     if (!vst_test_can_spawn())
