@@ -4,6 +4,12 @@
  * stream of the same connection. Memory begins to move when every mirror is in step; from then on
  * each write of the guest goes to both. While the guest is paused for the switch the mirrors end,
  * and the switch goes on when the destination has let go of the last one.
+ *
+ * QEMU's NBD client remembers its socket by the number of the descriptor. When it has a request and
+ * finds the connection broken, it closes the socket, takes what has that number by then, be it
+ * anybody's, for another connection, and closes that. So QEMU is told to let go (yank) before its
+ * socket is shut here, and the stream goes on until it has: a gate keeps back that QEMU's end is
+ * closed, so that the destination does not take it for a copy that is complete.
  */
 #include <inttypes.h>
 #include <json-c/json.h>
@@ -39,6 +45,7 @@ struct departing_disk {
     struct vst_disk_copy copy;
     char node[24]; /* of QEMU's for the copy, and its job; another one in each migration */
     struct vst_stream *stream;
+    struct vst_channel *gate; /* of the stream: the end of what QEMU sends */
     struct copy_tie *tie;
     int spare;
     uint64_t length; /* by QEMU's last word: bytes to be copied, and those that were */
@@ -228,7 +235,13 @@ static int open_stream(struct departing_disk *disk, int *ours, struct vst_error 
     if (vst_moving_open_raw(base, ours, &moving, ret_err) < 0)
         return -1;
     disk->spare = moving.spare;
-    vst_stream_set_ends(disk->stream, moving.source, moving.sink);
+    disk->gate = vst_channel_gate(moving.source, ret_err);
+    if (!disk->gate) {
+        vst_channel_free(&moving.source);
+        vst_channel_free(&moving.sink);
+        return -1;
+    }
+    vst_stream_set_ends(disk->stream, disk->gate, moving.sink);
     if (move_stream(disk))
         return 0;
     disk->tie = NULL;
@@ -264,7 +277,8 @@ static struct vst_qmp_reply then_step(struct departing_disk *disk)
 
 static void pass_socket(struct departing_disk *disk)
 {
-    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("disk"));
+    /* A name of its own: what is passed and never used stays, and is never closed by the next. */
+    struct json_object *arguments = vst_json_object("fdname", json_object_new_string(disk->node));
     struct vst_error err = {0};
     int ours = -1, qemus = -1;
 
@@ -284,11 +298,11 @@ static void pass_socket(struct departing_disk *disk)
          &err);
 }
 
-/* {"type": "fd", "str": "disk"} */
-static struct json_object *server_of(void)
+/* {"type": "fd", "str": NODE} */
+static struct json_object *server_of(const struct departing_disk *disk)
 {
     struct json_object *server = vst_json_object("type", json_object_new_string("fd"));
-    struct json_object *name = server ? json_object_new_string("disk") : NULL;
+    struct json_object *name = server ? json_object_new_string(disk->node) : NULL;
 
     if (name && json_object_object_add(server, "str", name) == 0)
         return server;
@@ -305,7 +319,7 @@ static void add_node(struct departing_disk *disk)
     sent(disk,
          vst_qmp_execute(qmp_of(disk->departure), "blockdev-add", then_step(disk), &err, "driver",
                          json_object_new_string("nbd"), "node-name",
-                         json_object_new_string(disk->node), "server", server_of(), "export",
+                         json_object_new_string(disk->node), "server", server_of(disk), "export",
                          json_object_new_string(disk->copy.disk), "discard",
                          json_object_new_string("unmap"), NULL),
          &err);
@@ -393,6 +407,33 @@ bool vst_departure_disks_begin(struct vst_departure *departure)
 
 /* ---- what QEMU tells of its jobs ---- */
 
+/* [{"type": "block-node", "node-name": NODE}] */
+static struct json_object *instances_of(const struct departing_disk *disk)
+{
+    struct json_object *list = json_object_new_array();
+    struct json_object *one = vst_json_object("type", json_object_new_string("block-node"));
+    struct json_object *name = one ? json_object_new_string(disk->node) : NULL;
+
+    if (name && json_object_object_add(one, "node-name", name) == 0)
+        name = NULL;
+    if (list && one && !name && json_object_array_add(list, one) == 0)
+        return list;
+    json_object_put(name);
+    json_object_put(one);
+    json_object_put(list);
+    return NULL;
+}
+
+/* Its NBD client shuts the socket, and makes no other connection. */
+static void yank(const struct departing_disk *disk)
+{
+    struct json_object *instances = instances_of(disk);
+
+    if (instances)
+        vst_qmp_execute(qmp_of(disk->departure), "yank", (struct vst_qmp_reply){0}, NULL,
+                        "instances", instances, NULL);
+}
+
 static void delete_node(const struct departing_disk *disk)
 {
     vst_qmp_execute(qmp_of(disk->departure), "blockdev-del", (struct vst_qmp_reply){0}, NULL,
@@ -415,6 +456,8 @@ static void ended(struct departing_disk *disk, const char *reason)
     struct vst_error err = {.side = VST_SIDE_QEMU};
     bool meant = disk->state == COPY_ENDING && !reason;
 
+    if (!meant && !disk->departure->disks->undoing)
+        yank(disk);
     delete_node(disk);
     if (disk->departure->disks->undoing || !meant) {
         enter(disk, COPY_OVER);
@@ -424,6 +467,8 @@ static void ended(struct departing_disk *disk, const char *reason)
         let_go_if_all_over(disk->departure);
     } else if (meant) {
         enter(disk, COPY_CLOSING);
+        if (disk->stream)
+            vst_gate_open(disk->gate);
     } else {
         vst_error_set(&err, VST_ERR_DRIVER, "the copy failed: %s",
                       reason ? reason : "QEMU has cancelled it");
@@ -486,10 +531,13 @@ static void give_up(struct departing_disk *disk)
     bool has_job = disk->state >= COPY_STARTING && disk->state <= COPY_ENDING;
     bool has_node = disk->state >= COPY_ADDING && disk->state <= COPY_CLOSING;
 
-    break_stream(disk);
+    if (has_job && disk->departure->move.guest) {
+        yank(disk);
+        if (cancel_job(disk, true, NULL) == 0)
+            return;
+    }
+    break_stream(disk); /* QEMU may be waiting for it, to add the node */
     if (disk->state == COPY_OVER)
-        return;
-    if (has_job && disk->departure->move.guest && cancel_job(disk, true, NULL) == 0)
         return;
     if (has_node && disk->departure->move.guest)
         delete_node(disk);
