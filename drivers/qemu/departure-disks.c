@@ -444,8 +444,8 @@ static void ready(struct departing_disk *disk)
 {
     bool begun = disk->state == COPY_STARTING;
 
-    if (!begun && disk->state != COPY_MIRRORING)
-        return;
+    if (disk->departure->disks->undoing || (!begun && disk->state != COPY_MIRRORING))
+        return; /* it may have been said just before it was cancelled */
     enter(disk, COPY_READY);
     if (!begun)
         begin_next(disk->departure);
