@@ -3,6 +3,7 @@
  * From text to lines and from lines to keys: inih does it, with a reader of ours that counts lines
  * and lets nothing pass that inih would cut or misread without a word.
  */
+#include <ctype.h>
 #include <ini.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,10 +26,11 @@ void vst_config_tell(struct reading *reading, const char *format, ...)
     char text[600];
     va_list args;
 
+    if (++reading->faults > VST_CONFIG_FAULTS_MAX)
+        return;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    reading->bad = true;
     reading->complain(reading->opaque, reading->line, text);
 }
 
@@ -37,6 +39,34 @@ static const char *skip_blanks(const char *at, const char *end)
     while (at < end && (*at == ' ' || *at == '\t'))
         at++;
     return at;
+}
+
+/* Looks where inih does: not behind a comment. */
+static bool has_one_of(const char *line, size_t length, const char *letters)
+{
+    bool blank = false;
+
+    for (size_t i = 0; i < length; i++) {
+        if (blank && line[i] == ';')
+            return false;
+        if (line[i] && strchr(letters, line[i]))
+            return true;
+        blank = isspace((unsigned char)line[i]);
+    }
+    return false;
+}
+
+/* Whether it is one of the three kinds of line that there are. Of others inih tells the first only.
+ */
+static bool is_a_line(const struct reading *reading, const char *line, size_t length)
+{
+    size_t end = length && line[length - 1] == '\n' ? length - 1 : length;
+
+    if (end && line[end - 1] == '\r')
+        end--;
+    if (!end || strchr("#;", *line) || (reading->line == 1 && memcmp(line, "\xef", 1) == 0))
+        return true;
+    return *line == '[' ? has_one_of(line + 1, end - 1, "]") : has_one_of(line, end, "=:");
 }
 
 /* Whether inih will take the line as it is. An empty one takes the place of a bad one. */
@@ -52,6 +82,8 @@ static bool is_good(struct reading *reading, const char *line, size_t length, si
         vst_config_tell(reading, "is longer than the %zu bytes that a line may have", room - 2);
     else if (word > WORD_MAX && *line != '#' && *line != ';')
         vst_config_tell(reading, "has a name of more than %d letters", WORD_MAX);
+    else if (!is_a_line(reading, line, length))
+        vst_config_tell(reading, "is neither [SECTION] nor KEY = VALUE");
     else
         return true;
     return false;
@@ -117,10 +149,7 @@ static int take(void *opaque, const char *section, const char *name, const char 
     return 1;
 }
 
-/*
- * inih tells the first line only that is neither a section, nor a key with a value, nor a comment;
- * -2 is no memory.
- */
+/* A line that inih does not take nevertheless; -2 is no memory. */
 static void tell_result(struct reading *reading, int result)
 {
     reading->line = result > 0 ? (unsigned)result : 0;
@@ -128,6 +157,16 @@ static void tell_result(struct reading *reading, int result)
         vst_config_tell(reading, "is neither [SECTION] nor KEY = VALUE");
     else if (result < 0)
         vst_config_tell(reading, "out of memory");
+}
+
+static void tell_of_more(struct reading *reading)
+{
+    char text[64];
+
+    if (reading->faults <= VST_CONFIG_FAULTS_MAX)
+        return;
+    snprintf(text, sizeof(text), "and %u faults more", reading->faults - VST_CONFIG_FAULTS_MAX);
+    reading->complain(reading->opaque, 0, text);
 }
 
 static int fill(struct vst_config *config)
@@ -164,11 +203,12 @@ struct vst_config *vst_config_parse(const char *text, size_t length, vst_config_
         tell_result(&reading, ini_parse_stream(next_line, &lines, take, &reading));
     tell_bare_pool(&reading);
     reading.line = 0;
-    if (!reading.bad)
+    if (config && config->accept)
         vst_config_check_whole(&reading);
-    if (!reading.bad && fill_defaults(config) < 0)
+    if (!reading.faults && fill_defaults(config) < 0)
         vst_config_tell(&reading, "out of memory");
-    if (reading.bad)
+    tell_of_more(&reading);
+    if (reading.faults)
         vst_config_free(&config);
     return config;
 }

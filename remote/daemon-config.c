@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "daemon-config-private.h"
 #include "core/definition.h"
 #include "core/distance.h"
@@ -113,10 +114,44 @@ static int add_path(void *place, const struct key *key, const char *value,
     return add_string(place, key, value, ret_err);
 }
 
+static int add_address(void *place, const struct key *key, const char *value,
+                       struct vst_error *ret_err)
+{
+    struct vst_address address;
+
+    if (vst_address_parse(value, &address, ret_err) < 0)
+        return -1;
+    return add_string(place, key, value, ret_err);
+}
+
+static int set_private(void *place, const struct key *key, const char *value,
+                       struct vst_error *ret_err)
+{
+    struct vst_address address;
+
+    if (value[0] != '/' && vst_address_parse(value, &address, ret_err) < 0)
+        return -1;
+    if (value[0] != '/' && !vst_address_is_loopback(&address))
+        return vst_error_set(ret_err, VST_ERR_INVALID,
+                             "must be a loopback address or the path of a UNIX socket: whoever can "
+                             "reach it may read it");
+    return set_string(place, key, value, ret_err);
+}
+
 static bool is_local_driver(const char *name)
 {
     for (const struct vst_driver *const *driver = vst_drivers; *driver; driver++)
         if (!(*driver)->remote && strcmp((*driver)->name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_served(char *const *served, const char *driver)
+{
+    size_t length = strlen(driver);
+
+    for (; served && *served; served++)
+        if (strncmp(*served, driver, length) == 0 && (*served)[length] == ':')
             return true;
     return false;
 }
@@ -132,6 +167,10 @@ static int add_served(void *place, const struct key *key, const char *value,
         status = vst_error_set(ret_err, VST_ERR_INVALID, "only guests of this host can be served");
     else if (status == 0 && !is_local_driver(uri->driver))
         status = vst_error_set(ret_err, VST_ERR_INVALID, "there is no driver `%.40s`", uri->driver);
+    else if (status == 0 && is_served(*(char ***)place, uri->driver))
+        status = vst_error_set(ret_err, VST_ERR_INVALID,
+                               "the guests of `%.40s` are served already; one line for each driver",
+                               uri->driver);
     vst_uri_free(&uri);
     return status == 0 ? add_string(place, key, value, ret_err) : -1;
 }
@@ -182,8 +221,8 @@ static const struct key keys[] = {
     KEY("daemon", "log", "auto", log, set_log),
     LIST("daemon", "serve", "qemu:///", serve, add_served),
     LIST("listen", "unix", "/run/virstream/virstreamd.sock", unix_paths, add_path),
-    LIST("listen", "tcp", NULL, tcp, add_string),
-    LIST("listen", "tls", NULL, tls, add_string),
+    LIST("listen", "tcp", NULL, tcp, add_address),
+    LIST("listen", "tls", NULL, tls, add_address),
     KEY("tls", "ca", NULL, files.ca, set_path),
     KEY("tls", "cert", NULL, files.cert, set_path),
     KEY("tls", "key", NULL, files.key, set_path),
@@ -203,7 +242,7 @@ static const struct key keys[] = {
      .set = set_number,
      .least = 1,
      .most = 86400},
-    KEY("metrics", "listen", NULL, metrics, set_string),
+    KEY("metrics", "listen", NULL, metrics, set_private),
     VST_LIMITS(LIMIT)};
 
 enum { KEY_COUNT = sizeof(keys) / sizeof(*keys) };

@@ -151,12 +151,13 @@ static void every_fault_is_told_with_its_line(void **state)
     assert_told("[limits]\nwindow = 128MiB\n", "2: must not be greater than memory-per-client");
     assert_told("[access]\nadmin = root\n", "2: admin = root: `root` is not an identity");
     assert_told("[access]\nroot = unix:0\n", "2: [access] has no key `root`");
-    assert_told("[listen]\ntls = host:1\n", "2: `host:1` is no address");
-    assert_told("[listen]\ntls = 1.2.3.4\n", "2: `1.2.3.4` is no address");
+    assert_told("[listen]\ntls = host:1\n", "2: tls = host:1: `host:1` is no address");
+    assert_told("[listen]\ntls = 1.2.3.4\n", "2: tls = 1.2.3.4: `1.2.3.4` is no address");
     assert_told("[listen]\ntls = 1.2.3.4:65536\n", "no address");
     assert_told("[listen]\ntcp = *:1\n", "2: needs [sasl] mechanisms");
     assert_told("[listen]\ntls = *:1\n[tls]\nrequire-client-cert = no\n", "4: cannot be `no`");
-    assert_told("[metrics]\nlisten = 0.0.0.0:1\n", "2: must be a loopback address");
+    assert_told("[metrics]\nlisten = 0.0.0.0:1\n",
+                "2: listen = 0.0.0.0:1: must be a loopback address");
     assert_told("[pool a/b]\npath = /x\n", "2: [pool a/b]: ");
     assert_told("[pool a]\npath = /x\npath = /y\n", "3: [pool a]: its path was given in line 2");
     assert_told("[pool a]\nsize = 3\n", "2: [pool a]: there is no key `size` here, only `path`");
@@ -167,6 +168,47 @@ static void every_fault_is_told_with_its_line(void **state)
     assert_told("[daemon]\nserve = xen:///\n", "2: serve = xen:///: there is no driver `xen`");
     assert_told("[daemon]\nserve = qemu+tls://h/\n", "only guests of this host can be served");
     assert_told("[a]\nb=1\n[c]\nd=1\n", "4: there is no section [c]");
+}
+
+static void one_fault_hides_no_other(void **state)
+{
+    (void)state;
+    assert_null(parse("[listen]\nunix = rel\ntls = bad:1\ntls = *:1\ntls = bad:2\ntcp = *:2\n"
+                      "nonsense\n[unclosed\nmore nonsense ; with = a comment\n"
+                      "[tls]\nrequire-client-cert = no\n[limits]\nwindow = 128MiB\n"
+                      "[metrics]\nlisten = 0.0.0.0:1\n[daemon]\nserve = test:///\n"
+                      "serve = test:///?domains=0\nroot = /x\n"));
+    assert_string_equal(
+        told, "2: unix = rel: must be an absolute path\n"
+              "3: tls = bad:1: `bad:1` is no address to listen on; one looks like "
+              "192.0.2.1:16514, [::1]:16514 or *:16514\n"
+              "5: tls = bad:2: `bad:2` is no address to listen on; one looks like "
+              "192.0.2.1:16514, [::1]:16514 or *:16514\n"
+              "7: is neither [SECTION] nor KEY = VALUE\n"
+              "8: is neither [SECTION] nor KEY = VALUE\n"
+              "9: is neither [SECTION] nor KEY = VALUE\n"
+              "15: listen = 0.0.0.0:1: must be a loopback address or the path of a UNIX socket: "
+              "whoever can reach it may read it\n"
+              "18: serve = test:///?domains=0: the guests of `test` are served already; one line "
+              "for each driver\n"
+              "19: is part of the URIs where these are given with `serve`\n"
+              "6: needs [sasl] mechanisms: without TLS nothing else tells who a client is\n"
+              "11: cannot be `no` without [sasl] mechanisms: nothing else would tell who a client "
+              "is\n"
+              "13: must not be greater than memory-per-client\n");
+}
+
+static void faults_without_end_are_counted(void **state)
+{
+    char text[1000] = "";
+
+    (void)state;
+    for (int i = 0; i < 70; i++)
+        strcat(text, "nonsense\n");
+    assert_null(parse(text));
+    assert_non_null(strstr(told, "64: is neither"));
+    assert_null(strstr(told, "65: is neither"));
+    assert_non_null(strstr(told, "0: and 6 faults more\n"));
 }
 
 static void what_inih_would_cut_is_told(void **state)
@@ -317,6 +359,8 @@ int main(void)
         VST_TEST(everything_that_can_be_said_is_understood),
         VST_TEST(what_is_opened_has_root_user_and_pools),
         VST_TEST(every_fault_is_told_with_its_line),
+        VST_TEST(one_fault_hides_no_other),
+        VST_TEST(faults_without_end_are_counted),
         VST_TEST(what_inih_would_cut_is_told),
         VST_TEST(shipped_file_is_good_and_so_are_its_examples),
         VST_TEST(every_key_is_documented_with_its_default),
