@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -27,6 +28,7 @@ struct fd_channel {
     enum vst_fd_kind kind;
     bool restore;
     unsigned armed; /* the directions whose event is added */
+    uint64_t written;
     struct event ev[2];
 };
 
@@ -114,8 +116,28 @@ static enum vst_io fd_write(struct vst_channel *ch, struct evbuffer *from, size_
     if (n == 0)
         return VST_IO_AGAIN;
     evbuffer_drain(from, (size_t)n);
+    self->written += (uint64_t)n;
     *ret_n = (size_t)n;
     return VST_IO_OK;
+}
+
+/*
+ * The kernel counts what was acknowledged (TCP) or read (UNIX) long before it announces room: that
+ * comes when a third of its queue is free. What is under way in a UNIX socket is the reader's, also
+ * when this end is closed.
+ */
+static size_t fd_undelivered(struct vst_channel *ch, uint64_t *ret_passed)
+{
+    struct fd_channel *self = fd_of(ch);
+    int queued = 0, domain = AF_UNIX;
+    socklen_t length = sizeof(domain);
+
+    if (self->fd >= 0 && self->kind == VST_FD_SOCKET) {
+        ioctl(self->fd, SIOCOUTQ, &queued);
+        getsockopt(self->fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+    }
+    *ret_passed = self->written - (uint64_t)queued;
+    return domain == AF_UNIX ? 0 : (size_t)queued;
 }
 
 static void let_go(struct fd_channel *self)
@@ -198,6 +220,7 @@ static const struct vst_channel_ops fd_ops = {
     .abort = fd_abort,
     .destroy = fd_destroy,
     .arm = fd_arm,
+    .undelivered = fd_undelivered,
 };
 
 static void readable(evutil_socket_t fd, short what, void *opaque)

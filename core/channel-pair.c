@@ -21,6 +21,7 @@ struct end {
     struct end *peer;      /* NULL once destroyed */
     struct evbuffer *held; /* NULL when empty, so that an idle pair is small */
     size_t limit;
+    uint64_t read; /* bytes, by it */
     enum verdict verdict;
     struct vst_error *why; /* it was aborted, if INCOMPLETE; may be missing */
     bool taken;            /* it has read the end */
@@ -112,6 +113,7 @@ static enum vst_io pair_read(struct vst_channel *ch, struct evbuffer *into, size
     if (!length_of(end))
         return at_end(end);
     io = move(ch, end->held, into, max, ret_n);
+    end->read += io == VST_IO_OK ? *ret_n : 0;
     drop_empty(end);
     if (end->peer)
         vst_leaf_wake(&end->peer->leaf);
@@ -164,6 +166,16 @@ static enum vst_io pair_finish(struct vst_channel *ch)
     return end->peer->taken ? VST_IO_OK : VST_IO_AGAIN;
 }
 
+/* It finishes when nothing is. */
+static size_t pair_undelivered(struct vst_channel *ch, uint64_t *ret_passed)
+{
+    const struct end *end = end_of(ch);
+
+    if (end->peer)
+        *ret_passed = end->peer->read;
+    return 0;
+}
+
 /* Tells the reader that what this end wrote is not all there should have been. */
 static void pair_abort(struct vst_channel *ch, const struct vst_error *why)
 {
@@ -211,6 +223,7 @@ static const struct vst_channel_ops pair_ops = {
     .abort = pair_abort,
     .destroy = pair_destroy,
     .arm = vst_leaf_arm,
+    .undelivered = pair_undelivered,
 };
 
 static void end_init(struct end *end, struct end *peer, struct event_base *base, size_t limit)

@@ -129,6 +129,13 @@ size_t vst_channel_buffered(struct vst_channel *ch)
     return ch->lower ? vst_channel_buffered(ch->lower) : 0;
 }
 
+size_t vst_channel_undelivered(struct vst_channel *ch, uint64_t *ret_passed)
+{
+    ch = leaf_of(ch);
+    *ret_passed = 0;
+    return ch->ops->undelivered ? ch->ops->undelivered(ch, ret_passed) : 0;
+}
+
 /* ---- holes ---- */
 
 uint64_t vst_channel_hole(struct vst_channel *ch)

@@ -60,6 +60,7 @@ struct vst_channel_ops {
     unsigned (*wants)(struct vst_channel *, unsigned dirs); /* layer: what that means below */
     void (*ready)(struct vst_channel *, unsigned dirs); /* layer: the one below announced these */
     size_t (*buffered)(struct vst_channel *); /* bytes readable now that no event will announce */
+    size_t (*undelivered)(struct vst_channel *, uint64_t *ret_passed); /* leaf: see below */
     /* Optional; a layer that lacks them has no holes. The zeros are as good as read or written,
      * and may be fewer than offered. */
     uint64_t (*hole)(struct vst_channel *);         /* so many zeros are read next; 0: none known */
@@ -105,6 +106,13 @@ uint64_t vst_channel_hole(struct vst_channel *ch);
 void vst_channel_skip(struct vst_channel *ch, uint64_t n); /* at most what hole() has just said */
 bool vst_channel_takes_holes(const struct vst_channel *ch);
 enum vst_io vst_channel_write_hole(struct vst_channel *ch, uint64_t n, uint64_t *ret_n);
+/*
+ * How many of the bytes that were written would be lost if the channel were freed now, though it
+ * had finished: they are under way, in the kernel. *ret_passed changes whenever the other side has
+ * taken some of what was written, which may be long after write() has, and before there is room
+ * for more. 0 and 0 if the leaf cannot tell.
+ */
+size_t vst_channel_undelivered(struct vst_channel *ch, uint64_t *ret_passed);
 /* Sets who is told of `dir`; `fn` NULL for nobody. */
 void vst_channel_listen(struct vst_channel *ch, enum vst_dir dir, void (*fn)(void *), void *opaque);
 void vst_channel_want(struct vst_channel *ch, enum vst_dir dir, bool on);

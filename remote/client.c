@@ -13,6 +13,8 @@
 /* The most that the windows of a connection may sum up to: what is in memory for slow readers. */
 #define WINDOWS_MAX (UINT64_C(256) * 1024 * 1024)
 
+enum { STALL_MS = 30000 }; /* how long the server may take nothing of what there is for it */
+
 struct remote_ping {
     TAILQ_ENTRY(remote_ping) link;
     struct remote *remote;
@@ -304,6 +306,7 @@ static int make_mux(struct remote *remote, const struct vst_greeting_result *res
         .streams = result->streams,
         .wire = remote->target.wire,
         .keepalive_ms = remote->target.keepalive_ms,
+        .stall_ms = STALL_MS,
     };
     const struct vst_mux_user user = {message, NULL, closed, remote};
 

@@ -14,6 +14,7 @@
     X(anonymous, "anonymous", 1, 1000000, 1000, "1000", number)                           \
     X(per_source, "per-source", 1, 1000000, 1000, "1000", number)                         \
     X(handshake_seconds, "handshake-seconds", 1, 3600, 10, "10", number)                  \
+    X(keepalive_seconds, "keepalive-seconds", 1, 3600, 30, "30", number)                  \
     X(drain_seconds, "drain-seconds", 0, 86400, 60, "60", number)                         \
     X(streams, "streams", 1, 65536, 64, "64", number)                                     \
     X(memory_per_client, "memory-per-client", 65536, 1ull << 40, 64 << 20, "64MiB", size) \

@@ -11,6 +11,7 @@
  *   mux-source.c  the end that reads what the peer sends
  *   mux-sink.c    the end that sends to the peer
  *   mux-ping.c    round trips, keepalive, rounds of the windows
+ *   mux-stall.c   the end of waiting for a peer that takes nothing
  *
  * Everything happens in the mux's turn. API calls and calls into the ends only change what the next
  * turn will find.
@@ -43,8 +44,7 @@ enum {
     MUX_ANSWERS_MAX = 64 * 1024, /* unsent answers at which reading stops */
     MUX_QUEUE_MAX = 16 << 20,    /* unsent control frames at which the peer is given up */
     MUX_HOLE_COST = 64,          /* credit */
-    MUX_FAREWELL_MS = 2000,      /* how long the peer may take to end, or to read why */
-    MUX_READ_ON_MS = 10000,      /* ... to read on what is left for it when we end */
+    MUX_FAREWELL_MS = 2000,      /* how long a peer may take to end that has been given all */
     MUX_LATE_MAX = 1024 * 1024,  /* what is read from a peer that has broken a rule */
 };
 
@@ -129,7 +129,7 @@ struct vst_mux {
     bool ended; /* by the peer */
     bool over;  /* closed() is due */
     struct vst_turn turn;
-    struct event timer; /* keepalive; then that the peer reads on; then the farewell */
+    struct event timer; /* keepalive; then the farewell */
 
     struct mux_call **calls; /* by id: they only grow, so they sort themselves */
     unsigned count;
@@ -158,6 +158,12 @@ struct vst_mux {
     size_t answers;     /* unsent bytes that the peer has caused */
     size_t answers_end; /* how much goes out until the last of them has */
     enum vst_io last_write;
+    uint64_t written; /* bytes that the transport took */
+
+    /* waiting for the transport to take more */
+    struct event stall;
+    uint64_t stall_mark;    /* what the peer had taken when it was last looked at */
+    unsigned stall_strikes; /* how often that was the same */
 
     /* round trips */
     struct mux_pings pings; /* in the order of their going out */
@@ -183,8 +189,7 @@ int mux_broken(struct vst_mux *mux, const char *format, ...) __attribute__((form
 int mux_no_memory(struct vst_mux *mux);
 void mux_end_of_transport(struct vst_mux *mux);
 void mux_farewell(struct vst_mux *mux);
-/* We are ending: the peer has a while from now to read on. */
-void mux_let_read(struct vst_mux *mux);
+void mux_fail_lost(struct vst_mux *mux, const char *text);
 static inline void mux_wake(struct vst_mux *mux)
 {
     vst_turn_schedule(&mux->turn);
@@ -220,6 +225,13 @@ int mux_append(struct evbuffer *to, enum vst_frame_type type, uint32_t id, const
 void mux_count_held(struct vst_mux *mux);
 void mux_answering(struct vst_mux *mux, size_t n);
 bool mux_flooded(const struct vst_mux *mux);
+
+/* mux-stall.c */
+void mux_stall_init(struct vst_mux *mux);
+/* After each turn. */
+void mux_stall_watch(struct vst_mux *mux);
+/* All has been written; whether some of that is still on its way, and is waited for. */
+bool mux_stall_delivers(const struct vst_mux *mux);
 
 /* mux-call.c */
 struct mux_call *mux_find(const struct vst_mux *mux, uint32_t id);

@@ -76,6 +76,7 @@ void mux_answering(struct vst_mux *mux, size_t n)
 
 static void written(struct vst_mux *mux, size_t n)
 {
+    mux->written += n;
     mux->answers_end -= vst_least(mux->answers_end, n);
     if (!mux->answers_end)
         mux->answers = 0;
@@ -158,7 +159,7 @@ static void write_failed(struct vst_mux *mux)
 {
     evbuffer_drain(mux->control, evbuffer_get_length(mux->control));
     evbuffer_drain(mux->out, evbuffer_get_length(mux->out));
-    written(mux, mux->answers_end);
+    mux->answers = mux->answers_end = 0;
     if (mux->ended || !mux_alive(mux))
         mux->over = true;
     else
@@ -183,8 +184,6 @@ bool mux_write(struct vst_mux *mux)
         if (mux->last_write != VST_IO_OK)
             return false;
         written(mux, n);
-        if (mux->state == MUX_ENDING)
-            mux_let_read(mux);
         budget -= vst_least(budget, n);
     }
     return mux->state != MUX_ENDED && mux->last_write != VST_IO_FAIL;

@@ -58,10 +58,8 @@ void mux_fail(struct vst_mux *mux, const struct vst_error *err, bool tell)
     empty(mux->control);
     mux->answers = 0; /* nothing is answered any more, and its end is watched for */
     mux->target = NULL;
-    if (tell && append_error(mux, err) == 0)
-        mux_farewell(mux);
-    else
-        mux->over = true;
+    set_timer(mux, 0);
+    mux->over |= !tell || append_error(mux, err) < 0;
     mux_wake(mux);
 }
 
@@ -94,12 +92,7 @@ void mux_farewell(struct vst_mux *mux)
     set_timer(mux, MUX_FAREWELL_MS);
 }
 
-void mux_let_read(struct vst_mux *mux)
-{
-    set_timer(mux, MUX_READ_ON_MS);
-}
-
-static void fail_lost(struct vst_mux *mux, const char *text)
+void mux_fail_lost(struct vst_mux *mux, const char *text)
 {
     struct vst_error err = {0};
 
@@ -120,7 +113,7 @@ static void say_goaway(struct vst_mux *mux)
         return;
     mux->goaway_sent = true;
     enter(mux, MUX_ENDING);
-    mux_let_read(mux);
+    set_timer(mux, 0);
     mux_wake(mux);
 }
 
@@ -132,11 +125,11 @@ void mux_end_of_transport(struct vst_mux *mux)
     if (!mux_alive(mux) || mux->state == MUX_ENDED)
         mux->over = true;
     if (!between)
-        fail_lost(mux, "the connection ended within a frame");
+        mux_fail_lost(mux, "the connection ended within a frame");
     else if (!mux->goaway_came)
-        fail_lost(mux, "the connection ended, and the peer had not said that it would");
+        mux_fail_lost(mux, "the connection ended, and the peer had not said that it would");
     else if (mux->state == MUX_OPEN && mux_calls_wait(mux))
-        fail_lost(mux, "the peer ended the connection in the middle of a call");
+        mux_fail_lost(mux, "the peer ended the connection in the middle of a call");
     else if (mux->state == MUX_OPEN)
         say_goaway(mux);
 }
@@ -155,6 +148,7 @@ static void conclude(struct vst_mux *mux)
         vst_channel_abort(mux->transport, err);
     enter(mux, MUX_OVER);
     event_del(&mux->timer);
+    event_del(&mux->stall);
     mux_calls_fail(mux, &closed);
     mux_pings_fail(mux);
     if (!mux->freed)
@@ -192,12 +186,15 @@ static void arm(struct vst_mux *mux)
 
     vst_channel_want(mux->transport, VST_READ, reads);
     vst_channel_want(mux->transport, VST_WRITE, writes);
+    if (!over)
+        mux_stall_watch(mux);
 }
 
 static void destroy(struct vst_mux *mux)
 {
     vst_turn_cancel(&mux->turn);
     event_del(&mux->timer);
+    event_del(&mux->stall);
     evbuffer_free(mux->in);
     evbuffer_free(mux->body);
     evbuffer_free(mux->control);
@@ -262,12 +259,14 @@ static void timer(evutil_socket_t fd, short what, void *opaque)
     struct vst_mux *mux = opaque;
 
     (void)fd, (void)what;
+    if (mux_stall_delivers(mux)) {
+        mux_farewell(mux);
+        return;
+    }
     if (mux->state == MUX_ENDED)
-        fail_lost(mux, "the peer did not end the connection");
+        mux_fail_lost(mux, "the peer did not end the connection");
     else if (mux->last_write == VST_IO_FAIL)
-        fail_lost(mux, "");
-    else if (mux->state == MUX_ENDING)
-        fail_lost(mux, "the peer does not read what is left for it");
+        mux_fail_lost(mux, "");
     else if (mux_alive(mux))
         mux_tick(mux);
     if (!mux_alive(mux))
@@ -324,6 +323,7 @@ struct vst_mux *vst_mux_new(struct vst_channel *transport, const struct vst_mux_
     TAILQ_INIT(&mux->line);
     vst_turn_init(&mux->turn, mux->base, turn, mux);
     event_assign(&mux->timer, mux->base, -1, 0, timer, mux);
+    mux_stall_init(mux);
     listen_to(mux, transport);
     set_timer(mux, opt->keepalive_ms);
     mux_wake(mux);

@@ -13,6 +13,8 @@
  *    that keeps a single frame under way never waits for ever.
  *  - Control messages go first, then streams in turn, one quantum each. Pings are outside credit.
  *  - When the peer makes us answer faster than it reads, reading stops until it has caught up.
+ *  - No wait is for ever: a peer that says nothing is lost (`keepalive_ms`), and so is one that
+ *    takes nothing of what there is for it (`stall_ms`). One byte is something.
  *  - A frame that breaks the rules ends the connection with PROTOCOL, told to the peer as ERROR 0.
  */
 #ifndef VST_REMOTE_MUX_H
@@ -43,6 +45,8 @@ struct vst_mux_options {
     enum vst_wire wire;    /* client only */
     bool sums;             /* of DATA, too: the transport does not protect its bytes itself */
     unsigned keepalive_ms; /* silence after which a ping goes out; after three, LOST. 0: none */
+    unsigned stall_ms; /* LOST when the peer has taken nothing for so long of what there is for it.
+                          0: it may */
 };
 
 struct vst_mux_user {

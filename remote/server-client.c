@@ -194,6 +194,8 @@ static struct vst_mux *make_mux(struct client *client, const struct vst_greeting
         .sums = client->kind == VST_LISTEN_TCP && !result->transport->lower,
         .memory = limits->memory_per_client,
         .streams = client->greeting_opt.streams,
+        .keepalive_ms = (unsigned)limits->keepalive_seconds * 1000,
+        .stall_ms = (unsigned)limits->keepalive_seconds * 1000,
     };
     struct vst_mux_user user = {have_message, have_stop, closed, client};
 

@@ -259,53 +259,6 @@ static void peer_that_reads_no_answers_is_given_up_at_a_bound(void **state)
     free(body);
 }
 
-/* The server ends, and there is more for the peer to read than its transport takes. */
-static void leave_much_unread(void)
-{
-    char *body = malloc(MIB);
-
-    memset(body, ' ', MIB);
-    start_narrow();
-    raw_text(&wire.server, VST_FRAME_CALL, 1, "{}");
-    wire_pass();
-    assert_int_equal(vst_mux_send(wire.server.mux, VST_FRAME_REPLY, 1, body, MIB), 0);
-    vst_mux_finish(wire.server.mux);
-    wire_pass();
-    free(body);
-}
-
-/* Its patience is not waited for. */
-static void peer_that_does_not_read_what_is_left_is_left(void **state)
-{
-    (void)state;
-    leave_much_unread();
-    assert_alive(&wire.server);
-    assert_true(event_pending(&wire.server.mux->timer, EV_TIMEOUT, NULL));
-    event_active(&wire.server.mux->timer, EV_TIMEOUT, 0);
-    wire_pass();
-    assert_closed(&wire.server, VST_ERR_LOST);
-    assert_non_null(strstr(wire.server.err.text, "does not read what is left for it"));
-}
-
-static void reading_what_is_left_gives_more_time(void **state)
-{
-    struct evbuffer *into = evbuffer_new();
-    struct timeval first, second;
-    size_t n;
-
-    (void)state;
-    leave_much_unread();
-    assert_true(event_pending(&wire.server.mux->timer, EV_TIMEOUT, &first));
-    usleep(50 * 1000); /* more than a tick of the clock of timers */
-    assert_int_equal(vst_channel_read(wire.server.raw, into, MIB, &n), VST_IO_OK);
-    wire_pass();
-    assert_alive(&wire.server);
-    assert_true(event_pending(&wire.server.mux->timer, EV_TIMEOUT, &second));
-    evutil_timersub(&second, &first, &first);
-    assert_true(first.tv_sec > 0 || (first.tv_sec == 0 && first.tv_usec > 0));
-    evbuffer_free(into);
-}
-
 /* What was not answered counts no longer: its end is watched for. */
 static void end_of_a_flooding_peer_that_was_refused_is_noticed(void **state)
 {
@@ -518,8 +471,6 @@ int main(void)
         VST_TEST_WITH(flood_of_pings_stops_the_reading_until_answers_are_read, wire_make,
                       wire_drop),
         VST_TEST_WITH(peer_that_reads_no_answers_is_given_up_at_a_bound, wire_make, wire_drop),
-        VST_TEST_WITH(peer_that_does_not_read_what_is_left_is_left, wire_make, wire_drop),
-        VST_TEST_WITH(reading_what_is_left_gives_more_time, wire_make, wire_drop),
         VST_TEST_WITH(end_of_a_flooding_peer_that_was_refused_is_noticed, wire_make, wire_drop),
         VST_TEST_WITH(storm_of_streams_leaves_nothing, wire_make, wire_drop),
         VST_TEST_WITH(window_grows_while_it_holds_the_sender_up, wire_make, wire_drop),

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The limits of the server: of strangers and their time, of clients, and of the calls of each. What
- * counts by address is in crowd.c.
+ * The limits of the server: of strangers and their time, of clients, of the calls of each, and of
+ * their silence. What counts by address is in crowd.c.
  */
+#include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "hand.h"
 #include "remote/frame.h"
-#include "served.h"
 
 static struct served served;
 static struct caller caller;
@@ -180,6 +182,82 @@ static void too_many_calls_at_once_are_refused(void **state)
     end();
 }
 
+/* ---- clients that are in, and not there ---- */
+
+static void begin_strict(struct hand *hand)
+{
+    struct vst_limits limits = VST_LIMITS_DEFAULT;
+
+    limits.keepalive_seconds = 1;
+    served_start(&served, "test:///?domains=1", VST_ROLE_ADMIN, &limits);
+    hand_join(hand, &served, 65536);
+    while (served_stats(&served).clients != 1)
+        event_base_loop(served.base, EVLOOP_ONCE);
+}
+
+static void client_that_is_silent_is_asked_and_goes(void **state)
+{
+    struct vst_frame frame;
+    struct hand hand;
+    unsigned pings = 0;
+    char *body;
+
+    (void)state;
+    begin_strict(&hand);
+    while (served_stats(&served).clients)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    while (hand_next(&hand, &frame, &body)) {
+        pings += frame.type == VST_FRAME_PING;
+        free(body);
+    }
+    assert_int_equal(pings, 3);
+    hand_leave(&hand);
+    served_stop(&served);
+}
+
+/* Until nothing more is read from it. */
+static void call_and_stop_without_end(struct hand *hand)
+{
+    static const char call[] = "{\"procedure\":\"restore\",\"arguments\":{}}";
+    static const char why[] = "{\"code\":\"cancelled\",\"text\":\"\"}";
+    struct pollfd full = {.fd = hand->fd, .events = POLLOUT};
+
+    for (uint32_t id = 1; poll(&full, 1, 100) == 1 && !(full.revents & (POLLHUP | POLLERR)); id++) {
+        hand_text(hand, VST_FRAME_CALL, id, call);
+        hand_text(hand, VST_FRAME_STOP, id, why);
+        event_base_loop(served.base, EVLOOP_NONBLOCK);
+    }
+}
+
+static void client_that_reads_no_answer_goes(void **state)
+{
+    struct hand hand;
+
+    (void)state;
+    begin_strict(&hand);
+    call_and_stop_without_end(&hand);
+    while (served_stats(&served).clients)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    hand_leave(&hand);
+    served_stop(&served);
+}
+
+/* Some of its calls run only because their STOPs have not been read. */
+static void end_does_not_wait_for_a_client_that_reads_no_answer(void **state)
+{
+    struct hand hand;
+
+    (void)state;
+    vst_test_seconds(60);
+    begin_strict(&hand);
+    call_and_stop_without_end(&hand);
+    served_drain(&served, 3600);
+    while (!served.drained)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    hand_leave(&hand);
+    served_stop(&served);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +267,9 @@ int main(void)
         VST_TEST(too_many_clients_are_refused),
         VST_TEST(too_many_that_greet_at_the_same_time_are_refused),
         VST_TEST(too_many_calls_at_once_are_refused),
+        VST_TEST(client_that_is_silent_is_asked_and_goes),
+        VST_TEST(client_that_reads_no_answer_goes),
+        VST_TEST(end_does_not_wait_for_a_client_that_reads_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
