@@ -183,6 +183,17 @@ static void out_of_patience(evutil_socket_t fd, short what, void *opaque)
 
 static void step(struct restore *restore);
 
+/* The guest may run: it stays, and whoever asks about it next learns more. */
+static void keep_silent(struct restore *restore)
+{
+    vst_error_set(&restore->why, VST_ERR_TIMEOUT,
+                  "qemu %s was told to run the guest, and does not answer; it is left as it is",
+                  restore->label);
+    vst_stream_fail(restore->stream, &restore->why);
+    vst_guest_keep(restore->guest);
+    over(restore);
+}
+
 static void replied(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct restore *restore = opaque;
@@ -190,6 +201,8 @@ static void replied(void *opaque, struct json_object *value, const struct vst_er
     (void)value;
     if (!err)
         step(restore);
+    else if (err->code == VST_ERR_TIMEOUT && restore->state == RESTORE_RESUMING)
+        keep_silent(restore);
     else if (err->code != VST_ERR_LOST) /* then gone() comes, and knows more */
         fail(restore, err);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Start: a definition, a new QEMU, and `cont`. Nothing is left of a start that fails.
+ * Start: a definition, a new QEMU, and `cont`. Nothing is left of a start that fails. But from
+ * `cont` on only QEMU decides: the guest may run, and is not undone because somebody has lost
+ * patience.
  */
 #include "guest.h"
 
@@ -107,11 +109,23 @@ static void gone(void *opaque, const struct vst_error *err)
     over(start);
 }
 
+/* The guest may run: it stays, and whoever asks about it next learns more. */
+static void keep_silent(struct start *start)
+{
+    vst_error_set(&start->why, VST_ERR_TIMEOUT,
+                  "qemu %s was told to run the guest, and does not answer; it is left as it is",
+                  start->label);
+    vst_guest_keep(start->guest);
+    over(start);
+}
+
 static void resumed(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     (void)value;
     if (!err)
         done(opaque);
+    else if (err->code == VST_ERR_TIMEOUT)
+        keep_silent(opaque);
     else if (err->code != VST_ERR_LOST) /* then gone() comes, and knows more */
         fail(opaque, err);
 }
@@ -135,7 +149,10 @@ static void ready(void *opaque, struct vst_guest *guest, const struct vst_error 
 
 static void cancelled(void *opaque, const struct vst_error *why)
 {
-    fail(opaque, why);
+    struct start *start = opaque;
+
+    if (start->state != START_RESUMING)
+        fail(start, why);
 }
 
 /* Fails with BUSY as long as somebody only asks how it is what has the name, or had it. */

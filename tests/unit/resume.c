@@ -43,8 +43,8 @@ static pid_t qemu(void)
 
 static void stop_before_resuming(void *opaque, const char *machine, const char *to)
 {
-    (void)opaque;
-    if (strcmp(machine, "restore") != 0 || strcmp(to, "RESTORE_RESUMING") != 0)
+    (void)opaque, (void)machine;
+    if (strcmp(to, "RESTORE_RESUMING") != 0 && strcmp(to, "START_RESUMING") != 0)
         return;
     t.resuming = true;
     kill(qemu(), SIGSTOP);
@@ -59,17 +59,24 @@ static void restored(struct vst_domain *domain, const struct vst_error *err, voi
     vst_domain_free(&domain);
 }
 
+static const char *define(const char *name, const char *order)
+{
+    static char definition[300];
+
+    snprintf(definition, sizeof(definition),
+             "{\"name\": \"%s\", \"machine\": \"fake\", \"accel\": \"tcg\", \"memory-mib\": 1, "
+             "\"vcpus\": 1, \"args\": [\"-misbehave\", \"%s\"]}",
+             name, order);
+    return definition;
+}
+
 /* The image has in it how QEMU answers. */
 static void make_image(const char *order)
 {
     struct vst_save_options opt = {0};
+    const char *definition = define("g", order);
     struct vst_error err = {0};
-    char definition[300];
 
-    snprintf(definition, sizeof(definition),
-             "{\"name\": \"g\", \"machine\": \"fake\", \"accel\": \"tcg\", \"memory-mib\": 1, "
-             "\"vcpus\": 1, \"args\": [\"-misbehave\", \"%s\"]}",
-             order);
     if (vst_host_start(&t.host, definition, &err) < 0 ||
         vst_host_save(&t.host, "g", vst_host_sink(&t.host, t.image), &opt, &err) < 0)
         fail_msg("making an image: %s", err.text);
@@ -84,6 +91,17 @@ static void restore_until_resuming(const char *order)
     t.host.edge = stop_before_resuming;
     t.stream = vst_host_source(&t.host, t.image);
     t.op = vst_domain_restore(t.host.conn, t.stream, NULL, &cb);
+    while (!t.resuming && !t.ends)
+        event_base_loop(t.host.base, EVLOOP_ONCE);
+    assert_true(t.resuming);
+}
+
+static void start_until_resuming(void)
+{
+    static const struct vst_domain_cb cb = {.fn = restored};
+
+    t.host.edge = stop_before_resuming;
+    t.op = vst_domain_start(t.host.conn, define("g", "none=none"), NULL, &cb);
     while (!t.resuming && !t.ends)
         event_base_loop(t.host.base, EVLOOP_ONCE);
     assert_true(t.resuming);
@@ -163,6 +181,47 @@ static void guest_that_was_told_to_run_outlives_the_stream(void **state)
     expect_running();
 }
 
+static void guest_that_was_told_to_start_outlives_a_cancel(void **state)
+{
+    (void)state;
+    start_until_resuming();
+    vst_op_cancel(t.op);
+    let_all_hear_of_it();
+    expect_running();
+}
+
+static void expect_kept(const char *name)
+{
+    struct vst_domain_info info = {0};
+    struct vst_error err = {0};
+
+    assert_int_equal(vst_host_get_info(&t.host, name, &info, NULL), 0);
+    assert_true(info.pid > 0);
+    assert_int_equal(vst_host_destroy(&t.host, name, &err), 0);
+}
+
+/* For half a minute this does nothing but wait. */
+static void guest_of_a_qemu_that_is_silent_then_is_kept(void **state)
+{
+    static const struct vst_domain_cb cb = {.fn = restored};
+
+    (void)state;
+    vst_test_seconds(180);
+    make_image("in:cont=silence");
+    t.stream = vst_host_source(&t.host, t.image);
+    vst_domain_restore(t.host.conn, t.stream, NULL, &cb);
+    vst_domain_start(t.host.conn, define("h", "cont=silence"), NULL, &cb);
+    while (t.ends < 2) {
+        event_base_loop(t.host.base, EVLOOP_ONCE);
+        if (t.ends == 0)
+            continue;
+        assert_int_equal(t.err.code, VST_ERR_TIMEOUT);
+        assert_non_null(strstr(t.err.text, "was told to run the guest, and does not answer"));
+    }
+    expect_kept("g");
+    expect_kept("h");
+}
+
 /* It stands still, and has never run: nothing is left. */
 static void restore_fails_when_qemu_does_not_let_the_guest_run(void **state)
 {
@@ -180,6 +239,8 @@ int main(int argc, char **argv)
         VST_TEST_WITH(guest_that_was_told_to_run_outlives_a_cancel, make, drop),
         VST_TEST_WITH(guest_that_was_told_to_run_outlives_its_deadline, make, drop),
         VST_TEST_WITH(guest_that_was_told_to_run_outlives_the_stream, make, drop),
+        VST_TEST_WITH(guest_that_was_told_to_start_outlives_a_cancel, make, drop),
+        VST_TEST_WITH(guest_of_a_qemu_that_is_silent_then_is_kept, make, drop),
         VST_TEST_WITH(restore_fails_when_qemu_does_not_let_the_guest_run, make, drop),
     };
 
