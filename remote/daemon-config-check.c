@@ -6,20 +6,19 @@
 
 #include "daemon-config-private.h"
 
-/* The line that first says it; 0: nothing does. A value that is wrong has been told already. */
-static unsigned line_of(const struct reading *reading, const char *section, const char *name)
+unsigned vst_config_line(const struct vst_config *config, const char *section, const char *name)
 {
     for (size_t i = 0; vst_config_key(i); i++)
         if (strcmp(vst_config_key(i)->section, section) == 0 &&
             strcmp(vst_config_key(i)->name, name) == 0)
-            return reading->seen[i];
+            return config->lines[i];
     return 0;
 }
 
 static void tell_at(struct reading *reading, const char *section, const char *name,
                     const char *text)
 {
-    reading->line = line_of(reading, section, name);
+    reading->line = vst_config_line(reading->config, section, name);
     vst_config_tell(reading, "%s", text);
     reading->line = 0;
 }
@@ -35,7 +34,7 @@ void vst_config_check_whole(struct reading *reading)
 {
     const struct vst_config *config = reading->config;
 
-    bool logins = line_of(reading, "sasl", "mechanisms");
+    bool logins = vst_config_line(config, "sasl", "mechanisms"); /* if wrong, that has been told */
 
     check_user(reading, config);
     if (config->tcp && !logins)

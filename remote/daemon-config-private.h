@@ -14,12 +14,11 @@ struct key {
     uint64_t least, most;
 };
 
-enum { VST_CONFIG_KEYS_MAX = 64, VST_CONFIG_FAULTS_MAX = 64 };
+enum { VST_CONFIG_FAULTS_MAX = 64 };
 
 struct reading {
     struct vst_config *config;
     unsigned line;
-    unsigned seen[VST_CONFIG_KEYS_MAX]; /* by key: the first line that has it */
     unsigned bare_pool; /* the line that begins a pool, as long as nothing has followed it */
     unsigned faults;    /* not all of which may have been told */
     vst_config_complain *complain;

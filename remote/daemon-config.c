@@ -307,13 +307,13 @@ static void set(struct reading *reading, const struct key *key, const char *valu
     size_t index = (size_t)(key - keys);
     struct vst_error err = {0};
 
-    if (!key->key.repeats && reading->seen[index]) {
+    if (!key->key.repeats && reading->config->lines[index]) {
         vst_config_tell(reading, "%s: given in line %u already", key->key.name,
-                        reading->seen[index]);
+                        reading->config->lines[index]);
         return;
     }
-    if (!reading->seen[index])
-        reading->seen[index] = reading->line;
+    if (!reading->config->lines[index])
+        reading->config->lines[index] = reading->line;
     if (!*value)
         vst_config_tell(reading, "%s: has no value", key->key.name);
     else if (key->set((char *)reading->config + key->offset, key, value, &err) < 0)

@@ -17,6 +17,8 @@
 
 #define VST_CONFIG_MAX (1024 * 1024) /* bytes of text */
 
+enum { VST_CONFIG_KEYS_MAX = 64 };
+
 struct vst_config_pool {
     char *name;
     char *path;
@@ -54,6 +56,7 @@ struct vst_config {
     struct vst_limits limits;
     /* [metrics] */
     char *metrics;
+    unsigned lines[VST_CONFIG_KEYS_MAX]; /* by key: the first that has it */
 };
 
 /* Everything that is wrong is told, not only the first; line 0 is the file as a whole. */
@@ -62,6 +65,17 @@ typedef void vst_config_complain(void *opaque, unsigned line, const char *text);
 /* NULL when anything was complained of. */
 struct vst_config *vst_config_parse(const char *text, size_t length, vst_config_complain *complain,
                                     void *opaque);
+/* The line that first has a key, whatever its value; 0: none does. */
+unsigned vst_config_line(const struct vst_config *config, const char *section, const char *name);
+
+/*
+ * What is right or wrong only on this host: mechanisms that no plugin offers, certificates that are
+ * not what they should be. Opens files and blocks. 0, or -1 when anything was complained of; with
+ * what is warned of the daemon starts. Fills in which TLS files are meant.
+ */
+int vst_config_check_host(struct vst_config *config, vst_config_complain *complain,
+                          vst_config_complain *warn, void *opaque);
+
 /* Sets *config to NULL. Accepts NULL. */
 void vst_config_free(struct vst_config **config);
 

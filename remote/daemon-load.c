@@ -28,6 +28,7 @@ struct load {
     char *file;   /* NULL: the configuration is not to be read */
     struct vst_config *config;
     char complaints[COMPLAINTS_MAX]; /* "FILE:LINE: ...", a line each */
+    char warnings[COMPLAINTS_MAX];   /* the same, and no reason to refuse it */
     struct vst_error err;            /* of SASL */
 };
 
@@ -48,7 +49,8 @@ static ssize_t read_all(const char *file, char *text, size_t room)
     return n < 0 ? -1 : (ssize_t)used;
 }
 
-struct vst_config *vst_daemon_read(const char *file, vst_config_complain *complain, void *opaque)
+struct vst_config *vst_daemon_read(const char *file, vst_config_complain *complain,
+                                   vst_config_complain *warn, void *opaque)
 {
     char *text = malloc(VST_CONFIG_MAX + 1);
     struct vst_config *config = NULL;
@@ -63,20 +65,35 @@ struct vst_config *vst_daemon_read(const char *file, vst_config_complain *compla
         complain(opaque, 0, strerror(errno));
     else
         config = vst_config_parse(text, (size_t)length, complain, opaque);
+    if (config && vst_config_check_host(config, complain, warn, opaque) < 0)
+        vst_config_free(&config);
     free(text);
     return config;
+}
+
+static void add_line(const struct load *load, char *lines, unsigned line, const char *text)
+{
+    size_t used = strlen(lines);
+    char place[24] = "";
+
+    if (line)
+        snprintf(place, sizeof(place), ":%u", line);
+    snprintf(lines + used, COMPLAINTS_MAX - used, "%s%s%s: %s", used ? "\n" : "", load->file, place,
+             text);
 }
 
 static void note(void *opaque, unsigned line, const char *text)
 {
     struct load *load = opaque;
-    size_t used = strlen(load->complaints);
-    char place[24] = "";
 
-    if (line)
-        snprintf(place, sizeof(place), ":%u", line);
-    snprintf(load->complaints + used, sizeof(load->complaints) - used, "%s%s%s: %s",
-             used ? "\n" : "", load->file, place, text);
+    add_line(load, load->complaints, line, text);
+}
+
+static void note_warning(void *opaque, unsigned line, const char *text)
+{
+    struct load *load = opaque;
+
+    add_line(load, load->warnings, line, text);
 }
 
 static void work(struct vst_job *job)
@@ -84,7 +101,7 @@ static void work(struct vst_job *job)
     struct load *load = (struct load *)job;
 
     if (load->file)
-        load->config = vst_daemon_read(load->file, note, load);
+        load->config = vst_daemon_read(load->file, note, note_warning, load);
     if (load->config)
         load->logins = load->config->mechanisms;
     /* Or the first login would, on the loop. */
@@ -193,6 +210,8 @@ static void done(struct vst_job *job)
     struct vst_error err = load->err;
 
     load->working = false;
+    if (*load->warnings)
+        vst_log_write(load->daemon->log, VST_LOG_WARNING, NULL, "%s", load->warnings);
     if (load->config && !load->config->mechanisms &&
         vst_daemon_listens(load->daemon, VST_LISTEN_TCP))
         note(load, 0, "[sasl] mechanisms cannot go while there is a tcp socket");

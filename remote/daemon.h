@@ -25,6 +25,7 @@ struct vst_daemon_start {
 int vst_daemon_run(struct vst_daemon_start *start);
 
 /* Reads the file and the configuration in it. Blocks. Everything that is wrong is told. */
-struct vst_config *vst_daemon_read(const char *file, vst_config_complain *complain, void *opaque);
+struct vst_config *vst_daemon_read(const char *file, vst_config_complain *complain,
+                                   vst_config_complain *warn, void *opaque);
 
 #endif

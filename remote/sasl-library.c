@@ -9,7 +9,9 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sasl/saslplug.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <time.h>
 
 #define APPLICATION "virstream" /* the name of its configuration, for what we do not set */
@@ -156,6 +158,31 @@ int vst_sasl_library(enum vst_sasl_role role, struct vst_error *ret_err)
     watched |= ready[role];
     pthread_mutex_unlock(&lock);
     return number == SASL_OK ? 0 : vst_sasl_error(NULL, number, "Cyrus SASL", ret_err);
+}
+
+/* ---- plugins ---- */
+
+struct wanted {
+    const char *mechanism;
+    int ssf;
+};
+
+static void see_plugin(server_sasl_mechanism_t *mechanism, sasl_info_callback_stage_t stage,
+                       void *opaque)
+{
+    struct wanted *wanted = opaque;
+
+    if (stage == SASL_INFO_LIST_MECH && mechanism->plug &&
+        strcasecmp(mechanism->plug->mech_name, wanted->mechanism) == 0)
+        wanted->ssf = (int)mechanism->plug->max_ssf;
+}
+
+int vst_sasl_plugin_ssf(const char *mechanism)
+{
+    struct wanted wanted = {mechanism, -1};
+
+    sasl_server_plugin_info(NULL, see_plugin, &wanted);
+    return wanted.ssf;
 }
 
 /* ---- errors ---- */

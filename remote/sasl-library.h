@@ -13,6 +13,10 @@
 /* Any thread, any number of times. Blocks the first time for a role. */
 int vst_sasl_library(enum vst_sasl_role role, struct vst_error *ret_err);
 
+/* How strong a security layer the server's plugin for a mechanism can make, in bits; -1: there is
+ * no such plugin. After vst_sasl_library(). */
+int vst_sasl_plugin_ssf(const char *mechanism);
+
 /*
  * Around whatever a thread computes with the library. A process that exits waits for it: libcrypto,
  * which plugins use, takes itself apart then, and who is still at work in it crashes. Not around

@@ -301,6 +301,27 @@ struct vst_tls_creds *vst_tls_creds_load(enum vst_tls_role role, const struct vs
     return NULL;
 }
 
+int vst_tls_creds_check_server(const struct vst_tls_creds *creds, struct vst_error *ret_err)
+{
+    gnutls_x509_crt_t *certs = NULL;
+    unsigned count = 0;
+    bool serves;
+    int status = gnutls_certificate_get_x509_crt(creds->certificates, 0, &certs, &count);
+
+    if (status < 0)
+        return refuse(ret_err, creds->files.cert, "looking at it", status);
+    serves = count && gnutls_x509_crt_check_key_purpose(certs[0], GNUTLS_KP_TLS_WWW_SERVER, 0);
+    for (unsigned i = 0; i < count; i++)
+        gnutls_x509_crt_deinit(certs[i]);
+    gnutls_free(certs);
+    if (serves)
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_INVALID,
+                         "%s is not for a server, says its extended key usage: issue one that is "
+                         "(virstream pki issue)",
+                         creds->files.cert);
+}
+
 struct vst_tls_creds *vst_tls_creds_ref(struct vst_tls_creds *creds)
 {
     if (creds)

@@ -49,6 +49,8 @@ struct vst_tls_creds;
 struct vst_tls_creds *vst_tls_creds_load(enum vst_tls_role role, const struct vst_tls_files *files,
                                          struct vst_error *ret_err);
 /* Accepts NULL. */
+/* Whether it is a server's certificate that a client would take, as far as it says itself. */
+int vst_tls_creds_check_server(const struct vst_tls_creds *creds, struct vst_error *ret_err);
 struct vst_tls_creds *vst_tls_creds_ref(struct vst_tls_creds *creds);
 void vst_tls_creds_unref(struct vst_tls_creds **creds);
 /* Where they came from. */

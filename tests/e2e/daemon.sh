@@ -92,6 +92,51 @@ certificates_are_missing()
     refuses 2 cacert.pem check_config
 }
 
+# bad TEXT LINE...: with these lines it is bad for the check and for the daemon, which both say TEXT
+bad()
+{
+    local text=$1
+    shift
+    configure
+    printf '%s\n' "$@" >>"$conf"
+    refuses 2 "$text" check_config && refuses 2 "$text" run virstreamd --config "$conf"
+}
+
+mechanisms_are_looked_for()
+{
+    bad "$conf:12: mechanisms: Cyrus SASL has none of them" '[sasl]' 'mechanisms = FOO BAR'
+}
+
+tcp_without_a_security_layer()
+{
+    bad "$conf:12: tcp: nobody could log in there" '[listen]' "tcp = 127.0.0.1:$port" '[sasl]' \
+        'mechanisms = SCRAM-SHA-256'
+}
+
+only_warned_of()
+{
+    configure && printf '[sasl]\nmechanisms = FOO SCRAM-SHA-256\ndatabase = /nowhere/db\n' >>"$conf" &&
+        contains "$conf:12: warning: mechanisms: no plugin of Cyrus SASL on this host offers FOO" \
+            check_config &&
+        contains "$conf:13: warning: database = /nowhere/db: No such file" check_config &&
+        contains "$conf: good" check_config
+}
+
+# tls CERT KEY TEXT
+tls_is_bad()
+{
+    bad "$3" '[listen]' "tls = 127.0.0.1:$port" '[tls]' "ca = $work/ca/cacert.pem" \
+        "cert = $work/ca/$1.pem" "key = $work/ca/$2.pem"
+}
+
+wrong_certificates()
+{
+    virstream pki init -q "$work/ca" && virstream pki issue -q "$work/ca" --host localhost &&
+        virstream pki issue -q "$work/ca" --client alice &&
+        tls_is_bad alice/clientcert alice/clientkey "is not for a server" &&
+        tls_is_bad localhost/servercert alice/clientkey "is not the key of the certificate"
+}
+
 check version_is_told  contains "$(run virstream --version | cut -d' ' -f2)" run virstreamd --version
 check help_is_told  contains --check-config run virstreamd --help
 check unknown_option_is_refused  refuses 2 --help run virstreamd --nothing
@@ -100,6 +145,10 @@ check unknown_category_of_the_trace_is_refused  refuses 2 '`qmb` is not to be tr
 check faults_of_the_configuration_are_told_with_their_lines  faulty
 check good_configuration_is_good  good
 check certificates_are_part_of_the_check  certificates_are_missing
+check mechanisms_that_no_plugin_offers_are_refused  mechanisms_are_looked_for
+check tcp_needs_a_mechanism_with_a_security_layer  tcp_without_a_security_layer
+check missing_users_and_one_missing_plugin_are_warned_of  only_warned_of
+check certificate_that_cannot_serve_is_refused  wrong_certificates
 check shipped_configuration_is_good  run virstreamd --check-config --config "$top/conf/virstreamd.conf"
 
 # ---- one life ----

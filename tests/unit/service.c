@@ -154,7 +154,7 @@ static int life_that_ends_while_it_begins(void)
     if (vst_notify_open(&start.notify, &err) < 0)
         return 127;
     start.file = in_dir("conf");
-    start.config = vst_daemon_read(start.file, NULL, NULL);
+    start.config = vst_daemon_read(start.file, NULL, NULL, NULL);
     if (!start.config)
         return 127;
     vst_trace_set(&trace);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is wrong with a configuration only on this host: the plugins of SASL, the database of users,
+ * the certificates. The daemon asks the same before it starts and before it loads again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon-config.h"
+#include "sasl-library.h"
+
+struct host {
+    struct vst_config *config;
+    vst_config_complain *complain;
+    vst_config_complain *warn;
+    void *opaque;
+    int status;
+};
+
+static void complain(struct host *host, const char *section, const char *name, const char *text)
+{
+    host->status = -1;
+    host->complain(host->opaque, vst_config_line(host->config, section, name), text);
+}
+
+static void warn(struct host *host, const char *name, const char *text)
+{
+    host->warn(host->opaque, vst_config_line(host->config, "sasl", name), text);
+}
+
+/* One that is missing among others is no fault: hosts differ in their plugins. */
+static void check_mechanisms(struct host *host)
+{
+    char words[256], text[400], *save = NULL;
+    unsigned there = 0, safe = 0;
+
+    snprintf(words, sizeof(words), "%s", host->config->mechanisms);
+    for (char *word = strtok_r(words, " \t", &save); word; word = strtok_r(NULL, " \t", &save)) {
+        int ssf = vst_sasl_plugin_ssf(word);
+
+        there += ssf >= 0;
+        safe += ssf >= VST_SASL_SSF;
+        snprintf(text, sizeof(text), "mechanisms: no plugin of Cyrus SASL on this host offers %s",
+                 word);
+        if (ssf < 0)
+            warn(host, "mechanisms", text);
+    }
+    if (!there)
+        complain(host, "sasl", "mechanisms",
+                 "mechanisms: Cyrus SASL has none of them on this host, so nobody could log in");
+    else if (!safe && host->config->tcp)
+        complain(host, "listen", "tcp",
+                 "tcp: nobody could log in there, because none of the mechanisms can protect what "
+                 "follows: name one that can (GSSAPI), or use tls");
+}
+
+static void check_logins(struct host *host)
+{
+    const struct vst_config *config = host->config;
+    struct vst_error err = {0};
+    char text[600];
+
+    if (!config->mechanisms)
+        return;
+    if (vst_sasl_library(VST_SASL_SERVER, &err) < 0)
+        complain(host, "sasl", "mechanisms", err.text);
+    else
+        check_mechanisms(host);
+    if (!config->database || access(config->database, R_OK) == 0)
+        return;
+    snprintf(text, sizeof(text), "database = %.400s: %s: until it can be read, it has no users",
+             config->database, strerror(errno));
+    warn(host, "database", text);
+}
+
+static void check_certificates(struct host *host)
+{
+    struct vst_tls_files *files = &host->config->files;
+    struct vst_tls_creds *creds = NULL;
+    struct vst_error err = {0};
+
+    if (!host->config->tls)
+        return;
+    if (vst_tls_find_files(VST_TLS_SERVER, NULL, files, &err) == 0)
+        creds = vst_tls_creds_load(VST_TLS_SERVER, files, &err);
+    if (!creds || vst_tls_creds_check_server(creds, &err) < 0)
+        complain(host, "tls", "cert", err.text);
+    vst_tls_creds_unref(&creds);
+}
+
+int vst_config_check_host(struct vst_config *config, vst_config_complain *complain_,
+                          vst_config_complain *warn_, void *opaque)
+{
+    struct host host = {config, complain_, warn_, opaque, 0};
+
+    check_logins(&host);
+    check_certificates(&host);
+    return host.status;
+}
