@@ -132,7 +132,10 @@ static void add_all(struct evbuffer *page, const struct vst_server_stats *stats)
     number(page, "sent_bytes_total", "counter", "Bytes of streams to clients.", stats->sent);
     number(page, "credit_stalls_total", "counter", "How often a stream ran out of credit.",
            stats->stalls);
-    number(page, "held_bytes", "gauge", "Bytes of streams in the daemon's memory.", stats->held);
+    number(page, "held_bytes", "gauge",
+           "Bytes of streams that wait in the daemon: come and not read yet, or "
+           "framed and not sent yet; not what pumps and files hold.",
+           stats->held);
     number(page, "events_lost_total", "counter", "Events that clients did not read in time.",
            stats->events_lost);
     add_greetings(page, stats);

@@ -311,11 +311,23 @@ static void say(struct vst_error *err, gnutls_session_t session, const struct vs
     }
 }
 
+/* Who connects and hears no TLS has come to the wrong port: there is no connection to speak of. */
+static bool is_wrong_port(const struct vst_tls_creds *creds, const char *phase, int status)
+{
+    return creds->role == VST_TLS_CLIENT && strcmp(phase, "handshake") == 0 &&
+           (status == GNUTLS_E_UNEXPECTED_PACKET_LENGTH || status == GNUTLS_E_UNEXPECTED_PACKET ||
+            status == GNUTLS_E_RECORD_OVERFLOW);
+}
+
 int vst_tls_fail(struct vst_error *err, gnutls_session_t session, const struct vst_tls_creds *creds,
                  const char *phase, int status)
 {
     bool fresh = err && err->code == VST_ERR_OK;
 
+    if (is_wrong_port(creds, phase, status))
+        vst_error_set(err, VST_ERR_CONNECT,
+                      "the port does not speak TLS: is it that of a tcp socket? (%s)",
+                      gnutls_strerror(status));
     say(err, session, creds, status);
     if (fresh && err->code != VST_ERR_NO_MEMORY)
         err->system = status;

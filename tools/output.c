@@ -38,7 +38,9 @@ static const char *hint_for_volume(const struct vst_error *err)
 {
     switch (err->code) {
     case VST_ERR_NOT_FOUND:
-        return "`virstream volumes` names the volumes that there are";
+        return err->side == VST_SIDE_HOST
+                   ? "`virstream volumes` names the volumes that there are"
+                   : "the file is looked for here, where this command runs: is its path right?";
     case VST_ERR_BUSY:
         return "try again when that has finished";
     default:

@@ -159,6 +159,13 @@ check volumes_go_through_pipes  goes_through_pipes
 check empty_volume_is_one  empty_volume_is_one
 check every_volume_is_listed  is_listed
 check many_volumes_are_listed  many_volumes_are_listed
+hints_tell_missing_file_from_missing_volume()
+{
+    contains "the file is looked for here" virstream upload "$work/none" p/x &&
+        contains "names the volumes" virstream download p/none "$work/x"
+}
+
+check hint_tells_a_missing_file_from_a_missing_volume  hints_tell_missing_file_from_missing_volume
 check unknown_pool_names_the_others  unknown_pool_names_the_others
 check unknown_volume_is_not_found  unknown_volume_is_not_found
 check name_cannot_leave_its_pool  name_cannot_leave_its_pool

@@ -215,7 +215,9 @@ static void other_protocols_are_refused(void **state)
             vst_channel_free(&other->ch);
             session_open();
             assert_true(victim->failed);
-            assert_int_equal(victim->err.code, VST_ERR_PROTOCOL);
+            assert_int_equal(victim->err.code, side == CLIENT ? VST_ERR_CONNECT : VST_ERR_PROTOCOL);
+            if (side == CLIENT)
+                assert_non_null(strstr(victim->err.text, "the port does not speak TLS"));
         }
     }
 }
