@@ -124,7 +124,13 @@ int vst_move_check(const struct vst_qemu *qemu, const char *name, struct vst_err
         return err.code == VST_ERR_NOT_FOUND ? 0 : vst_error_copy(ret_err, &err);
     if (move ? !vst_handover_holds_guest(&move->machine) : !vst_place_job_moves(&job))
         return 0;
-    return say_doubt(name, ret_err);
+    if (qemu->journal)
+        return say_doubt(name, ret_err);
+    return vst_error_set(ret_err, VST_ERR_IN_DOUBT,
+                         "domain %s was being handed over to another host, and may be the only "
+                         "copy; \"virstream migrations\" looks into the journal, and what is over "
+                         "is free then",
+                         name);
 }
 
 bool vst_move_qemu_exists(const struct vst_move *move)
