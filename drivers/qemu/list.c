@@ -81,6 +81,38 @@ static void over(struct list *list, const struct vst_error *err)
 /* Of a guest whose definition is lost; people and the daemon want one. */
 static const char no_uuid[] = "00000000-0000-0000-0000-000000000000";
 
+static bool is_one_of(const char *kind, const char *const *kinds)
+{
+    while (*kinds && strcmp(kind, *kinds) != 0)
+        kinds++;
+    return *kinds;
+}
+
+/* By the job of whoever has hold of it: most saves pause the guest, and the others leave it as it
+ * was before. A copy that was left behind never runs. */
+static bool is_paused(const struct vst_glance *glance)
+{
+    static const char *const pausing[] = {"save", "keep", NULL};
+    static const char *const leaving[] = {"live", "restore", "out", NULL};
+    const char *kind = glance->job.kind;
+
+    if (strcmp(kind, "away") == 0)
+        return true;
+    return glance->holder &&
+           (is_one_of(kind, pausing) || (!glance->job.running && is_one_of(kind, leaving)));
+}
+
+static enum vst_domain_state state_of(const struct vst_glance *glance)
+{
+    /* What arrives waits, until it is somebody's here. */
+    if (vst_place_job_makes(&glance->job) ||
+        (strcmp(glance->job.kind, "in") == 0 && glance->exists))
+        return VST_DOMAIN_STARTING;
+    if (!glance->exists)
+        return VST_DOMAIN_CRASHED;
+    return is_paused(glance) ? VST_DOMAIN_PAUSED : VST_DOMAIN_RUNNING;
+}
+
 static void describe(const char *name, const struct vst_glance *glance, const struct vst_error *err,
                      struct vst_domain_info *ret_info)
 {
@@ -90,17 +122,13 @@ static void describe(const char *name, const struct vst_glance *glance, const st
     const char *reason = crashed ? glance->last_words : err->text;
 
     *ret_info = (struct vst_domain_info){
-        .state = glance->exists ? VST_DOMAIN_RUNNING : VST_DOMAIN_CRASHED,
+        .state = state_of(glance),
         .memory = def ? def->memory_mib * 1024 * 1024 : 0,
         .vcpus = def ? (unsigned)def->vcpus : 0,
         .pid = glance->exists ? glance->id.pid : 0,
         .since = glance->since,
         .busy_pid = glance->holder,
     };
-    /* What arrives waits, until it is somebody's here. */
-    if (vst_place_job_makes(&glance->job) ||
-        (strcmp(glance->job.kind, "in") == 0 && glance->exists))
-        ret_info->state = VST_DOMAIN_STARTING;
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", name);
     snprintf(ret_info->uuid, sizeof(ret_info->uuid), "%s", def ? def->uuid : no_uuid);
     snprintf(ret_info->reason, sizeof(ret_info->reason), "%.*s", (int)sizeof(ret_info->reason) - 1,

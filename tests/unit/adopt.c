@@ -281,11 +281,61 @@ static void what_is_left_of_a_guest_that_migrates_stays(void **state)
     overwrite("job", "{\"job\":\"out\",\"running\":true}");
     pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
     wait_for_the_end();
-    assert_int_equal(destroy(domain).code, VST_ERR_IN_DOUBT);
+    outcome.err = destroy(domain);
+    assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
+    assert_non_null(strstr(outcome.err.text, "\"virstream migrations\" looks into the journal"));
+    outcome = (struct outcome){0};
     vst_domain_start(t.app.conn, definition, NULL, outcome_domain(&outcome));
     outcome_await(t.app.base, &outcome);
     assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
     assert_true(has_place());
+    vst_domain_free(&domain);
+}
+
+static void guest_that_another_holds_is_told_by_its_job(void **state)
+{
+    static const struct {
+        const char *job;
+        enum vst_domain_state state;
+    } rows[] = {
+        {"{\"job\":\"save\",\"running\":true}", VST_DOMAIN_PAUSED},
+        {"{\"job\":\"keep\",\"running\":true}", VST_DOMAIN_PAUSED},
+        {"{\"job\":\"away\",\"running\":true}", VST_DOMAIN_PAUSED},
+        {"{\"job\":\"live\",\"running\":true}", VST_DOMAIN_RUNNING},
+        {"{\"job\":\"live\",\"running\":false}", VST_DOMAIN_PAUSED},
+        {"{\"job\":\"restore\",\"running\":true}", VST_DOMAIN_RUNNING},
+        {"{\"job\":\"restore\",\"running\":false}", VST_DOMAIN_PAUSED},
+        {"{\"job\":\"out\",\"running\":true}", VST_DOMAIN_RUNNING},
+        {"{\"job\":\"out\",\"running\":false}", VST_DOMAIN_PAUSED},
+        {"{\"job\":\"in\",\"running\":true}", VST_DOMAIN_STARTING},
+    };
+    struct vst_domain *domain = look_up();
+    struct vst_place *place = NULL;
+    struct vst_root *root = NULL;
+
+    (void)state;
+    assert_int_equal(vst_root_open(t.path, &root, NULL), 0);
+    assert_int_equal(vst_place_open(root, "g1", &place, NULL), 0);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct outcome outcome = {0};
+
+        overwrite("job", rows[i].job);
+        vst_domain_get_info(domain, outcome_infos(&outcome));
+        outcome_await(t.app.base, &outcome);
+        if (outcome.info.state != rows[i].state)
+            fail_msg("%s: %s", rows[i].job, vst_domain_state_name(outcome.info.state));
+    }
+    pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
+    wait_for_the_end();
+    {
+        struct outcome outcome = {0};
+
+        vst_domain_get_info(domain, outcome_infos(&outcome));
+        outcome_await(t.app.base, &outcome);
+        assert_int_equal(outcome.info.state, VST_DOMAIN_CRASHED); /* nothing arrives any more */
+    }
+    vst_place_close(&place);
+    vst_root_free(&root);
     vst_domain_free(&domain);
 }
 
@@ -403,6 +453,7 @@ int main(void)
         VST_TEST_WITH(guest_that_migrates_is_not_destroyed_while_its_monitor_is_silent, make, drop),
         VST_TEST_WITH(guest_that_begins_to_migrate_is_not_destroyed_for_its_silence, make, drop),
         VST_TEST_WITH(what_is_left_of_a_guest_that_migrates_stays, make, drop),
+        VST_TEST_WITH(guest_that_another_holds_is_told_by_its_job, make, drop),
         VST_TEST_WITH(guest_whose_job_cannot_be_read_is_not_destroyed, make, drop),
         VST_TEST_WITH(guest_with_a_damaged_definition_is_listed_and_can_be_destroyed, make, drop),
         VST_TEST_WITH(guest_without_a_definition_is_listed_and_can_be_destroyed, make, drop),
