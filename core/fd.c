@@ -58,6 +58,29 @@ int vst_fd_kind(int fd, enum vst_fd_kind *ret_kind, struct vst_error *ret_err)
     return 0;
 }
 
+static const char *kind_of_file(mode_t mode)
+{
+    return S_ISFIFO(mode)  ? "a FIFO"
+           : S_ISDIR(mode) ? "a directory"
+           : S_ISCHR(mode) ? "a character device"
+           : S_ISBLK(mode) ? "a block device"
+                           : "something else";
+}
+
+int vst_open_regular(const char *path, const char *label, struct vst_error *ret_err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat st = {.st_mode = 0};
+
+    if (fd < 0)
+        return vst_error_system(ret_err, errno, "%s", label);
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        return fd;
+    vst_close(&fd);
+    return vst_error_set(ret_err, VST_ERR_INVALID, "%s: not a regular file, but %s", label,
+                         kind_of_file(st.st_mode));
+}
+
 /* Opening the master of a pseudo-terminal anew would make another terminal. */
 static bool can_be_reopened(int fd, enum vst_fd_kind kind)
 {

@@ -39,6 +39,12 @@ void vst_fd_close(int fd, bool restore);
 ssize_t vst_fd_read(int fd, enum vst_fd_kind kind, struct iovec *into);
 ssize_t vst_fd_write(int fd, enum vst_fd_kind kind, struct iovec *from, int count);
 
+/*
+ * Opens what must be a regular file, to read it: the descriptor, or -1. Whoever opened a FIFO would
+ * wait for somebody to write into it. `label` begins the error's text.
+ */
+int vst_open_regular(const char *path, const char *label, struct vst_error *ret_err);
+
 /* Closes *fd if it is one, and sets it to -1. */
 void vst_close(int *fd);
 

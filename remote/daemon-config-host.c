@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon-config.h"
@@ -56,11 +57,27 @@ static void check_mechanisms(struct host *host)
                  "follows: name one that can (GSSAPI), or use tls");
 }
 
+/* It is opened by a plugin, which would wait for whoever writes into a FIFO. */
+static void check_database(struct host *host)
+{
+    const char *database = host->config->database;
+    char text[600];
+    struct stat st;
+
+    if (stat(database, &st) == 0 && !S_ISREG(st.st_mode)) {
+        snprintf(text, sizeof(text), "database = %.400s: not a regular file", database);
+        complain(host, "sasl", "database", text);
+    } else if (access(database, R_OK) < 0) {
+        snprintf(text, sizeof(text), "database = %.400s: %s: until it can be read, it has no users",
+                 database, strerror(errno));
+        warn(host, "database", text);
+    }
+}
+
 static void check_logins(struct host *host)
 {
     const struct vst_config *config = host->config;
     struct vst_error err = {0};
-    char text[600];
 
     if (!config->mechanisms)
         return;
@@ -68,11 +85,8 @@ static void check_logins(struct host *host)
         complain(host, "sasl", "mechanisms", err.text);
     else
         check_mechanisms(host);
-    if (!config->database || access(config->database, R_OK) == 0)
-        return;
-    snprintf(text, sizeof(text), "database = %.400s: %s: until it can be read, it has no users",
-             config->database, strerror(errno));
-    warn(host, "database", text);
+    if (config->database)
+        check_database(host);
 }
 
 static void check_certificates(struct host *host)

@@ -5,7 +5,6 @@
  * meanwhile.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,9 +33,9 @@ struct load {
 
 /* ---- the file ---- */
 
-static ssize_t read_all(const char *file, char *text, size_t room)
+static ssize_t read_all(const char *file, char *text, size_t room, struct vst_error *ret_err)
 {
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    int fd = vst_open_regular(file, "cannot be read", ret_err);
     size_t used = 0;
     ssize_t n = fd < 0 ? -1 : 1;
 
@@ -44,8 +43,9 @@ static ssize_t read_all(const char *file, char *text, size_t room)
         n = read(fd, text + used, room - used);
         used += n > 0 ? (size_t)n : 0;
     }
-    if (fd >= 0)
-        close(fd);
+    if (n < 0)
+        vst_error_system(ret_err, errno, "cannot be read");
+    vst_close(&fd);
     return n < 0 ? -1 : (ssize_t)used;
 }
 
@@ -54,15 +54,16 @@ struct vst_config *vst_daemon_read(const char *file, vst_config_complain *compla
 {
     char *text = malloc(VST_CONFIG_MAX + 1);
     struct vst_config *config = NULL;
+    struct vst_error err = {0};
     ssize_t length;
 
     if (!text) {
         complain(opaque, 0, "out of memory");
         return NULL;
     }
-    length = read_all(file, text, VST_CONFIG_MAX + 1);
+    length = read_all(file, text, VST_CONFIG_MAX + 1, &err);
     if (length < 0)
-        complain(opaque, 0, strerror(errno));
+        complain(opaque, 0, err.text);
     else
         config = vst_config_parse(text, (size_t)length, complain, opaque);
     if (config && vst_config_check_host(config, complain, warn, opaque) < 0)

@@ -5,7 +5,7 @@
 #include "password.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,11 +59,17 @@ static int check(struct vst_password *password, size_t length)
 static void work(struct vst_job *job)
 {
     struct vst_password *password = (struct vst_password *)job;
-    int fd = open(password->path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read_all(fd, password->text, sizeof(password->text) - 1);
+    char label[400];
+    int fd;
+    ssize_t n;
 
+    snprintf(label, sizeof(label), "password-file %.300s", password->path);
+    fd = vst_open_regular(password->path, label, &password->err);
+    if (fd < 0)
+        return;
+    n = read_all(fd, password->text, sizeof(password->text) - 1);
     if (n < 0)
-        vst_error_system(&password->err, errno, "password-file %s", password->path);
+        vst_error_system(&password->err, errno, "%s", label);
     else
         check(password, (size_t)n);
     vst_close(&fd);

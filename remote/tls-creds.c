@@ -5,12 +5,12 @@
  * business, and `virstream pki check` tells it beforehand.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/fd.h"
 #include "tls-private.h"
 
 /*
@@ -57,8 +57,8 @@ static int read_open(int fd, const char *path, gnutls_datum_t *data, struct vst_
 
     if (fstat(fd, &st) < 0)
         return vst_error_system(err, errno, "%s", path);
-    if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
-        return vst_error_set(err, VST_ERR_INVALID, "%s: not a file of at most 4 MiB", path);
+    if (st.st_size > FILE_MAX)
+        return vst_error_set(err, VST_ERR_INVALID, "%s: larger than 4 MiB", path);
     return read_all(fd, data, (size_t)st.st_size) < 0 ? vst_error_system(err, errno, "%s", path)
                                                       : 0;
 }
@@ -66,13 +66,13 @@ static int read_open(int fd, const char *path, gnutls_datum_t *data, struct vst_
 /* The caller forgets the data, also after a failure. */
 static int read_file(const char *path, gnutls_datum_t *data, struct vst_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = vst_open_regular(path, path, err);
     int status;
 
     if (fd < 0)
-        return vst_error_system(err, errno, "%s", path);
+        return -1;
     status = read_open(fd, path, data, err);
-    close(fd);
+    vst_close(&fd);
     return status;
 }
 

@@ -85,6 +85,15 @@ good()
     configure && check_config
 }
 
+# What waits for a writer would wait for ever.
+fifos()
+{
+    rm -f "$conf" && mkfifo "$conf" "$work/users" &&
+        refuses 2 'not a regular file, but a FIFO' timeout 20 "$top/run" virstreamd --check-config --config "$conf" &&
+        rm "$conf" && configure && printf '[sasl]\nmechanisms = SCRAM-SHA-256\ndatabase = %s\n' "$work/users" >>"$conf" &&
+        refuses 2 "database = $work/users: not a regular file" check_config && rm "$work/users"
+}
+
 certificates_are_missing()
 {
     configure
@@ -144,6 +153,7 @@ check unknown_category_of_the_trace_is_refused  refuses 2 '`qmb` is not to be tr
     run virstreamd --trace state,qmb,wire
 check faults_of_the_configuration_are_told_with_their_lines  faulty
 check good_configuration_is_good  good
+check fifos_are_no_files  fifos
 check certificates_are_part_of_the_check  certificates_are_missing
 check mechanisms_that_no_plugin_offers_are_refused  mechanisms_are_looked_for
 check tcp_needs_a_mechanism_with_a_security_layer  tcp_without_a_security_layer
@@ -234,7 +244,14 @@ bad_reload()
 missing_reload()
 {
     rm "$conf" && kill -HUP "$daemon"
-    logged "everything is as before: $conf: No such file" && contains STATE there list
+    logged "everything is as before: $conf: cannot be read: No such file" && contains STATE there list
+}
+
+# Nobody writes into it; the next reload is not kept from anything.
+fifo_reload()
+{
+    mkfifo "$conf" && kill -HUP "$daemon"
+    logged "everything is as before: $conf: cannot be read: not a regular file, but a FIFO" && rm "$conf"
 }
 
 good_reload()
@@ -266,6 +283,7 @@ second_signal()
 check reload_takes_a_role_away_and_no_stream  reload
 check reload_that_fails_changes_nothing_and_says_why  bad_reload
 check reload_of_nothing_changes_nothing_and_says_why  missing_reload
+check reload_of_a_fifo_changes_nothing_and_does_not_wait  fifo_reload
 check reload_gives_the_role_back  good_reload
 check end_waits_for_a_save_and_takes_nobody_new  drain
 check second_signal_does_not_wait_and_the_guest_goes_on  second_signal

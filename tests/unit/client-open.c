@@ -171,6 +171,10 @@ static void password_comes_from_a_file(void **state)
     refuse(unix_uri(parameters), VST_ERR_NOT_FOUND, path);
     write_file(path, "\nsecret\n");
     refuse(unix_uri(parameters), VST_ERR_INVALID, "empty");
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0); /* into which nobody writes */
+    refuse(unix_uri(parameters), VST_ERR_INVALID, "not a regular file, but a FIFO");
+    unlink(path);
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
     write_file(path, text);
