@@ -131,6 +131,19 @@ static void check_device(struct vst_check *check, const char *value)
     json_object_put(json);
 }
 
+static void check_cpus(struct vst_check *check)
+{
+    const struct vst_definition *def = check->def;
+    int64_t most = vst_probe_most_cpus(check->probe, def->machine);
+
+    if (most && (int64_t)def->vcpus > most)
+        block(check, "the guest has %" PRIu64 " CPUs, and the machine type %s %" PRId64 " at most",
+              (uint64_t)def->vcpus, def->machine, most);
+    if (def->cpu && !vst_probe_knows_cpu(check->probe, def->cpu))
+        block(check, "QEMU %s of this host has no CPU model %.*s", vst_probe_version(check->probe),
+              (int)strcspn(def->cpu, ","), def->cpu);
+}
+
 static void check_devices(struct vst_check *check)
 {
     for (char **arg = check->def->args; arg && arg[0] && arg[1]; arg++)
@@ -157,6 +170,7 @@ static void looked(struct vst_job *job)
     if (!vst_probe_knows_machine(check->probe, check->def->machine))
         block(check, "QEMU %s of this host has no machine type %s", vst_probe_version(check->probe),
               check->def->machine);
+    check_cpus(check);
     check_devices(check);
     if (check->post_copy && vst_probe_post_copy(check->probe))
         block(check,

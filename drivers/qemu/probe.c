@@ -313,16 +313,49 @@ static bool has_name(struct json_object *machine, const char *member, const char
            strcmp(json_object_get_string(value), name) == 0;
 }
 
-bool vst_probe_knows_machine(const struct vst_probe *probe, const char *name)
+static struct json_object *find_machine(const struct vst_probe *probe, const char *name)
 {
     for (size_t i = 0; i < json_object_array_length(probe->machines); i++) {
         struct json_object *machine = json_object_array_get_idx(probe->machines, i);
 
         if (json_object_is_type(machine, json_type_object) &&
             (has_name(machine, "name", name) || has_name(machine, "alias", name)))
+            return machine;
+    }
+    return NULL;
+}
+
+bool vst_probe_knows_machine(const struct vst_probe *probe, const char *name)
+{
+    return find_machine(probe, name) != NULL;
+}
+
+int64_t vst_probe_most_cpus(const struct vst_probe *probe, const char *name)
+{
+    struct json_object *machine = find_machine(probe, name), *most;
+
+    if (!machine || !json_object_object_get_ex(machine, "cpu-max", &most))
+        return 0;
+    return json_object_get_int64(most);
+}
+
+static bool is_type(const struct vst_probe *probe, const char *name)
+{
+    for (size_t i = 0; i < json_object_array_length(probe->devices); i++) {
+        struct json_object *type = json_object_array_get_idx(probe->devices, i);
+
+        if (json_object_is_type(type, json_type_object) && has_name(type, "name", name))
             return true;
     }
     return false;
+}
+
+bool vst_probe_knows_cpu(const struct vst_probe *probe, const char *cpu)
+{
+    char type[80];
+
+    snprintf(type, sizeof(type), "%.*s-x86_64-cpu", (int)strcspn(cpu, ","), cpu);
+    return is_type(probe, type);
 }
 
 /* Names for `-device` that QEMU has besides those of the types: softmmu/qdev-monitor.c. */
@@ -338,13 +371,7 @@ static bool is_alias(const char *name)
 
 bool vst_probe_knows_device(const struct vst_probe *probe, const char *name)
 {
-    for (size_t i = 0; i < json_object_array_length(probe->devices); i++) {
-        struct json_object *device = json_object_array_get_idx(probe->devices, i);
-
-        if (json_object_is_type(device, json_type_object) && has_name(device, "name", name))
-            return true;
-    }
-    return is_alias(name);
+    return is_type(probe, name) || is_alias(name);
 }
 
 const struct vst_error *vst_probe_post_copy(const struct vst_probe *probe)

@@ -24,6 +24,10 @@ void vst_probe_unwait(struct vst_probe_wait *wait);
 
 /* By its name or its alias. */
 bool vst_probe_knows_machine(const struct vst_probe *probe, const char *name);
+/* How many CPUs such a machine may have; 0: it is not known. */
+int64_t vst_probe_most_cpus(const struct vst_probe *probe, const char *machine);
+/* A model, as what stands behind `-cpu`, with features or without. */
+bool vst_probe_knows_cpu(const struct vst_probe *probe, const char *cpu);
 /* As what stands behind `-device`. True also of some that it may lack. */
 bool vst_probe_knows_device(const struct vst_probe *probe, const char *name);
 /* Why no guest can come here by post-copy; NULL: it can. */

@@ -136,6 +136,35 @@ static void name_that_is_taken_is_told(void **state)
     vst_host_destroy(&host, "g", &err);
 }
 
+static void cpus_that_are_not_to_be_had_are_told(void **state)
+{
+    static const struct {
+        const char *more;
+        const char *said; /* "": nothing stands in the way */
+    } rows[] = {
+        {", \"cpu\": \"qemu64\"", ""},
+        {", \"cpu\": \"max,-avx2\"", ""},
+        {", \"cpu\": \"Hal9000,+red\"", "no CPU model Hal9000"},
+    };
+    char more[100], *offer;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        snprintf(more, sizeof(more), ", \"memory-mib\": 1%s", rows[i].more);
+        say(VST_HANDOVER_PREPARE, true, make_offer("none", more));
+        assert_int_equal(answer.event, *rows[i].said ? VST_HANDOVER_REFUSED : VST_HANDOVER_STARTED);
+        assert_said(rows[i].said);
+    }
+    offer = make_offer("pc-i440fx-7.2", ", \"memory-mib\": 1");
+    memcpy(strstr(offer, "\"vcpus\":1") + strlen("\"vcpus\":"), "9", 1);
+    say(VST_HANDOVER_PREPARE, true, offer);
+    assert_int_equal(answer.event, VST_HANDOVER_STARTED);
+    offer = make_offer("none", ", \"memory-mib\": 1");
+    memcpy(strstr(offer, "\"vcpus\":1") + strlen("\"vcpus\":"), "9", 1);
+    say(VST_HANDOVER_PREPARE, true, offer);
+    assert_said("the guest has 9 CPUs, and the machine type none 1 at most");
+}
+
 #define UUID "00000000-0000-4000-8000-0000000000aa"
 
 static void uuid_that_is_taken_is_told(void **state)
@@ -433,6 +462,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(everything_that_stands_in_the_way_is_told_at_once, begin, end),
         VST_TEST_WITH(name_that_is_taken_is_told, begin, end),
+        VST_TEST_WITH(cpus_that_are_not_to_be_had_are_told, begin, end),
         VST_TEST_WITH(uuid_that_is_taken_is_told, begin, end),
         VST_TEST_WITH(of_two_that_start_with_one_uuid_one_does_not, begin, end),
         VST_TEST_WITH(reason_that_finds_no_room_is_counted, begin, end),
