@@ -133,8 +133,8 @@ static void add_all(struct evbuffer *page, const struct vst_server_stats *stats)
     number(page, "credit_stalls_total", "counter", "How often a stream ran out of credit.",
            stats->stalls);
     number(page, "held_bytes", "gauge",
-           "Bytes of streams that wait in the daemon: come and not read yet, or "
-           "framed and not sent yet; not what pumps and files hold.",
+           "Bytes in the buffers of connections: come and not read yet, or to go and "
+           "not sent yet, frames and their heads; not what pumps and files hold.",
            stats->held);
     number(page, "events_lost_total", "counter", "Events that clients did not read in time.",
            stats->events_lost);

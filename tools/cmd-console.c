@@ -5,7 +5,9 @@
  */
 #include <errno.h>
 #include <event2/buffer.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ends.h"
@@ -18,6 +20,7 @@ struct keyboard {
     struct tool *tool;
     struct vst_stream *stream;
     struct event *readable;
+    struct event *gone; /* standard output is a pipe that nobody reads any more; NULL: no pipe */
     struct evbuffer *typed; /* not yet taken by the stream */
     int fd;
     bool ended; /* the escape, or the end of the terminal */
@@ -69,8 +72,33 @@ static void writable(struct vst_stream *stream, void *opaque)
     push(opaque);
 }
 
+static void reader_gone(evutil_socket_t fd, short what, void *opaque)
+{
+    struct keyboard *keyboard = opaque;
+
+    (void)fd, (void)what;
+    vst_stream_abort(keyboard->stream, "whoever read standard output has gone");
+}
+
+/* A guest that says nothing would never show it. A pipe's writing end is readable for that alone.
+ */
+static int watch_reader(struct keyboard *keyboard)
+{
+    struct stat st;
+
+    if (fstat(STDOUT_FILENO, &st) < 0 || !S_ISFIFO(st.st_mode) ||
+        (fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) != O_WRONLY)
+        return 0;
+    keyboard->gone = event_new(keyboard->tool->base, STDOUT_FILENO, EV_READ, reader_gone, keyboard);
+    if (!keyboard->gone || event_add(keyboard->gone, NULL) < 0)
+        return tool_fail(keyboard->tool, VST_ERR_NO_MEMORY, "out of memory");
+    return 0;
+}
+
 static void keyboard_close(struct keyboard *keyboard)
 {
+    if (keyboard->gone)
+        event_free(keyboard->gone);
     if (keyboard->readable)
         event_free(keyboard->readable);
     if (keyboard->typed)
@@ -138,7 +166,7 @@ static int talk(struct tool *tool, struct keyboard *keyboard)
 
     if (!tool->opt.read_only && terminal_enter_raw(&terminal) < 0)
         return tool_fail_system(tool, errno, "terminal");
-    status = set_source(keyboard);
+    status = set_source(keyboard) < 0 ? -1 : watch_reader(keyboard);
     if (status == 0)
         status = tool_wait(tool, vst_domain_open_console(tool->domain, keyboard->stream, NULL));
     terminal_leave_raw(&terminal);

@@ -34,6 +34,13 @@ reads_nothing()
     echo unread | { exits 7 console --read-only --timeout 1 && read -r line && [ "$line" = unread ]; }
 }
 
+# The guest says nothing: only the pipe tells that nobody reads it any more.
+reader_goes()
+{
+    console --read-only --timeout 60 2>"$work/said" | true
+    [ "${PIPESTATUS[0]}" = 8 ] && grep -q "read standard output has gone" "$work/said"
+}
+
 told_as_json()
 {
     echo hello | console --json 2>"$work/said" >/dev/null
@@ -90,6 +97,7 @@ check typed_bytes_are_answered_through_pipes  answers
 check megabyte_goes_through_pipes  carries_a_megabyte
 check empty_input_ends_it  nothing_typed
 check read_only_console_reads_nothing  reads_nothing
+check silent_console_ends_when_its_reader_goes  reader_goes
 check result_is_json_beside_the_data  told_as_json
 if command -v script >/dev/null; then
     check escape_leaves_and_restores_the_terminal  escape_leaves
