@@ -430,6 +430,8 @@ static int supply_missing(const struct vst_json_member *member, void *into,
 
     if (member->required)
         return complain(place, ret_err, "missing");
+    if (member->type == VST_JSON_NUMBER)
+        *(uint64_t *)((char *)into + member->offset) = member->absent;
     if (!member->otherwise)
         return 0;
     copy = strdup(member->otherwise);
@@ -528,7 +530,10 @@ static bool is_absent(const struct vst_json_member *member, const void *from)
 {
     void **list;
 
-    if (member->type == VST_JSON_NUMBER || member->type == VST_JSON_FLAG)
+    if (member->type == VST_JSON_NUMBER)
+        return member->absent &&
+               *(const uint64_t *)((const char *)from + member->offset) == member->absent;
+    if (member->type == VST_JSON_FLAG)
         return false;
     list = pointer_at(member, from);
     return !list || (member->shape != VST_JSON_ONE && !*list);

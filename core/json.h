@@ -50,6 +50,7 @@ struct vst_json_member {
     /* NUMBER: */
     uint64_t min;
     uint64_t max;
+    uint64_t absent; /* the value that stands for none, where 0 is one like any other; else 0 */
     /* STRUCT: */
     const struct vst_json_table *table;
 };

@@ -31,7 +31,7 @@ struct volume_call {
     /* Goes on when the thread has looked: attaches to the stream, or completes. */
     int (*then)(struct volume_call *call, struct vst_error *ret_err);
     const char *phase;
-    uint64_t length; /* of an upload, if it is known */
+    uint64_t length; /* of an upload; VST_LENGTH_NONE: not known */
     enum volume_state state;
     char *label;
 };
@@ -316,7 +316,7 @@ void vst_pool_download(struct vst_conn *conn, const char *volume, struct vst_str
         return;
     call->then = send_volume;
     call->work->offset = opt->offset;
-    call->work->length = opt->length;
+    call->work->length = vst_volume_length(opt->has_length, opt->length);
     ask(call, vst_pool_work_read);
 }
 
@@ -357,7 +357,7 @@ static struct vst_channel *place_into_volume(struct volume_call *call, struct vs
     ((struct placed *)file)->dir = -1;
     file->locked = true;
     file->gap = (struct vst_gap){true, .at = call->work->offset, .end = call->work->size};
-    file->left = call->length ? call->length : UINT64_MAX;
+    file->left = call->length;
     sink = vst_file_channel(call->conn->base, file, ret_err);
     if (sink) {
         hand_over(&call->work->fd, &file->fd);
@@ -374,7 +374,7 @@ static struct vst_channel *make_volume(struct volume_call *call, struct vst_erro
     free(path);
     if (!file)
         return NULL;
-    file->left = call->length ? call->length : UINT64_MAX;
+    file->left = call->length;
     return vst_file_channel(call->conn->base, file, ret_err);
 }
 
@@ -385,7 +385,8 @@ static int take_volume(struct volume_call *call, struct vst_error *ret_err)
 
     if (!sink || vst_stream_attach(call->stream, NULL, sink, ret_err) < 0)
         return -1;
-    vst_stream_expect(call->stream, call->length);
+    if (call->length != VST_LENGTH_NONE)
+        vst_stream_expect(call->stream, call->length);
     return 0;
 }
 
@@ -403,7 +404,7 @@ void vst_pool_upload(struct vst_conn *conn, const char *volume, struct vst_strea
         return;
     }
     call->then = take_volume;
-    call->length = opt->length;
+    call->length = vst_volume_length(opt->has_length, opt->length);
     call->work->offset = opt->offset;
     ask(call, opt->in_place ? vst_pool_work_write : vst_pool_work_prepare);
 }

@@ -68,6 +68,7 @@ struct vst_pool_work *vst_pool_work_new(struct vst_volume_pools *pools,
     if (work) {
         work->dir = work->fd = -1;
         work->calls = &vst_file_calls_real;
+        work->length = VST_LENGTH_NONE;
         if (fill(work, pools, pool, name) == 0)
             return work;
         vst_pool_work_free(work);
@@ -223,12 +224,12 @@ static int find_range(struct vst_pool_work *work)
                              "%s/%s: has %" PRIu64 " bytes, so none at offset %" PRIu64,
                              work->places->dir, work->name, work->size, work->offset);
     after = work->size - work->offset;
+    if (work->length == VST_LENGTH_NONE)
+        work->length = after;
     if (work->length > after)
         return vst_error_set(&work->error, VST_ERR_INVALID,
                              "%s/%s: has only %" PRIu64 " bytes after offset %" PRIu64,
                              work->places->dir, work->name, after, work->offset);
-    if (!work->length)
-        work->length = after;
     return work->calls->lseek(work->fd, (off_t)work->offset, SEEK_SET) < 0
                ? fail(work, work->places, "seek")
                : 0;

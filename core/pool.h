@@ -40,6 +40,16 @@ bool vst_volume_name_fits(const char *name);
 /* The same of "POOL/NAME". */
 bool vst_volume_fits(const char *volume);
 
+/* What the options say, as one number: no volume is so long, and none is said. */
+#define VST_LENGTH_MOST (UINT64_MAX - 1)
+#define VST_LENGTH_NONE UINT64_MAX
+static inline uint64_t vst_volume_length(bool has_length, uint64_t length)
+{
+    if (!has_length)
+        return VST_LENGTH_NONE;
+    return length < VST_LENGTH_MOST ? length : VST_LENGTH_MOST;
+}
+
 /* The methods: pool-methods.c. */
 void vst_pool_list(struct vst_conn *conn, const char *pool, struct vst_op *op);
 void vst_pool_upload(struct vst_conn *conn, const char *volume, struct vst_stream *stream,
@@ -68,7 +78,7 @@ struct vst_pool_work {
     size_t place_count;
     char *name;      /* of the volume; NULL for a list */
     uint64_t offset; /* where in it to begin */
-    uint64_t length; /* how much to read; 0 becomes what there is */
+    uint64_t length; /* how much to read; VST_LENGTH_NONE becomes what there is */
     /* What came of it. */
     int dir;       /* of the first place, while it is needed; -1 */
     int fd;        /* of the volume, at the offset; -1 */

@@ -53,7 +53,8 @@ void vst_remote_volume_upload(struct vst_conn *conn, const char *volume, struct 
                               const struct vst_volume_upload_options *opt, struct vst_op *op)
 {
     const union vst_arguments arguments = {
-        .upload = {(char *)volume, opt->in_place, opt->offset, opt->length, opt->stall_seconds}};
+        .upload = {(char *)volume, opt->in_place, opt->offset,
+                   vst_volume_length(opt->has_length, opt->length), opt->stall_seconds}};
 
     vst_remote_stream_call(conn, VST_PROCEDURE_VOLUME_UPLOAD, volume, stream, &arguments, op);
 }
@@ -63,7 +64,8 @@ void vst_remote_volume_download(struct vst_conn *conn, const char *volume,
                                 const struct vst_volume_download_options *opt, struct vst_op *op)
 {
     const union vst_arguments arguments = {
-        .download = {(char *)volume, opt->offset, opt->length, opt->stall_seconds}};
+        .download = {(char *)volume, opt->offset, vst_volume_length(opt->has_length, opt->length),
+                     opt->stall_seconds}};
 
     vst_remote_stream_call(conn, VST_PROCEDURE_VOLUME_DOWNLOAD, volume, stream, &arguments, op);
 }

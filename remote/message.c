@@ -90,11 +90,17 @@ static const struct vst_json_member restore_arguments_members[] = {
 };
 OPEN_TABLE(restore_arguments);
 
+#define VOLUME_LENGTH(kind)                                                          \
+    {                                                                                \
+        "length", VST_JSON_NUMBER, .offset = offsetof(struct kind, length),          \
+                                   .max = VST_LENGTH_MOST, .absent = VST_LENGTH_NONE \
+    }
+
 static const struct vst_json_member upload_arguments_members[] = {
     NEEDED(vst_upload_arguments, "name", name),
     FLAG(vst_upload_arguments, "in-place", in_place),
     NUMBER(vst_upload_arguments, "offset", offset, UINT64_MAX),
-    NUMBER(vst_upload_arguments, "length", length, UINT64_MAX),
+    VOLUME_LENGTH(vst_upload_arguments),
     NUMBER(vst_upload_arguments, "stall-seconds", stall_seconds, UINT32_MAX),
 };
 OPEN_TABLE(upload_arguments);
@@ -102,7 +108,7 @@ OPEN_TABLE(upload_arguments);
 static const struct vst_json_member download_arguments_members[] = {
     NEEDED(vst_download_arguments, "name", name),
     NUMBER(vst_download_arguments, "offset", offset, UINT64_MAX),
-    NUMBER(vst_download_arguments, "length", length, UINT64_MAX),
+    VOLUME_LENGTH(vst_download_arguments),
     NUMBER(vst_download_arguments, "stall-seconds", stall_seconds, UINT32_MAX),
 };
 OPEN_TABLE(download_arguments);

@@ -20,6 +20,7 @@
 #define VST_REMOTE_MESSAGE_H
 
 #include "core/driver.h"
+#include "core/pool.h"
 #include "procedure.h"
 
 /* ---- arguments; strings are NULL when absent ---- */
@@ -58,13 +59,13 @@ struct vst_upload_arguments {
     char *name;
     bool in_place;
     uint64_t offset;
-    uint64_t length;
+    uint64_t length; /* VST_LENGTH_NONE: nothing is said of it */
     uint64_t stall_seconds;
 };
 struct vst_download_arguments {
     char *name;
     uint64_t offset;
-    uint64_t length;
+    uint64_t length; /* VST_LENGTH_NONE: nothing is said of it */
     uint64_t stall_seconds;
 };
 

@@ -286,6 +286,7 @@ static void run_upload(struct call *call)
     struct vst_volume_upload_options opt = {
         .in_place = arguments->in_place,
         .offset = arguments->offset,
+        .has_length = arguments->length != VST_LENGTH_NONE,
         .length = arguments->length,
         .stall_seconds = (unsigned)arguments->stall_seconds,
     };
@@ -299,6 +300,7 @@ static void run_download(struct call *call)
     const struct vst_download_arguments *arguments = &call->arguments.download;
     struct vst_volume_download_options opt = {
         .offset = arguments->offset,
+        .has_length = arguments->length != VST_LENGTH_NONE,
         .length = arguments->length,
         .stall_seconds = (unsigned)arguments->stall_seconds,
     };

@@ -54,6 +54,7 @@ int command_download(struct tool *tool)
     const char *volume = tool->args[0], *path = tool->args[1];
     struct vst_volume_download_options opt = {
         .offset = tool->opt.offset.bytes,
+        .has_length = tool->opt.length.given,
         .length = tool->opt.length.bytes,
         .stall_seconds = tool->opt.stall,
     };

@@ -56,7 +56,8 @@ struct vst_op *vst_volume_list(struct vst_conn *conn, const char *pool,
 struct vst_volume_upload_options {
     bool in_place;
     uint64_t offset; /* with in_place only */
-    uint64_t length; /* how many bytes will come; with fewer or more it fails. 0: not known */
+    bool has_length;
+    uint64_t length; /* with has_length only: how many bytes will come; with others it fails */
     unsigned stall_seconds; /* no byte for so long ends it with VST_ERR_STALLED; 0 for 60 */
 };
 struct vst_op *vst_volume_upload(struct vst_conn *conn, const char *volume,
@@ -70,7 +71,9 @@ struct vst_op *vst_volume_upload(struct vst_conn *conn, const char *volume,
  */
 struct vst_volume_download_options {
     uint64_t offset;
-    uint64_t length;        /* 0: up to the end. A part that is not there is VST_ERR_INVALID */
+    bool has_length;
+    uint64_t length;        /* with has_length only; else up to the end. A part that is not there is
+                               VST_ERR_INVALID; one of no bytes is there up to the end */
     unsigned stall_seconds; /* as above */
 };
 struct vst_op *vst_volume_download(struct vst_conn *conn, const char *volume,

@@ -80,6 +80,7 @@ is_written_in_place()
     printf 0123456789 | virstream upload - p/part && printf abc | virstream upload --offset 3 - p/part &&
         [ "$(cat "$pool/part")" = 012abc6789 ] &&
         [ "$(virstream download --offset 2 --length 5 p/part -)" = 2abc6 ] &&
+        [ -z "$(virstream download --length 0 p/part -)" ] &&
         exits 2 virstream download --offset 11 p/part - &&
         exits 2 virstream upload --offset 11 "$work/file" p/part &&
         exits 5 virstream upload --offset 0 "$work/file" p/new && [ "$(cat "$pool/part")" = 012abc6789 ]

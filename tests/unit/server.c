@@ -199,6 +199,13 @@ static void before_the_first_byte_it_is_told_how_many_will_come(void **state)
     vst_mux_taken(caller.mux, id);
     assert_int_equal(caller_await(&caller, id)->type, VST_FRAME_REPLY);
     vst_channel_free(&ends.ret_source);
+    evbuffer_drain(buffer, evbuffer_get_length(buffer));
+    id = caller_begin(&caller, "volume-download", "{\"name\":\"p/one\",\"length\":0}", &ends);
+    assert_int_equal(vst_test_drain(ends.ret_source, buffer, 65536), VST_IO_EOF);
+    assert_int_equal(evbuffer_get_length(buffer), 0);
+    vst_mux_taken(caller.mux, id);
+    assert_int_equal(caller_await(&caller, id)->type, VST_FRAME_REPLY);
+    vst_channel_free(&ends.ret_source);
     evbuffer_free(buffer);
     end();
     unlink(path);

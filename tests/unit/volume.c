@@ -417,10 +417,21 @@ static void parts_are_read(void **state)
         struct vst_volume_download_options opt;
         const char *text; /* NULL: there is no such part */
     } parts[] = {
-        {{0, 0, 0}, "0123456789"},  {{3, 0, 0}, "3456789"},     {{3, 4, 0}, "3456"},
-        {{0, 10, 0}, "0123456789"}, {{10, 0, 0}, ""},           {{9, 1, 0}, "9"},
-        {{11, 0, 0}, NULL},         {{0, 11, 0}, NULL},         {{10, 1, 0}, NULL},
-        {{UINT64_MAX, 0, 0}, NULL}, {{1, UINT64_MAX, 0}, NULL},
+        {{.offset = 0}, "0123456789"},
+        {{.offset = 3}, "3456789"},
+        {{.offset = 10}, ""},
+        {{.offset = 11}, NULL},
+        {{.offset = UINT64_MAX}, NULL},
+        {{.offset = 3, .has_length = true, .length = 4}, "3456"},
+        {{.offset = 0, .has_length = true, .length = 10}, "0123456789"},
+        {{.offset = 9, .has_length = true, .length = 1}, "9"},
+        {{.offset = 3, .has_length = true, .length = 0}, ""},
+        {{.offset = 10, .has_length = true, .length = 0}, ""},
+        {{.offset = 11, .has_length = true, .length = 0}, NULL},
+        {{.offset = 0, .has_length = true, .length = 11}, NULL},
+        {{.offset = 10, .has_length = true, .length = 1}, NULL},
+        {{.offset = 1, .has_length = true, .length = UINT64_MAX}, NULL},
+        {{.offset = 0, .has_length = true, .length = UINT64_MAX}, NULL},
     };
 
     (void)state;
@@ -459,7 +470,7 @@ static void parts_are_written_in_place(void **state)
 
 static void a_length_that_was_told_is_kept_to(void **state)
 {
-    struct vst_volume_upload_options opt = {.length = 4};
+    struct vst_volume_upload_options opt = {.has_length = true, .length = 4};
 
     (void)state;
     put("one", "old");
@@ -468,6 +479,13 @@ static void a_length_that_was_told_is_kept_to(void **state)
     expect_file("one", "old");
     assert_int_equal(upload("p/one", "1234", &opt), VST_ERR_OK);
     expect_file("one", "1234");
+    opt.length = 0;
+    assert_int_equal(upload("p/one", "1", &opt), VST_ERR_INVALID);
+    expect_file("one", "1234");
+    assert_int_equal(upload("p/one", "", &opt), VST_ERR_OK);
+    expect_file("one", "");
+    opt.has_length = false;
+    assert_int_equal(upload("p/one", "12345", &opt), VST_ERR_OK);
     expect_entries(1);
 }
 
