@@ -497,6 +497,28 @@ void vst_departure_switch(struct vst_departure *departure)
 
 /* ---- END ---- */
 
+/* For people: which host, and not how it is to be reached. What is no text would spoil the file,
+ * and is left out. */
+static void put_host(char ret_to[VST_PLACE_TO_MAX + 1], const char *uri)
+{
+    size_t length = strcspn(uri, "?");
+
+    for (size_t i = 0; i < length; i++)
+        if (uri[i] < ' ' || uri[i] > '~')
+            return;
+    if (length <= VST_PLACE_TO_MAX)
+        memcpy(ret_to, uri, length); /* the rest is zero */
+}
+
+static int put_away(struct vst_move *move, struct vst_guest *guest)
+{
+    struct vst_place_job job = {.kind = "away"};
+
+    snprintf(job.token, sizeof(job.token), "%s", move->token);
+    put_host(job.to, move->peer);
+    return vst_place_put_job(vst_guest_place(guest), &job, NULL);
+}
+
 /* Paused for good: the place says so to whoever would resume it. What cannot be done now, for a
  * monitor that is silent or a disk that is full, is tried again by the clock of this state. */
 static void keep(void *opaque, struct vst_guest *guest, const struct vst_error *err)
@@ -505,7 +527,7 @@ static void keep(void *opaque, struct vst_guest *guest, const struct vst_error *
 
     if (err && !vst_move_qemu_exists(move))
         vst_move_end_qemu(move);
-    if (err || vst_place_set_job(vst_guest_place(guest), "away", false, NULL) < 0)
+    if (err || put_away(move, guest) < 0)
         return;
     vst_guest_forget(guest, move);
     vst_guest_leave(guest);

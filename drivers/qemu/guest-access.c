@@ -11,11 +11,11 @@ int vst_guest_check_idle(const struct vst_guest *guest, struct vst_error *ret_er
 {
     if (guest->fate == FATE_REMOVE)
         return vst_error_set(ret_err, VST_ERR_BUSY, "domain %s is being made", guest->def->name);
-    if (strcmp(guest->left.kind, "away") == 0)
+    if (vst_place_job_is_away(&guest->left))
         return vst_error_set(ret_err, VST_ERR_STATE,
-                             "domain %s has migrated; what is left here never runs again: destroy "
-                             "it when it is not needed any more",
-                             guest->def->name);
+                             "domain %s has migrated%s%s; the copy that was kept here never runs "
+                             "again: destroy it when it is not needed any more",
+                             guest->def->name, guest->left.to[0] ? " to " : "", guest->left.to);
     if (vst_place_job_moves(&guest->left) && guest->job.kind == VST_JOB_NONE)
         return vst_error_set(ret_err, VST_ERR_IN_DOUBT,
                              "domain %s is being migrated, and only that may resume or end it "

@@ -96,7 +96,7 @@ static bool is_paused(const struct vst_glance *glance)
     static const char *const leaving[] = {"live", "restore", "out", NULL};
     const char *kind = glance->job.kind;
 
-    if (strcmp(kind, "away") == 0)
+    if (vst_place_job_is_away(&glance->job))
         return true;
     return glance->holder &&
            (is_one_of(kind, pausing) || (!glance->job.running && is_one_of(kind, leaving)));
@@ -135,17 +135,30 @@ static void describe(const char *name, const struct vst_glance *glance, const st
              reason);
 }
 
+static void tell_away(const struct vst_place_job *job, struct vst_domain_info *info)
+{
+    snprintf(info->reason, sizeof(info->reason),
+             "it has migrated%s%s; this copy was kept, and never runs again: destroy it when it is "
+             "not needed any more",
+             job->to[0] ? " to " : "", job->to);
+}
+
 /* Why one that is paused is not to be resumed, and who may know more. */
 static void tell_doubt(const struct vst_qemu *qemu, struct vst_domain_info *info)
 {
     const struct vst_move *move = vst_move_of(qemu, info->name);
     struct vst_place_job job = {0};
 
-    if (move && vst_move_is_in_doubt(move))
+    if (move && vst_move_is_in_doubt(move)) {
         snprintf(info->reason, sizeof(info->reason), "in doubt, it may run at %.100s: %.120s",
                  move->peer, vst_move_reason(move));
-    else if (!move && qemu->journal && vst_root_get_job(qemu->root, info->name, &job, NULL) == 0 &&
-             strcmp(job.kind, "in") == 0)
+        return;
+    }
+    if (vst_root_get_job(qemu->root, info->name, &job, NULL) < 0)
+        return;
+    if (vst_place_job_is_away(&job))
+        tell_away(&job, info);
+    else if (!move && qemu->journal && strcmp(job.kind, "in") == 0)
         snprintf(info->reason, sizeof(info->reason),
                  "it may be the whole copy of a guest that migrated here, but the journal of this "
                  "host knows nothing of that: destroy it if the guest runs elsewhere");

@@ -150,6 +150,13 @@ void vst_guest_mend(struct vst_guest *guest, const char *kind, bool ran,
     begin(guest);
 }
 
+/* What a migration has hold of, or has left, is the business of its journal and of people. */
+static bool is_to_be_mended(const struct vst_guest *guest)
+{
+    return guest->left.kind[0] && guest->fate != FATE_END && !vst_place_job_moves(&guest->left) &&
+           !vst_place_job_is_away(&guest->left);
+}
+
 static void told_status(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     const char *status = vst_json_string(value, "status");
@@ -167,7 +174,7 @@ static void told_status(void *opaque, struct json_object *value, const struct vs
     guest->running = strcmp(status, "running") == 0;
     if (strcmp(guest->left.kind, "end") == 0)
         vst_guest_expect_exit(guest); /* it is shutting down */
-    if (guest->left.kind[0] && guest->fate != FATE_END && !vst_place_job_moves(&guest->left))
+    if (is_to_be_mended(guest))
         begin(guest);
     else
         vst_guest_become_ready(guest);

@@ -20,7 +20,7 @@
 #include "core/json.h"
 #include "last-words.h"
 
-enum { JOB_MAX = 256, BACKLOG = 8 };
+enum { JOB_MAX = 1024, BACKLOG = 8 };
 
 /* ---- plain files ---- */
 
@@ -202,6 +202,7 @@ struct job {
     char *kind;
     bool running;
     char *token;
+    char *to;
 };
 
 static const struct vst_json_member job_members[] = {
@@ -211,6 +212,7 @@ static const struct vst_json_member job_members[] = {
      .required = true},
     {.name = "running", .type = VST_JSON_FLAG, .offset = offsetof(struct job, running)},
     {.name = "token", .type = VST_JSON_STRING, .offset = offsetof(struct job, token)},
+    {.name = "to", .type = VST_JSON_STRING, .offset = offsetof(struct job, to)},
 };
 static const struct vst_json_table job_table = {VST_JSON_TABLE(job_members, job)};
 
@@ -234,6 +236,7 @@ static int read_job(int fd, struct vst_place_job *ret_job, struct vst_error *ret
     if (result == 0) {
         snprintf(ret_job->kind, sizeof(ret_job->kind), "%s", job.kind);
         snprintf(ret_job->token, sizeof(ret_job->token), "%s", job.token ? job.token : "");
+        snprintf(ret_job->to, sizeof(ret_job->to), "%s", job.to ? job.to : "");
         ret_job->running = job.running;
     }
     vst_json_clear(&job_table, &job);
@@ -247,33 +250,66 @@ int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
     return read_job(place->fd, ret_job, ret_err);
 }
 
-int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
-                      struct vst_error *ret_err)
+/* To be free()d. */
+static char *print_job(const struct vst_place_job *from, struct vst_error *ret_err)
 {
-    return vst_place_set_move(place, kind, NULL, running, ret_err);
+    struct vst_place_job copy = *from;
+    const struct job job = {
+        .kind = copy.kind,
+        .running = copy.running,
+        .token = copy.token[0] ? copy.token : NULL,
+        .to = copy.to[0] ? copy.to : NULL,
+    };
+    struct json_object *object = vst_json_encode(&job_table, &job, ret_err);
+    char *text = object ? vst_json_print(object, ret_err) : NULL;
+
+    json_object_put(object);
+    return text;
 }
 
 /* Under another name first: whoever finds the file finds all of it. */
-int vst_place_set_move(struct vst_place *place, const char *kind, const char *token, bool running,
-                       struct vst_error *ret_err)
+static int replace_job(struct vst_place *place, const char *text, struct vst_error *ret_err)
 {
-    char text[JOB_MAX];
-    int length = snprintf(text, sizeof(text), "{\"job\":\"%s\",\"running\":%s%s%s%s}\n", kind,
-                          running ? "true" : "false", token ? ",\"token\":\"" : "",
-                          token ? token : "", token ? "\"" : "");
     int fd = open_in(place, "job.new", O_WRONLY | O_CREAT | O_TRUNC, ret_err);
 
     if (fd < 0)
         return -1;
-    if (vst_place_write(fd, text, (size_t)length) < 0 ||
+    if (vst_place_write(fd, text, strlen(text)) < 0 ||
         renameat(place->fd, "job.new", place->fd, "job") < 0) {
         vst_error_system(ret_err, errno, "domain %s: job", place->name);
         close(fd);
         return -1;
     }
     close(fd);
-    mark_log(place, kind);
     return 0;
+}
+
+int vst_place_put_job(struct vst_place *place, const struct vst_place_job *job,
+                      struct vst_error *ret_err)
+{
+    char *text = print_job(job, ret_err);
+    int result = text ? replace_job(place, text, ret_err) : -1;
+
+    free(text);
+    if (result == 0)
+        mark_log(place, job->kind);
+    return result;
+}
+
+int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
+                      struct vst_error *ret_err)
+{
+    return vst_place_set_move(place, kind, NULL, running, ret_err);
+}
+
+int vst_place_set_move(struct vst_place *place, const char *kind, const char *token, bool running,
+                       struct vst_error *ret_err)
+{
+    struct vst_place_job job = {.running = running};
+
+    snprintf(job.kind, sizeof(job.kind), "%s", kind);
+    snprintf(job.token, sizeof(job.token), "%s", token ? token : "");
+    return vst_place_put_job(place, &job, ret_err);
 }
 
 bool vst_place_job_makes(const struct vst_place_job *job)
@@ -285,6 +321,11 @@ bool vst_place_job_moves(const struct vst_place_job *job)
 {
     return strcmp(job->kind, "out") == 0 || strcmp(job->kind, "in") == 0 ||
            strcmp(job->kind, "lack") == 0;
+}
+
+bool vst_place_job_is_away(const struct vst_place_job *job)
+{
+    return strcmp(job->kind, "away") == 0;
 }
 
 void vst_place_clear_job(struct vst_place *place)

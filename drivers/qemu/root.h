@@ -110,6 +110,8 @@ bool vst_place_has_shut_down(struct vst_place *place);
 int vst_place_listen(struct vst_place *place, const char *name, struct vst_error *ret_err);
 int vst_place_connect(struct vst_place *place, const char *name, struct vst_error *ret_err);
 
+enum { VST_PLACE_TO_MAX = 127 };
+
 /* The job file: what runs, and whether the guest ran before it. */
 struct vst_place_job {
     /* "save", "keep" and "live" (saves that the guest outlives), "restore", "start", "end" (shut
@@ -118,10 +120,14 @@ struct vst_place_job {
     char kind[16];
     bool running;
     char token[37]; /* of the migration that has it; empty: none, or by an older version */
+    char to[VST_PLACE_TO_MAX + 1]; /* "away": where it is now, for people; empty: not known */
 };
+int vst_place_put_job(struct vst_place *place, const struct vst_place_job *job,
+                      struct vst_error *ret_err);
+/* The same, of its kind alone; */
 int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
                       struct vst_error *ret_err);
-/* The same for a migration; `token` may be NULL. */
+/* and for a migration; `token` may be NULL. */
 int vst_place_set_move(struct vst_place *place, const char *kind, const char *token, bool running,
                        struct vst_error *ret_err);
 int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
@@ -131,6 +137,8 @@ void vst_place_clear_job(struct vst_place *place);
 bool vst_place_job_makes(const struct vst_place_job *job);
 /* A migration: what becomes of the guest is said by the journal, and by nothing else. */
 bool vst_place_job_moves(const struct vst_place_job *job);
+/* It has migrated, and what is here stays as it is until it is destroyed. */
+bool vst_place_job_is_away(const struct vst_place_job *job);
 
 /* ---- looking without the lock ---- */
 

@@ -15,6 +15,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static void where_a_guest_has_gone_is_kept_as_it_was_said(void **state)
+{
+    static const struct vst_place_job away = {
+        .kind = "away", .token = "11111111-1111-1111-1111-111111111111", .to = "a \"host\" \\"};
+    struct here *here = *state;
+    struct vst_place *place = here_create(here);
+    struct vst_place_job job;
+
+    assert_int_equal(vst_place_put_job(place, &away, NULL), 0);
+    assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
+    assert_true(vst_place_job_is_away(&job) && !vst_place_job_moves(&job));
+    assert_string_equal(job.token, away.token);
+    assert_string_equal(job.to, away.to);
+    vst_place_remove(&place);
+}
+
 static void a_job_comes_and_goes(void **state)
 {
     struct here *here = *state;
@@ -216,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HERE_TEST(a_job_comes_and_goes),
+        HERE_TEST(where_a_guest_has_gone_is_kept_as_it_was_said),
         HERE_TEST(damaged_files_are_errors),
         HERE_TEST(qemu_without_identity_is_known_by_its_monitor),
         HERE_TEST(qemu_that_cannot_be_looked_at_has_not_ended),

@@ -478,6 +478,63 @@ static void sources_copy_that_was_kept_stays_after_another_restart(void **state)
     expect_away();
 }
 
+static void hear_reason(struct vst_domain *domain, const char *reason)
+{
+    struct outcome info = {0};
+
+    vst_domain_get_info(domain, outcome_infos(&info));
+    expect("query-status", "{\"status\": \"postmigrate\", \"running\": false}");
+    outcome_await(t.app.base, &info);
+    assert_int_equal(info.info.state, VST_DOMAIN_PAUSED);
+    assert_non_null(strstr(info.info.reason, reason));
+}
+
+static void expect_refusal(struct outcome *outcome, int code, const char *text)
+{
+    outcome_await(t.app.base, outcome);
+    assert_int_equal(outcome->err.code, code);
+    assert_non_null(strstr(outcome->err.text, text));
+}
+
+static void destroy(struct vst_domain *domain)
+{
+    struct outcome destroyed = {0};
+
+    vst_close(&t.listening); /* it is adopted by now, or dead */
+    vst_domain_destroy(domain, outcome_done(&destroyed));
+    expect("quit", "{}");
+    pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
+    outcome_await(t.app.base, &destroyed);
+    assert_int_equal(destroyed.err.code, VST_ERR_OK);
+    assert_false(is_alive() || has_place());
+}
+
+/* Nor has the journal to be read for that. */
+static void copy_that_was_kept_never_runs_whoever_takes_hold_of_it(void **state)
+{
+    struct outcome outcome[3] = {0};
+    struct vst_domain *domain;
+    char uri[96];
+
+    (void)state;
+    set_job("away", TOKEN);
+    snprintf(uri, sizeof(uri), "qemu:///?root=%s", t.path);
+    app_start(&t.app, uri);
+    domain = look_up();
+    vst_domain_resume(domain, outcome_done(&outcome[0]));
+    greet();
+    expect("query-status", "{\"status\": \"postmigrate\", \"running\": false}");
+    expect_refusal(&outcome[0], VST_ERR_STATE, "has migrated");
+    vst_domain_shutdown(domain, outcome_done(&outcome[1]));
+    expect_refusal(&outcome[1], VST_ERR_STATE, "never runs again");
+    vst_domain_migrate(domain, "qemu+tcp://127.0.0.1:1/", NULL, outcome_done(&outcome[2]));
+    expect_refusal(&outcome[2], VST_ERR_STATE, "never runs again");
+    hear_reason(domain, "it has migrated; this copy was kept, and never runs again");
+    expect_away();
+    destroy(domain);
+    vst_domain_free(&domain);
+}
+
 /* ---- another journal ---- */
 
 static void copy_that_the_journal_does_not_know_is_left_to_people(void **state)
@@ -554,6 +611,7 @@ int main(void)
         VST_TEST_WITH(nobody_takes_the_name_of_a_guest_that_is_lost, make, drop),
         VST_TEST_WITH(sources_copy_that_is_kept_stays_after_a_restart, make, drop),
         VST_TEST_WITH(sources_copy_that_was_kept_stays_after_another_restart, make, drop),
+        VST_TEST_WITH(copy_that_was_kept_never_runs_whoever_takes_hold_of_it, make, drop),
         VST_TEST_WITH(copy_that_the_journal_does_not_know_is_left_to_people, make, drop),
         VST_TEST_WITH(remains_that_the_journal_does_not_know_are_removed, make, drop),
         VST_TEST_WITH(paused_guest_of_an_unknown_migration_is_not_resumed, make, drop),
