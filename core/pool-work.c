@@ -69,6 +69,7 @@ struct vst_pool_work *vst_pool_work_new(struct vst_volume_pools *pools,
         work->dir = work->fd = -1;
         work->calls = &vst_file_calls_real;
         work->length = VST_LENGTH_NONE;
+        work->all = !pool;
         if (fill(work, pools, pool, name) == 0)
             return work;
         vst_pool_work_free(work);
@@ -99,26 +100,52 @@ static int open_place(struct vst_pool_work *work, struct vst_pool_place *place)
 
 /* ---- the list ---- */
 
-static int add_info(struct vst_pool_work *work, const struct vst_pool_place *place,
-                    const char *name, const struct stat *st)
+static struct vst_volume_info *add_entry(struct vst_pool_work *work)
 {
-    struct vst_volume_info *info;
-
     /* Doubled whenever it is full. */
     if ((work->info_count & (work->info_count - 1)) == 0) {
         size_t room = work->info_count ? 2 * work->info_count : 1;
+        struct vst_volume_info *infos = realloc(work->infos, room * sizeof(*infos));
 
-        info = realloc(work->infos, room * sizeof(*info));
-        if (!info)
-            return vst_error_no_memory(&work->error);
-        work->infos = info;
+        if (!infos) {
+            vst_error_no_memory(&work->error);
+            return NULL;
+        }
+        work->infos = infos;
     }
-    info = &work->infos[work->info_count++];
-    memset(info, 0, sizeof(*info));
+    memset(&work->infos[work->info_count], 0, sizeof(*work->infos));
+    return &work->infos[work->info_count++];
+}
+
+static int add_info(struct vst_pool_work *work, const struct vst_pool_place *place,
+                    const char *name, const struct stat *st)
+{
+    struct vst_volume_info *info = add_entry(work);
+
+    if (!info)
+        return -1;
     snprintf(info->name, sizeof(info->name), "%s/%s", place->name, name);
     info->size = (uint64_t)st->st_size;
     info->allocated = (uint64_t)st->st_blocks * 512;
     info->changed = st->st_mtime;
+    return 0;
+}
+
+/* The error of one place becomes an entry of the list. */
+static int add_failed(struct vst_pool_work *work, const struct vst_pool_place *place)
+{
+    const struct vst_error why = work->error;
+    struct vst_volume_info *info;
+
+    if (!work->all || why.code == VST_ERR_NO_MEMORY)
+        return -1;
+    work->error = (struct vst_error){0};
+    info = add_entry(work);
+    if (!info)
+        return -1;
+    snprintf(info->name, sizeof(info->name), "%s", place->name);
+    info->code = why.code;
+    info->system = why.system;
     return 0;
 }
 
@@ -165,7 +192,7 @@ static int by_name(const void *a, const void *b)
 int vst_pool_work_list(struct vst_pool_work *work)
 {
     for (size_t i = 0; i < work->place_count; i++)
-        if (list_place(work, &work->places[i]) < 0)
+        if (list_place(work, &work->places[i]) < 0 && add_failed(work, &work->places[i]) < 0)
             return -1;
     if (work->info_count)
         qsort(work->infos, work->info_count, sizeof(*work->infos), by_name);

@@ -76,6 +76,7 @@ struct vst_pool_work {
     const struct vst_file_calls *calls;
     struct vst_pool_place *places;
     size_t place_count;
+    bool all;        /* pools: that one fails is part of the list */
     char *name;      /* of the volume; NULL for a list */
     uint64_t offset; /* where in it to begin */
     uint64_t length; /* how much to read; VST_LENGTH_NONE becomes what there is */

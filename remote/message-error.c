@@ -120,7 +120,7 @@ static const struct vst_json_member error_members[] = {
 static const struct vst_json_table error_table = {VST_JSON_TABLE(error_members, error_text),
                                                   .open = true};
 
-static enum vst_code find_code(const char *name)
+enum vst_code vst_message_code(const char *name)
 {
     static const char *const names[] = {
 #define NAME(id, text, exit, meaning) [VST_ERR_##id] = (text),
@@ -169,7 +169,7 @@ static int fill(const struct error_text *text, struct vst_error *ret_err)
 {
     if (strcmp(text->code, vst_code_name(VST_ERR_OK)) == 0)
         return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the peer's error says `ok`");
-    ret_err->code = find_code(text->code);
+    ret_err->code = vst_message_code(text->code);
     ret_err->system = (int)text->system;
     ret_err->side = find_side(text->side);
     vst_message_clean(ret_err->phase, sizeof(ret_err->phase), text->phase);

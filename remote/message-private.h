@@ -26,6 +26,8 @@ const char *vst_message_check_name(const char *text);
 const char *vst_message_check_uuid(const char *text);
 const char *vst_message_check_question(const char *text);
 const char *vst_message_check_answer(const char *text);
+/* DRIVER if it has no such name. */
+enum vst_code vst_message_code(const char *name);
 /* Of a name that was checked. */
 enum vst_handover_event vst_message_event(const char *name);
 

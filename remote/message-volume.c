@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/definition.h"
 #include "core/pool.h"
 #include "message-private.h"
 
 struct vst_volume_text {
     char *name;
     uint64_t size, allocated, changed;
+    char *code; /* of a pool that cannot be looked into; NULL: it is a volume */
+    uint64_t system;
 };
 
 #define NUMBER(name, member, most)                                                               \
@@ -19,17 +22,21 @@ struct vst_volume_text {
         name, VST_JSON_NUMBER, .offset = offsetof(struct vst_volume_text, member), .max = (most) \
     }
 
-static const char *check_volume(const char *text)
+static const char *check_name(const char *text)
 {
-    return vst_volume_fits(text) ? NULL : "must be the name of a volume";
+    return vst_volume_fits(text) || vst_name_check(text, NULL) == 0
+               ? NULL
+               : "must be the name of a volume or a pool";
 }
 
 static const struct vst_json_member volume_members[] = {
-    {"name", VST_JSON_STRING, .required = true, .check = check_volume,
+    {"name", VST_JSON_STRING, .required = true, .check = check_name,
      .offset = offsetof(struct vst_volume_text, name)},
     NUMBER("size", size, UINT64_MAX),
     NUMBER("allocated", allocated, UINT64_MAX),
     NUMBER("changed", changed, INT64_MAX),
+    {"code", VST_JSON_STRING, .offset = offsetof(struct vst_volume_text, code)},
+    NUMBER("system", system, INT32_MAX),
 };
 
 const struct vst_json_table vst_volume_text_table = {
@@ -49,6 +56,8 @@ static char *print(const struct vst_volume_info *infos, size_t count, bool more,
             .size = infos[i].size,
             .allocated = infos[i].allocated,
             .changed = infos[i].changed < 0 ? 0 : (uint64_t)infos[i].changed,
+            .code = infos[i].code == VST_ERR_OK ? NULL : (char *)vst_code_name(infos[i].code),
+            .system = (uint64_t)infos[i].system,
         };
         list[i] = &texts[i];
     }
@@ -85,10 +94,16 @@ static int read_infos(struct vst_volume_text *const *list, struct vst_volume_inf
     if (!infos)
         return vst_error_no_memory(ret_err);
     for (size_t i = 0; i < count; i++) {
+        infos[i].code = list[i]->code ? vst_message_code(list[i]->code) : VST_ERR_OK;
+        if ((infos[i].code == VST_ERR_OK) != vst_volume_fits(list[i]->name)) {
+            free(infos);
+            return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the peer lists what is no volume");
+        }
         snprintf(infos[i].name, sizeof(infos[i].name), "%s", list[i]->name);
         infos[i].size = list[i]->size;
         infos[i].allocated = list[i]->allocated;
         infos[i].changed = (int64_t)list[i]->changed;
+        infos[i].system = (int)list[i]->system;
     }
     *ret_infos = infos;
     *ret_count = count;

@@ -99,10 +99,21 @@ static void keep(const struct vst_volume_info *infos, size_t count, const struct
     listing->count = count;
 }
 
+/* Of a pool that could not be looked into. */
+static const char *reason(const struct vst_volume_info *info)
+{
+    return info->system ? strerror(info->system) : vst_code_name(info->code);
+}
+
 static struct json_object *info_json(const struct vst_volume_info *info)
 {
     struct json_object *to = json_object_new_object();
 
+    if (info->code != VST_ERR_OK) {
+        put_text(to, "pool", info->name);
+        put_text(to, "error", reason(info));
+        return to;
+    }
     put_text(to, "name", info->name);
     put_number(to, "size", info->size);
     put_number(to, "allocated", info->allocated);
@@ -121,16 +132,64 @@ static int print_json(struct tool *tool, const struct listing *listing)
 }
 
 /* The name comes last, so that its length and script do not matter. */
-static void print_table(const struct listing *listing)
+static void print_table(const struct listing *listing, size_t volumes)
 {
-    if (listing->count)
+    if (volumes)
         printf("%10s  %10s  %-19s  %s\n", "SIZE", "ALLOCATED", "CHANGED", "NAME");
     for (size_t i = 0; i < listing->count; i++) {
         const struct vst_volume_info *info = &listing->infos[i];
 
+        if (info->code != VST_ERR_OK)
+            continue;
         printf("%10s  %10s  %-19s  %s\n", text_size(info->size).s, text_size(info->allocated).s,
                text_time(info->changed).s, info->name);
     }
+}
+
+static void print_names(const struct listing *listing)
+{
+    for (size_t i = 0; i < listing->count; i++)
+        if (listing->infos[i].code == VST_ERR_OK)
+            puts(listing->infos[i].name);
+}
+
+/* The volumes of the others have been told: a pool that has failed is no less an error. */
+static int fail_pools(struct tool *tool, const struct listing *listing)
+{
+    const struct vst_volume_info *first = NULL;
+    char text[600] = "";
+
+    for (size_t i = 0; i < listing->count; i++) {
+        const struct vst_volume_info *info = &listing->infos[i];
+        size_t used = strlen(text);
+
+        if (info->code == VST_ERR_OK)
+            continue;
+        snprintf(text + used, sizeof(text) - used, "%spool %s: %s", first ? "\n" : "", info->name,
+                 reason(info));
+        first = first ? first : info;
+    }
+    if (!first)
+        return 0;
+    tool_fail(tool, first->code, "%s", text);
+    tool->err.system = first->system;
+    tool->err.side = VST_SIDE_HOST;
+    return -1;
+}
+
+static int print_listing(struct tool *tool, const struct listing *listing)
+{
+    size_t volumes = 0;
+
+    for (size_t i = 0; i < listing->count; i++)
+        volumes += listing->infos[i].code == VST_ERR_OK;
+    if (tool->opt.json && print_json(tool, listing) < 0)
+        return -1;
+    if (!tool->opt.json && tool->opt.quiet)
+        print_names(listing);
+    else if (!tool->opt.json)
+        print_table(listing, volumes);
+    return fail_pools(tool, listing);
 }
 
 int command_volumes(struct tool *tool)
@@ -143,13 +202,8 @@ int command_volumes(struct tool *tool)
         status = tool_wait(tool, vst_volume_list(tool->conn, tool->args[0], &cb));
     if (status == 0 && listing.no_memory)
         status = tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
-    if (status == 0 && tool->opt.json)
-        status = print_json(tool, &listing);
-    else if (status == 0 && tool->opt.quiet)
-        for (size_t i = 0; i < listing.count; i++)
-            puts(listing.infos[i].name);
-    else if (status == 0)
-        print_table(&listing);
+    if (status == 0)
+        status = print_listing(tool, &listing);
     free(listing.infos);
     return status;
 }

@@ -89,6 +89,8 @@ static const char *hint_for_command(enum vst_code code, int (*run)(struct tool *
         return "perhaps it does not listen; `virstream destroy` ends it at once";
     if (code == VST_ERR_BUSY && run == command_restore)
         return "try again when that has finished"; /* what is being restored is listed by nobody */
+    if (code == VST_ERR_NOT_FOUND && run == command_volumes)
+        return "[pool NAME] of the daemon, or pool.NAME= of the URI, says where a pool is";
     if (code == VST_ERR_AUTH && run == command_doctor)
         return "what each side has shown stands above";
     if (code == VST_ERR_INCOMPATIBLE && run == command_migrate)

@@ -28,6 +28,10 @@ struct vst_volume_info {
     uint64_t size;      /* bytes */
     uint64_t allocated; /* bytes that it takes on the disk */
     int64_t changed;    /* in seconds since 1970 */
+    /* VST_ERR_OK. Else `name` is that of a pool whose directory is not there or cannot be read:
+     * why, and the errno of that. */
+    enum vst_code code;
+    int system;
 };
 
 /* `infos` is the library's and valid during the callback; NULL with an error. */
@@ -38,7 +42,11 @@ struct vst_volume_cb {
     void (*release)(void *opaque);
 };
 
-/* The volumes of a pool, or of all of them when it is NULL, by pool and name. */
+/*
+ * The volumes of a pool, or of all of them when it is NULL, by pool and name. A pool that cannot be
+ * looked into is an error if it alone was asked for; else it has an entry of its own, and the
+ * volumes of the others are there.
+ */
 struct vst_op *vst_volume_list(struct vst_conn *conn, const char *pool,
                                const struct vst_volume_cb *cb);
 

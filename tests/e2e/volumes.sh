@@ -43,6 +43,21 @@ is_listed()
         virstream volumes p --json | grep -q '"name":"p/disk","size":3000000,'
 }
 
+# A pool that cannot be looked into hides no other, and is no less an error.
+bad_pool_hides_no_other()
+{
+    local status
+    rmdir "$work/other" && touch "$work/other"
+    virstream volumes -q >"$work/names" 2>"$work/said"
+    status=$?
+    virstream volumes --json >"$work/json"
+    rm "$work/other" && mkdir "$work/other"
+    [ "$status" = 1 ] && printf 'p/disk\np/empty\np/piped\n' | cmp - "$work/names" &&
+        grep -qx 'virstream: volumes: pool other: Not a directory' "$work/said" &&
+        grep -q '^{"volumes":\[{"pool":"other","error":"Not a directory"},{"name":"p/disk",' "$work/json" &&
+        rmdir "$work/other" && exits 5 virstream volumes && mkdir "$work/other"
+}
+
 # More than one page of an answer has.
 many_volumes_are_listed()
 {
@@ -159,6 +174,7 @@ check what_goes_up_comes_down  goes_up_and_comes_down
 check volumes_go_through_pipes  goes_through_pipes
 check empty_volume_is_one  empty_volume_is_one
 check every_volume_is_listed  is_listed
+check bad_pool_hides_no_other  bad_pool_hides_no_other
 check many_volumes_are_listed  many_volumes_are_listed
 hints_tell_missing_file_from_missing_volume()
 {

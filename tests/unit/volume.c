@@ -26,7 +26,7 @@ enum { KIB = 1024, MIB = 1024 * 1024 };
 
 static struct app app;
 static struct vst_worker *worker;
-static char dir[64], pool[80];
+static char dir[64], pool[80], other[80];
 
 /* ---- around each test ---- */
 
@@ -54,8 +54,6 @@ static void disconnect(void)
 
 static int make(void **state)
 {
-    char other[80];
-
     (void)state;
     snprintf(dir, sizeof(dir), "/tmp/vst-volume-XXXXXX");
     if (!mkdtemp(dir))
@@ -209,8 +207,12 @@ static void note_list(const struct vst_volume_info *infos, size_t count,
 
     listed[0] = '\0';
     for (size_t i = 0; i < count && used < sizeof(listed); i++)
-        used += (size_t)snprintf(listed + used, sizeof(listed) - used, "%s %llu\n", infos[i].name,
-                                 (unsigned long long)infos[i].size);
+        if (infos[i].code == VST_ERR_OK)
+            used += (size_t)snprintf(listed + used, sizeof(listed) - used, "%s %llu\n",
+                                     infos[i].name, (unsigned long long)infos[i].size);
+        else
+            used += (size_t)snprintf(listed + used, sizeof(listed) - used, "%s %s %d\n",
+                                     infos[i].name, vst_code_name(infos[i].code), infos[i].system);
     outcome_done(outcome)->fn(error, outcome);
 }
 
@@ -286,6 +288,20 @@ static void list_has_every_volume_and_nothing_else(void **state)
     assert_string_equal(listed, "p/a 1\np/b 2\n");
     assert_int_equal(list("q"), VST_ERR_NOT_FOUND);
     assert_non_null(strstr(err.text, "there are: other, p"));
+}
+
+/* It hides no other; alone it is an error. */
+static void pool_that_is_not_there_has_a_place_in_the_list(void **state)
+{
+    (void)state;
+    put("a", "1");
+    assert_int_equal(rmdir(other), 0);
+    assert_int_equal(list(NULL), VST_ERR_OK);
+    assert_string_equal(listed, "other not-found 2\np/a 1\n");
+    assert_int_equal(list("other"), VST_ERR_NOT_FOUND);
+    assert_int_equal(mkdir(other, 0700), 0);
+    assert_int_equal(list(NULL), VST_ERR_OK);
+    assert_string_equal(listed, "p/a 1\n");
 }
 
 static void a_deleted_volume_is_gone(void **state)
@@ -887,6 +903,7 @@ int main(void)
         VOLUME_TEST(an_empty_volume_is_one),
         VOLUME_TEST(a_replaced_volume_keeps_owner_and_mode),
         VOLUME_TEST(list_has_every_volume_and_nothing_else),
+        VOLUME_TEST(pool_that_is_not_there_has_a_place_in_the_list),
         VOLUME_TEST(a_deleted_volume_is_gone),
         VOLUME_TEST(a_name_cannot_leave_its_pool),
         VOLUME_TEST(a_name_may_be_long_and_of_any_script),
