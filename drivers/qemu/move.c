@@ -259,14 +259,34 @@ struct vst_move *vst_move_find(const struct vst_qemu *qemu, const unsigned char 
     return NULL;
 }
 
+/* An arrival is nobody's guest before it is known that the guest may come: anybody may ask. */
+static bool only_looks(const struct vst_move *move)
+{
+    return vst_handover_heeds(&move->machine, VST_HANDOVER_PREPARE) ||
+           vst_handover_heeds(&move->machine, VST_HANDOVER_CHECKED);
+}
+
+/* The more, the closer it has to do with its guest; 0: not at all. */
+static int claim_of(const struct vst_move *move)
+{
+    if (vst_handover_settled(&move->machine) || only_looks(move))
+        return 0;
+    return 1 + vst_handover_holds_guest(&move->machine) + vst_move_is_in_doubt(move);
+}
+
+/* All of them are looked at: the last that came is not the one that holds the guest. */
 struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name)
 {
-    struct vst_move *move;
+    struct vst_move *move, *closest = NULL;
+    int most = 0;
 
-    LIST_FOREACH(move, &qemu->moves, link)
-        if (!vst_handover_settled(&move->machine) && strcmp(move->name, name) == 0)
-            return move;
-    return NULL;
+    LIST_FOREACH(move, &qemu->moves, link) {
+        if (strcmp(move->name, name) != 0 || claim_of(move) <= most)
+            continue;
+        closest = move;
+        most = claim_of(move);
+    }
+    return closest;
 }
 
 /* Else a record that it must write could find no room, when something has begun already. */

@@ -80,7 +80,8 @@ void vst_move_free(struct vst_move *move);
 
 struct vst_move *vst_move_find(const struct vst_qemu *qemu, const unsigned char *token,
                                enum vst_migration_role role);
-/* Of this name, and its guest is still the machine's business; or NULL. */
+/* Of this name, and its guest is the machine's business: not that of one which only looks whether a
+ * guest may come, nor any more when it is settled. Of several the one that holds it; or NULL. */
 struct vst_move *vst_move_of(const struct vst_qemu *qemu, const char *name);
 
 /* Whether the journal will take a move that begins, besides those that have begun and are not

@@ -385,6 +385,92 @@ static void name_of_a_guest_in_doubt_is_taken(void **state)
     }
 }
 
+/* ---- what is only looked at is nobody's migration ----
+ *
+ * Each of these is asked while the checks of such a guest are under way, and so is answered first.
+ */
+
+static void no_answer_yet(const struct vst_migrate_message *message, const struct vst_error *err,
+                          void *opaque)
+{
+    (void)message, (void)err, (void)opaque;
+}
+
+static void begin_to_say(bool check)
+{
+    char *offer = make_offer("none", ", \"memory-mib\": 1");
+    struct vst_migrate_message message = {.token = TOKEN,
+                                          .host = SOURCE,
+                                          .event = VST_HANDOVER_PREPARE,
+                                          .check = check,
+                                          .offer = offer};
+    struct vst_answer_cb cb = {no_answer_yet, NULL, NULL};
+
+    vst_conn_migrate_message(host.conn, &message, &cb);
+    free(offer);
+}
+
+/* The journal goes on only after that, so there is a guest to be in doubt about. */
+static void start_in_doubt(void)
+{
+    char *definition = vst_host_none("g");
+    struct vst_error err = {0};
+
+    assert_int_equal(vst_host_start(&host, definition, &err), 0);
+    free(definition);
+    look();
+    while (!seen.in_doubt) {
+        vst_host_run(&host, 20);
+        look();
+    }
+}
+
+static void look_at_the_name_lets_nobody_end_a_guest_in_doubt(void **state)
+{
+    struct vst_domain_info info;
+    struct vst_error err = {0};
+
+    (void)state;
+    start_in_doubt();
+    for (int check = 1; check >= 0; check--) {
+        err = (struct vst_error){0};
+        begin_to_say(check);
+        assert_int_equal(vst_host_destroy(&host, "g", &err), -1);
+        assert_int_equal(err.code, VST_ERR_IN_DOUBT);
+        vst_host_run(&host, 100);
+    }
+    assert_int_equal(vst_host_get_info(&host, "g", &info, &err), 0);
+}
+
+static void look_at_the_name_does_not_hide_that_a_guest_is_in_doubt(void **state)
+{
+    struct vst_domain_info info;
+
+    (void)state;
+    start_in_doubt();
+    begin_to_say(true);
+    assert_int_equal(vst_host_get_info(&host, "g", &info, NULL), 0);
+    if (!strstr(info.reason, "in doubt, it may run at qemu+unix:///nowhere"))
+        fail_msg("`%s` says nothing of the doubt", info.reason);
+}
+
+static void look_at_the_name_lets_nobody_start_a_guest_in_doubt(void **state)
+{
+    char *definition = vst_host_none("g");
+    struct vst_error err;
+
+    (void)state;
+    look();
+    for (int check = 1; check >= 0; check--) {
+        err = (struct vst_error){0};
+        begin_to_say(check);
+        assert_int_equal(vst_host_start(&host, definition, &err), -1);
+        assert_int_equal(err.code, VST_ERR_IN_DOUBT);
+        vst_host_run(&host, 100);
+    }
+    free(definition);
+}
+
 static int begin_full(void **state)
 {
     (void)state;
@@ -432,6 +518,25 @@ static void have_domain(struct vst_domain *domain, const struct vst_error *err, 
     *(struct vst_domain **)opaque = domain;
 }
 
+static void look_at_the_name_keeps_no_guest_from_leaving(void **state)
+{
+    struct vst_migrate_options opt = {0};
+    struct vst_domain *domain = NULL;
+    struct vst_domain_cb cb = {have_domain, &domain, NULL};
+    char *definition = vst_host_none("g");
+    struct vst_error err = {0};
+
+    (void)state;
+    assert_int_equal(vst_op_wait(vst_domain_start(host.conn, definition, NULL, &cb), &err), 0);
+    free(definition);
+    say(VST_HANDOVER_ABORT, false, NULL); /* which opens the journal */
+    begin_to_say(true);
+    vst_op_wait(vst_domain_check_migration(domain, "qemu+unix:///nowhere", &opt, NULL), &err);
+    assert_int_equal(err.code, VST_ERR_CONNECT); /* nobody listens there */
+    vst_domain_free(&domain);
+    vst_host_destroy(&host, "g", &err);
+}
+
 static void full_journal_lets_no_guest_begin_to_leave(void **state)
 {
     struct vst_migrate_options opt = {0};
@@ -469,6 +574,10 @@ int main(void)
         VST_TEST_WITH(every_way_to_name_a_device_is_understood, begin, end),
         VST_TEST_WITH(source_that_never_sends_is_given_up, begin, end),
         VST_TEST_WITH(name_of_a_guest_in_doubt_is_taken, begin_in_doubt, end),
+        VST_TEST_WITH(look_at_the_name_lets_nobody_end_a_guest_in_doubt, begin_in_doubt, end),
+        VST_TEST_WITH(look_at_the_name_does_not_hide_that_a_guest_is_in_doubt, begin_in_doubt, end),
+        VST_TEST_WITH(look_at_the_name_lets_nobody_start_a_guest_in_doubt, begin_in_doubt, end),
+        VST_TEST_WITH(look_at_the_name_keeps_no_guest_from_leaving, begin, end),
         VST_TEST_WITH(full_journal_takes_no_guest_and_disowns_none, begin_full, end),
         VST_TEST_WITH(full_journal_lets_no_guest_begin_to_leave, begin_full, end),
     };
