@@ -29,7 +29,8 @@
 #define PATIENCE 20 /* rounds of timers, when mended; more than any way needs */
 
 #define KEPT 1
-#define RELEASED 2
+#define ASKED 2 /* kept, too; but that is not on the disk, and after a restart not known */
+#define RELEASED 3
 
 #define SOURCE 1
 #define DESTINATION 2
@@ -132,7 +133,7 @@ inline source_ends()
 inline destination_ends()
 {
 	assert(destination_qemu != RUNS);
-	assert(destination_qemu != WHOLE || kept != KEPT);
+	assert(destination_qemu != WHOLE || kept == 0 || kept == RELEASED);
 	if
 	:: destination_qemu != NONE -> destination_qemu = GONE
 	:: else
@@ -143,7 +144,7 @@ inline destination_ends()
 inline keep()
 {
 	if
-	:: kept == 0 -> kept = KEPT
+	:: kept == 0 || kept == ASKED -> kept = KEPT
 	:: else
 	fi
 }
@@ -238,6 +239,7 @@ inline destination_does()
 	fi;
 	if
 	:: say == E_LOADED && !post_copy -> keep()
+	:: next == DESTINATION_COMMITTING && kept == 0 -> kept = ASKED
 	:: else
 	fi;
 	if
@@ -463,7 +465,11 @@ inline destination_crashes()
 		destination_said = 0;
 		cut_link();
 		destination_up = false; destination_timer = false; destination_cut = false;
-		destination = DESTINATION_NEW
+		destination = DESTINATION_NEW;
+		if
+		:: kept == ASKED && destination_disk == R_PREPARED -> kept = 0
+		:: else
+		fi
 	}
 }
 
@@ -614,9 +620,14 @@ active proctype world()
 			}
 		:: destination == DESTINATION_LOADING && !ended &&
 		   (broken || (stream == CLOSED && source > SOURCE_MOVING)) -> event = E_STREAM_FAILED; who = DESTINATION /* no progress */
-		:: (destination == DESTINATION_SWITCHED || destination == DESTINATION_COMMITTING) &&
-		   post_copy && !ended && broken && destination_said == 0 ->
+		:: (destination == DESTINATION_SWITCHED || destination == DESTINATION_TAKING) &&
+		   !ended && broken && destination_said == 0 ->
 			event = E_STREAM_FAILED; who = DESTINATION
+		/* All has come, and its operation is not over when the link goes. */
+		:: TROUBLE && ended && !damaged && broken && destination_said == 0 &&
+		   (destination == DESTINATION_KEEPING || destination == DESTINATION_LOADED ||
+		    destination == DESTINATION_COMMITTING || destination == DESTINATION_TAKING) ->
+			troubles++; event = E_STREAM_FAILED; who = DESTINATION
 		:: source == SOURCE_MOVING && source_command == Q_NOTHING && source_qemu == RUNS &&
 		   source_said == 0 -> event = E_QEMU_FAILED; who = SOURCE
 		/* the link */
@@ -693,7 +704,7 @@ active proctype world()
 			fi
 		:: mended && SETTLED && timeout ->
 			assert(source_qemu == RUNS || destination_qemu == RUNS || killed_there ||
-			       (killed_here && kept != KEPT));
+			       (killed_here && (kept == 0 || kept == RELEASED)));
 			assert(!(destination_qemu == RUNS && lacks) || killed_here || given_there);
 			break
 		fi;

@@ -111,8 +111,20 @@ static void destination_runs(struct world *world)
 /* Whoever has been told, or after a restart will know, that there is a whole copy relies on it. */
 static void keep(struct world *world)
 {
-    if (world->copy == NO_COPY)
+    if (world->copy != RELEASED)
         world->copy = KEPT;
+}
+
+/* So does who asks for it before that, because he has none any more. */
+static void ask(struct world *world)
+{
+    if (world->copy == NO_COPY)
+        world->copy = ASKED;
+}
+
+bool world_keeps(const struct world *world)
+{
+    return world->copy == KEPT || world->copy == ASKED;
 }
 
 void world_release(struct world *world)
@@ -198,6 +210,11 @@ static void send_message(struct world *world, enum vst_handover_role role,
 
 /* ---- a step of a machine ---- */
 
+static bool in(const struct host *host, const char *state)
+{
+    return strcmp(vst_handover_state_name(&host->machine), state) == 0;
+}
+
 void world_act(struct world *world, enum vst_handover_role role,
                const struct vst_handover_actions *actions)
 {
@@ -205,6 +222,8 @@ void world_act(struct world *world, enum vst_handover_role role,
 
     if (actions->entered)
         host->timer = actions->timer_ms != 0;
+    if (actions->entered && in(host, "DESTINATION_COMMITTING"))
+        ask(world);
     if (actions->write)
         world_push(world, &host->writes, actions->write);
     if (actions->qemu)
@@ -238,6 +257,8 @@ void world_crash(struct world *world, enum vst_handover_role role)
         world_store(world, role, world_pop(&host->writes));
     host->writes.count = host->events.count = 0;
     host->up = host->present = host->timer = false;
+    if (role == DESTINATION && host->disk == VST_HANDOVER_RECORD_PREPARED && world->copy == ASKED)
+        world->copy = NO_COPY;
     world_end_session(world);
 }
 
@@ -313,7 +334,7 @@ void world_source_command(struct world *world, enum vst_handover_command command
 static void destination_end(struct world *world)
 {
     world_rule(world, world->destination != D_RUN, "the destination ends a guest that runs");
-    world_rule(world, world->destination != D_LOADED || world->copy != KEPT,
+    world_rule(world, world->destination != D_LOADED || !world_keeps(world),
                "the destination ends a whole copy, and nobody has given it up");
     if (world->destination != D_NONE)
         world->destination = D_GONE;
@@ -445,11 +466,6 @@ bool world_destination_qemu_moves(struct world *world)
     return true;
 }
 
-static bool in(const struct host *host, const char *state)
-{
-    return strcmp(vst_handover_state_name(&host->machine), state) == 0;
-}
-
 /* The daemons' part in the stream: END, or that nothing moves any more. */
 bool world_stream_moves(struct world *world)
 {
@@ -468,9 +484,15 @@ bool world_stream_moves(struct world *world)
         world_tell(world, DESTINATION, VST_HANDOVER_STREAM_FAILED);
         return true;
     }
+    if (destination->present && world->ended && !world->damaged && world->broken && !world->late &&
+        !destination->events.count) {
+        world->late = true;
+        world_tell(world, DESTINATION, VST_HANDOVER_STREAM_FAILED);
+        return true;
+    }
     if (destination->present && world->post_copy && world->broken && !world->ended &&
         !destination->events.count &&
-        (in(destination, "DESTINATION_SWITCHED") || in(destination, "DESTINATION_COMMITTING"))) {
+        (in(destination, "DESTINATION_SWITCHED") || in(destination, "DESTINATION_TAKING"))) {
         world_tell(world, DESTINATION, VST_HANDOVER_STREAM_FAILED);
         return true;
     }

@@ -21,7 +21,7 @@ enum stream { NO_STREAM, OPEN, ARRIVED, ACKED };
 
 /* Of the guest, at the destination, whole: it is to be kept until the source has given up, or
  * people have, or QEMU cannot run it. */
-enum copy { NO_COPY, KEPT, RELEASED };
+enum copy { NO_COPY, KEPT, ASKED /* kept, but not known after a restart */, RELEASED };
 
 struct queue {
     unsigned char item[MOST_QUEUED];
@@ -51,6 +51,7 @@ struct world {
     enum destination_qemu destination;
     enum stream stream;
     bool broken, damaged, ended; /* the stream is; END has been told of */
+    bool late;                   /* ... and that its operation has failed, after that */
     bool post_copy;              /* is what this history goes over to */
     bool lacks;                  /* the destination does, memory that only the source has */
     bool session, cut, dead_way[2];
@@ -75,6 +76,7 @@ bool world_trouble(struct world *world, enum world_trouble kind, unsigned one_in
 void world_rule(struct world *world, bool kept, const char *text);
 void world_look(struct world *world);
 void world_release(struct world *world);
+bool world_keeps(const struct world *world);
 /* This record is on the disk. */
 void world_store(struct world *world, enum vst_handover_role role, enum vst_handover_record record);
 void world_push(struct world *world, struct queue *queue, unsigned item);

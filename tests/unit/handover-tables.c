@@ -17,6 +17,7 @@ static struct vst_handover_actions actions;
 #define TABLE(role) \
     ((role) == VST_HANDOVER_SOURCE ? &vst_handover_source : &vst_handover_destination)
 #define EVENT(name) VST_HANDOVER_##name
+#define RECORD(name) VST_HANDOVER_RECORD_##name
 #define QEMU(name) VST_HANDOVER_QEMU_##name
 
 static void begin(enum vst_handover_role role)
@@ -54,11 +55,12 @@ static void every_state_answers_every_event_of_its_end(void **state)
     }
 }
 
-/* A walk over edges and restarts from `from`, that does not go into `barred`. */
-static void reach(const struct vst_handover_table *table, unsigned from, unsigned barred,
-                  bool *reached)
+/* A walk over edges and restarts from `from`, that does not go on from where `barred` is written.
+ */
+static void reach(const struct vst_handover_table *table, unsigned from,
+                  enum vst_handover_record barred, bool *reached)
 {
-    if (from == barred || reached[from])
+    if ((barred && table->entries[from].write == barred) || reached[from])
         return;
     reached[from] = true;
     for (size_t e = 0; e < table->edge_count; e++)
@@ -73,14 +75,14 @@ static void every_state_is_reached_and_comes_to_an_end(void **state)
         const struct vst_handover_table *table = TABLE(role);
         bool reached[32] = {false};
 
-        reach(table, 0, VST_HANDOVER_ANY, reached);
+        reach(table, 0, RECORD(NOTHING), reached);
         for (size_t r = 0; r < table->restart_count; r++)
-            reach(table, table->restarts[r].state, VST_HANDOVER_ANY, reached);
+            reach(table, table->restarts[r].state, RECORD(NOTHING), reached);
         for (unsigned s = 0; s < table->state_count; s++) {
             bool onward[32] = {false}, ends = false;
 
             assert_true(reached[s]);
-            reach(table, s, VST_HANDOVER_ANY, onward);
+            reach(table, s, RECORD(NOTHING), onward);
             for (unsigned t = 0; t < table->state_count; t++)
                 ends |= onward[t] && table->entries[t].over;
             assert_true(ends);
@@ -99,7 +101,7 @@ static void a_settled_machine_has_no_part_in_the_guest_any_more(void **state)
             bool onward[32] = {false};
 
             if (table->entries[s].settled)
-                reach(table, s, VST_HANDOVER_ANY, onward);
+                reach(table, s, RECORD(NOTHING), onward);
             for (unsigned t = 0; t < table->state_count; t++)
                 if (onward[t])
                     assert_true(table->entries[t].settled && !table->entries[t].holds &&
@@ -143,7 +145,7 @@ static void past_the_point_of_no_return_only_aborted_on_disk_resumes(void **stat
     bool reached[32] = {false};
 
     (void)state;
-    reach(table, state_of(table, "SOURCE_HANDING"), state_of(table, "SOURCE_ABORTING"), reached);
+    reach(table, state_of(table, "SOURCE_HANDING"), RECORD(ABORTED), reached);
     for (unsigned s = 0; s < table->state_count; s++)
         assert_false(reached[s] && table->entries[s].qemu == QEMU(RESUME));
 }
@@ -154,7 +156,7 @@ static void only_committed_on_disk_runs_the_guest_there(void **state)
     bool reached[32] = {false};
 
     (void)state;
-    reach(table, 0, state_of(table, "DESTINATION_COMMITTING"), reached);
+    reach(table, 0, RECORD(COMMITTED), reached);
     for (unsigned s = 0; s < table->state_count; s++)
         assert_false(reached[s] && table->entries[s].qemu == QEMU(CONT));
 }

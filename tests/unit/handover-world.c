@@ -332,7 +332,7 @@ static enum world_outcome judge(struct world *world)
     bool died = world->killed_source || world->killed_destination;
 
     world_rule(world, here || there || died, "the guest does not run anywhere");
-    world_rule(world, here || there || world->copy != KEPT || world->killed_destination,
+    world_rule(world, here || there || !world_keeps(world) || world->killed_destination,
                "the guest does not run anywhere, and there was a whole copy");
     world_rule(world, !in_state(&world->host[DESTINATION], "DESTINATION_RUNNING") || there || died,
                "the destination believes to have the guest");

@@ -278,6 +278,24 @@ static void a_journal_that_cannot_be_written_costs_no_whole_copy(void **state)
     }
 }
 
+static void a_whole_copy_that_is_asked_for_outlives_its_stream(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_DESTINATION);
+    feed(EVENT(PREPARE));
+    feed(EVENT(CHECKED));
+    written(RECORD(PREPARED));
+    feed(EVENT(QEMU_READY));
+    feed(EVENT(STREAM_VERIFIED));
+    feed(EVENT(QEMU_COMPLETED));
+    feed(EVENT(COMMIT)); /* of a source without a QEMU, which does not wait for LOADED */
+    is_in("DESTINATION_COMMITTING");
+    feed(EVENT(STREAM_FAILED));
+    is_in("DESTINATION_COMMITTING");
+    vst_handover_written(&machine, RECORD(COMMITTED), true, &actions);
+    is_in("DESTINATION_RESUMING");
+}
+
 static void a_whole_copy_whose_monitor_is_lost_is_taken_hold_of_again(void **state)
 {
     (void)state;
@@ -501,6 +519,7 @@ int main(void)
         VST_TEST(the_destination_gives_its_whole_copy_up_by_somebodys_word),
         VST_TEST(the_copy_of_a_source_that_has_none_any_more_runs),
         VST_TEST(a_journal_that_cannot_be_written_costs_no_whole_copy),
+        VST_TEST(a_whole_copy_that_is_asked_for_outlives_its_stream),
         VST_TEST(a_whole_copy_whose_monitor_is_lost_is_taken_hold_of_again),
         VST_TEST(before_cont_committed_may_become_aborted_and_after_it_not),
         VST_TEST(a_cont_that_is_refused_has_not_run_the_guest),

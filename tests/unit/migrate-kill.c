@@ -329,9 +329,11 @@ static unsigned stride(void)
 
 /* From here on the destination's copy is the guest. */
 static const char *const handed_over[] = {
-    "SOURCE_HANDING",      "SOURCE_COMMITTING",      "SOURCE_CLOSING",
-    "SOURCE_QUITTING",     "DESTINATION_COMMITTING", "DESTINATION_RESUMING",
-    "DESTINATION_STARTED", "DESTINATION_RUNNING",    NULL,
+    "SOURCE_HANDING",         "SOURCE_COMMITTING",
+    "SOURCE_CLOSING",         "SOURCE_QUITTING",
+    "DESTINATION_COMMITTING", "DESTINATION_TAKING",
+    "DESTINATION_RESUMING",   "DESTINATION_STARTED",
+    "DESTINATION_RUNNING",    NULL,
 };
 
 static void source_qemu_killed_and_the_copy_runs_when_it_is_whole(void **state)

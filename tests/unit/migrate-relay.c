@@ -354,13 +354,11 @@ static void guest_that_dirties_its_memory_goes_through_the_client(void **state)
 static bool is_handed_over(const char *where)
 {
     static const char *const states[] = {
-        "SOURCE_HANDING",       "SOURCE_COMMITTING",
-        "SOURCE_CLOSING",       "SOURCE_QUITTING",
-        "SOURCE_FINISHING",     "SOURCE_ENDING",
-        "SOURCE_DONE",          "DESTINATION_COMMITTING",
-        "DESTINATION_RESUMING", "DESTINATION_STARTED",
-        "DESTINATION_RUNNING",  "DESTINATION_ENDING",
-        "DESTINATION_DONE",     NULL,
+        "SOURCE_HANDING",       "SOURCE_COMMITTING",      "SOURCE_CLOSING",
+        "SOURCE_QUITTING",      "SOURCE_FINISHING",       "SOURCE_ENDING",
+        "SOURCE_DONE",          "DESTINATION_COMMITTING", "DESTINATION_TAKING",
+        "DESTINATION_RESUMING", "DESTINATION_STARTED",    "DESTINATION_RUNNING",
+        "DESTINATION_ENDING",   "DESTINATION_DONE",       NULL,
     };
 
     for (size_t i = 0; states[i]; i++)
