@@ -13,11 +13,19 @@
 #include "config.h"
 #include "core/fd.h"
 #include "daemon-private.h"
+#include "http-crowd.h"
 
-enum { HEADERS_MAX = 8192, BODY_MAX = 1024, PATIENCE_SECONDS = 10 };
+enum {
+    HEADERS_MAX = 8192,
+    BODY_MAX = 1024,
+    PATIENCE_SECONDS = 10,
+    AT_ONCE = 32,
+    LIFE_SECONDS = 30
+};
 
 struct metrics {
     struct evhttp *http;
+    struct vst_http_crowd *crowd;
     struct daemon *daemon;
     /* When the page was last asked for, for the rates since then. */
     int64_t uptime_us;
@@ -205,6 +213,19 @@ static int set_up(struct metrics *metrics, struct vst_error *ret_err)
     return 0;
 }
 
+/* Takes *fd. */
+static int serve(struct metrics *metrics, int *fd, struct vst_error *ret_err)
+{
+    struct evhttp_bound_socket *bound = evhttp_accept_socket_with_handle(metrics->http, *fd);
+
+    if (!bound)
+        return vst_error_no_memory(ret_err);
+    *fd = -1;
+    metrics->crowd =
+        vst_http_crowd_new(metrics->daemon->base, metrics->http, bound, AT_ONCE, LIFE_SECONDS);
+    return metrics->crowd ? 0 : vst_error_no_memory(ret_err);
+}
+
 int vst_metrics_open(struct daemon *daemon, const char *listen, struct metrics **ret_metrics,
                      struct vst_error *ret_err)
 {
@@ -218,10 +239,8 @@ int vst_metrics_open(struct daemon *daemon, const char *listen, struct metrics *
     if (status == 0)
         status = listen[0] == '/' ? vst_daemon_listen_unix(daemon, listen, &fd, ret_err)
                                   : vst_daemon_listen_address(listen, &fd, ret_err);
-    if (status == 0 && evhttp_accept_socket(metrics->http, fd) < 0)
-        status = vst_error_no_memory(ret_err);
-    else
-        fd = -1;
+    if (status == 0)
+        status = serve(metrics, &fd, ret_err);
     vst_close(&fd);
     if (status < 0) {
         vst_metrics_close(&metrics);
@@ -239,6 +258,7 @@ void vst_metrics_close(struct metrics **slot)
     *slot = NULL;
     if (!metrics)
         return;
+    vst_http_crowd_free(&metrics->crowd);
     if (metrics->http)
         evhttp_free(metrics->http);
     free(metrics);
