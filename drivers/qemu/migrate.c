@@ -413,6 +413,9 @@ static bool give_up_early(struct vst_move *move)
 /* People speak for the other host: it has no more questions, or has been told. */
 static int forget(struct vst_move *move, struct vst_error *ret_err)
 {
+    enum vst_handover_event word =
+        move->end->role == VST_MIGRATION_OUT ? VST_HANDOVER_FINISHED : VST_HANDOVER_FINISH;
+
     if (!vst_handover_settled(&move->machine))
         return vst_error_set(
             ret_err, VST_ERR_STATE,
@@ -421,10 +424,12 @@ static int forget(struct vst_move *move, struct vst_error *ret_err)
             move->name);
     if (move->over)
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: the migration is over", move->name);
-    if (move->end->role == VST_MIGRATION_OUT)
-        vst_move_feed(move, VST_HANDOVER_FINISHED, move->machine.peer);
-    else
-        vst_move_feed(move, VST_HANDOVER_FINISH, move->machine.peer);
+    if (!vst_handover_heeds(&move->machine, word))
+        return vst_error_set(ret_err, VST_ERR_STATE,
+                             "%s is not forgotten: the journal of this host is still to be written "
+                             "(virstream migrations)",
+                             move->token);
+    vst_move_feed(move, word, move->machine.peer);
     return 0;
 }
 

@@ -3,9 +3,11 @@
  * What a destination is asked at a moment when it means nothing, and by whoever is gone before the
  * answer: an error is the worst that may come of it. With a QEMU, but no other host.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "core/image.h"
 #include "core/migration.h"
@@ -210,6 +212,45 @@ static void tokens_that_nobody_knows_are_not_kept_for_ever(void **state)
     assert_int_equal(ask_about(0), VST_HANDOVER_UNKNOWN);           /* or says it anew */
 }
 
+/* ---- a journal that cannot be written ---- */
+
+static enum vst_code forget(void)
+{
+    struct vst_error err = {0};
+
+    vst_op_wait(vst_conn_order_migration(host.conn, TOKEN, VST_MIGRATION_FORGET, NULL, NULL), &err);
+    return err.code;
+}
+
+/* The process may write no file, but read and make them. */
+static void forbid_writing(struct rlimit *ret_before)
+{
+    struct rlimit none;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, ret_before), 0);
+    none = (struct rlimit){0, ret_before->rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+}
+
+static void token_is_not_told_as_forgotten_before_its_answer_is_on_the_disk(void **state)
+{
+    struct answer answer;
+    struct rlimit before;
+    enum vst_code code;
+
+    (void)state;
+    say(VST_HANDOVER_FINISH, false); /* which opens the journal */
+    forbid_writing(&before);
+    ask(TOKEN, VST_HANDOVER_COMMIT, false, &answer);
+    code = forget();
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(code, VST_ERR_STATE);
+    wait_for(&answer);
+    assert_int_equal(answer.event, VST_HANDOVER_UNKNOWN);
+    assert_int_equal(forget(), VST_ERR_OK);
+}
+
 /* ---- streams ---- */
 
 static bool spawning;
@@ -245,6 +286,7 @@ int main(void)
         VST_TEST_WITH(switch_of_a_token_that_is_not_known_is_answered, begin, end),
         VST_TEST_WITH(what_is_asked_while_one_is_looked_at_is_busy, begin, end),
         VST_TEST_WITH(tokens_that_nobody_knows_are_not_kept_for_ever, begin, end),
+        VST_TEST_WITH(token_is_not_told_as_forgotten_before_its_answer_is_on_the_disk, begin, end),
         VST_TEST_WITH(stream_that_comes_before_qemu_is_refused, begin, end),
     };
 
