@@ -130,6 +130,8 @@ static bool is_stranger(struct vst_handover *handover, enum vst_handover_event e
         return false;
     if (!from)
         return true;
+    if (from == handover->peer) /* said for that host, whether it is known yet or not */
+        return false;
     if (is_nobody(handover->peer))
         memcpy(handover->peer, from, VST_HANDOVER_ID);
     return memcmp(handover->peer, from, VST_HANDOVER_ID) != 0;

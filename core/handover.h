@@ -218,7 +218,8 @@ int vst_handover_recover(struct vst_handover *handover, enum vst_handover_record
 
 /*
  * One event. `from` is the host that a message or LINK_UP comes from, else NULL: from another than
- * the peer it is taken for WRONG_HOST. -1: this end knows no such event.
+ * the peer it is taken for WRONG_HOST. What is said for the peer, whoever that is, comes from the
+ * machine's own `peer`. -1: this end knows no such event.
  */
 int vst_handover_feed(struct vst_handover *handover, enum vst_handover_event event,
                       const unsigned char *from, struct vst_handover_actions *ret_actions);

@@ -379,6 +379,20 @@ static void in_doubt_it_asks_again_ever_more_slowly(void **state)
     is_in("SOURCE_CLOSING");
 }
 
+static void what_is_said_for_the_peer_counts_before_that_is_known(void **state)
+{
+    static const unsigned char nobody[VST_HANDOVER_ID];
+
+    (void)state;
+    vst_handover_start(&machine, VST_HANDOVER_SOURCE, token, NULL);
+    machine.state = state_of(&vst_handover_source, "SOURCE_DOUBT");
+    assert_int_equal(vst_handover_feed(&machine, EVENT(LINK_UP), machine.peer, &actions), 0);
+    is_in("SOURCE_COMMITTING");
+    assert_memory_equal(machine.peer, nobody, sizeof(nobody));
+    feed(EVENT(LOST)); /* the first that speaks for itself is it */
+    assert_memory_equal(machine.peer, peer, sizeof(peer));
+}
+
 static void the_answers_of_a_stranger_do_not_count(void **state)
 {
     static const enum vst_handover_event answers[] = {EVENT(COMMITTED), EVENT(ABORTED),
@@ -525,6 +539,7 @@ int main(void)
         VST_TEST(a_cont_that_is_refused_has_not_run_the_guest),
         VST_TEST(who_asks_about_the_unknown_is_told_so_when_it_is_on_disk),
         VST_TEST(in_doubt_it_asks_again_ever_more_slowly),
+        VST_TEST(what_is_said_for_the_peer_counts_before_that_is_known),
         VST_TEST(the_answers_of_a_stranger_do_not_count),
         VST_TEST(aborted_and_unknown_give_the_guest_back_when_that_is_on_disk),
         VST_TEST(lost_there_stays_in_doubt_with_that_reason),
