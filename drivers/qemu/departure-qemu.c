@@ -495,7 +495,7 @@ void vst_departure_switch(struct vst_departure *departure)
          &err);
 }
 
-/* ---- END ---- */
+/* ---- the word in the place ---- */
 
 /* For people: which host, and not how it is to be reached. What is no text would spoil the file,
  * and is left out. */
@@ -510,14 +510,18 @@ static void put_host(char ret_to[VST_PLACE_TO_MAX + 1], const char *uri)
         memcpy(ret_to, uri, length); /* the rest is zero */
 }
 
-static int put_away(struct vst_move *move, struct vst_guest *guest)
+int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, const char *kind,
+                          bool running, struct vst_error *ret_err)
 {
-    struct vst_place_job job = {.kind = "away"};
+    struct vst_place_job job = {.running = running};
 
+    snprintf(job.kind, sizeof(job.kind), "%s", kind);
     snprintf(job.token, sizeof(job.token), "%s", move->token);
     put_host(job.to, move->peer);
-    return vst_place_put_job(vst_guest_place(guest), &job, NULL);
+    return vst_place_put_job(vst_guest_place(guest), &job, ret_err);
 }
+
+/* ---- END ---- */
 
 /* Paused for good: the place says so to whoever would resume it. What cannot be done now, for a
  * monitor that is silent or a disk that is full, is tried again by the clock of this state. */
@@ -527,7 +531,7 @@ static void keep(void *opaque, struct vst_guest *guest, const struct vst_error *
 
     if (err && !vst_move_qemu_exists(move))
         vst_move_end_qemu(move);
-    if (err || put_away(move, guest) < 0)
+    if (err || vst_departure_put_job(move, guest, "away", false, NULL) < 0)
         return;
     vst_guest_forget(guest, move);
     vst_guest_leave(guest);

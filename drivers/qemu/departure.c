@@ -197,8 +197,7 @@ static void decide(struct vst_departure *departure)
     struct vst_move *move = &departure->move;
     struct vst_error err = move->why; /* set when the guest has gone meanwhile */
 
-    if (!move->guest ||
-        vst_place_set_move(vst_guest_place(move->guest), "out", move->token, move->ran, &err) < 0) {
+    if (!move->guest || vst_departure_put_job(move, move->guest, "out", move->ran, &err) < 0) {
         vst_departure_refuse(departure, &err);
         return;
     }

@@ -121,6 +121,9 @@ void vst_departure_resume(struct vst_departure *departure);
 void vst_departure_move(struct vst_departure *departure);
 /* They are complete: the switch may go on. */
 void vst_departure_switch(struct vst_departure *departure);
+/* The word in the guest's place, with the token and the host that it goes to. */
+int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, const char *kind,
+                          bool running, struct vst_error *ret_err);
 /* They are given up: the guest may go on. */
 void vst_departure_undo(struct vst_departure *departure);
 

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "stray.h"
+
 int vst_guest_check_idle(const struct vst_guest *guest, struct vst_error *ret_err)
 {
     if (guest->fate == FATE_REMOVE)
@@ -16,6 +18,8 @@ int vst_guest_check_idle(const struct vst_guest *guest, struct vst_error *ret_er
                              "domain %s has migrated%s%s; the copy that was kept here never runs "
                              "again: destroy it when it is not needed any more",
                              guest->def->name, guest->left.to[0] ? " to " : "", guest->left.to);
+    if (vst_place_job_is_stray(&guest->left) && guest->job.kind == VST_JOB_NONE)
+        return vst_stray_refuse(&guest->left, guest->def->name, ret_err);
     if (vst_place_job_moves(&guest->left) && guest->job.kind == VST_JOB_NONE)
         return vst_error_set(ret_err, VST_ERR_IN_DOUBT,
                              "domain %s is being migrated, and only that may resume or end it "

@@ -12,6 +12,7 @@
 
 #include "core/fsm.h"
 #include "move.h"
+#include "stray.h"
 
 #define LIST_STATES(X)                                                               \
     X(LIST_ASKING, "answers, some of which come at once", "one guest after another") \
@@ -92,7 +93,7 @@ static bool is_one_of(const char *kind, const char *const *kinds)
  * was before. A copy that was left behind never runs. */
 static bool is_paused(const struct vst_glance *glance)
 {
-    static const char *const pausing[] = {"save", "keep", NULL};
+    static const char *const pausing[] = {"save", "keep", "stray", NULL};
     static const char *const leaving[] = {"live", "restore", "out", NULL};
     const char *kind = glance->job.kind;
 
@@ -158,6 +159,8 @@ static void tell_doubt(const struct vst_qemu *qemu, struct vst_domain_info *info
         return;
     if (vst_place_job_is_away(&job))
         tell_away(&job, info);
+    else if (vst_place_job_is_stray(&job))
+        vst_stray_tell(&job, info->reason, sizeof(info->reason));
     else if (!move && qemu->journal && strcmp(job.kind, "in") == 0)
         snprintf(info->reason, sizeof(info->reason),
                  "it may be the whole copy of a guest that migrated here, but the journal of this "

@@ -44,6 +44,11 @@ static const char *reason_of(const struct vst_guest *guest)
                "memory; if it stands still, destroy it";
     if (!guest->left.kind[0] || guest->job.kind != VST_JOB_NONE)
         return "";
+    if (vst_place_job_is_stray(&guest->left))
+        return guest->running ? "a migration of it, which the journal of this host does not know, "
+                                "was given up; it goes on here"
+                              : "a migration of it, which the journal of this host does not know, "
+                                "was given up; it was paused before, too";
     if (is_restored(guest))
         return guest->running ? "a restore of it was cut off when it was whole; it was resumed"
                               : "a restore of it was cut off when it was whole; it is paused";
@@ -150,9 +155,12 @@ void vst_guest_mend(struct vst_guest *guest, const char *kind, bool ran,
     begin(guest);
 }
 
-/* What a migration has hold of, or has left, is the business of its journal and of people. */
+/* What a migration has hold of, or has left, is the business of its journal and of people. A stray
+ * that runs never was handed over. */
 static bool is_to_be_mended(const struct vst_guest *guest)
 {
+    if (vst_place_job_is_stray(&guest->left) && !guest->running)
+        return false;
     return guest->left.kind[0] && guest->fate != FATE_END && !vst_place_job_moves(&guest->left) &&
            !vst_place_job_is_away(&guest->left);
 }

@@ -13,6 +13,7 @@
 #include "departure.h"
 #include "journal.h"
 #include "relay.h"
+#include "stray.h"
 
 enum { REMEMBERED = 32 }; /* migrations that are over */
 
@@ -123,10 +124,10 @@ static bool go_on_all(struct vst_qemu *qemu)
 }
 
 /*
- * Of a migration that had not begun, or had ended, but for the word in its guest's place: the guest
- * runs, or never will. What is loading or has loaded, and what is paused to be handed over, is in
- * the journal; if not, it is another journal than that which it was begun with. So a copy may be
- * the last one, and is left to people (list.c); and nothing that is paused is resumed.
+ * Of a migration that had not begun, or had ended, but for the word in its guest's place. What is
+ * loading or has loaded, and what is paused to be handed over, is in the journal; if not, it is
+ * another journal than that which it was begun with. So a copy may be the last one, or one too
+ * many, and is left to people (list.c, stray.h); and nothing that is paused is resumed.
  */
 static void clear_place(struct vst_qemu *qemu, const char *name, const struct vst_place_job *job)
 {
@@ -134,8 +135,8 @@ static void clear_place(struct vst_qemu *qemu, const char *name, const struct vs
 
     if (vst_place_open(qemu->root, name, &place, NULL) < 0)
         return;
-    if (strcmp(job->kind, "out") == 0) /* whoever has hold of it next mends it */
-        vst_place_set_job(place, "save", false, NULL);
+    if (strcmp(job->kind, "out") == 0)
+        vst_stray_mark(qemu, place, job);
     else if (strcmp(job->kind, "lack") == 0)
         vst_place_clear_job(place); /* it is what it is */
     else if (!vst_place_is_alive(place))
@@ -457,6 +458,8 @@ static void run_order(struct vst_qemu *qemu, struct call *call)
     struct vst_move *move = find_token(qemu, call->name);
     struct vst_error err = {0};
 
+    if (!move && vst_stray_order(qemu, call->name, call->order, &call->caller, call->op))
+        return;
     if (!move)
         vst_error_set(&err, VST_ERR_NOT_FOUND, "there is no migration %s here", call->name);
     else if (vst_move_check_caller(move, &call->caller, &err) == 0 && order(move, call, &err) == 0)
@@ -486,11 +489,11 @@ static void run_list(struct vst_qemu *qemu, struct call *call)
     struct vst_migration_info *infos;
     struct vst_error err = {0};
     struct vst_move *move;
-    size_t count = 0;
+    size_t count = 0, strays = vst_strays_list(qemu, NULL, 0);
 
     LIST_FOREACH(move, &qemu->moves, link)
         count++;
-    infos = calloc(count ? count : 1, sizeof(*infos));
+    infos = calloc(count + strays + 1, sizeof(*infos));
     if (!infos) {
         vst_error_no_memory(&err);
         vst_op_fail(call->op, &err);
@@ -499,7 +502,8 @@ static void run_list(struct vst_qemu *qemu, struct call *call)
     count = 0;
     LIST_FOREACH(move, &qemu->moves, link)
         vst_move_get_info(move, &infos[count++]);
-    vst_driver_migrations(call->op, infos, count);
+    strays = vst_strays_list(qemu, infos + count, strays);
+    vst_driver_migrations(call->op, infos, count + strays);
     free(infos);
 }
 

@@ -106,7 +106,8 @@ static bool has_place(const struct vst_move *move, bool to_end_it, bool *ret_exi
     *ret_exists = false;
     if (vst_place_glance(move->qemu->root, move->name, &glance, NULL) < 0)
         return false;
-    ours = is_ours(move, &glance) && (!to_end_it || vst_place_job_moves(&glance.job));
+    ours = is_ours(move, &glance) &&
+           (!to_end_it || vst_place_job_moves(&glance.job) || vst_place_job_is_stray(&glance.job));
     *ret_exists = ours && glance.exists;
     vst_definition_free(&glance.def);
     return ours;

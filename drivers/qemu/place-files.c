@@ -323,6 +323,11 @@ bool vst_place_job_moves(const struct vst_place_job *job)
            strcmp(job->kind, "lack") == 0;
 }
 
+bool vst_place_job_is_stray(const struct vst_place_job *job)
+{
+    return strcmp(job->kind, "stray") == 0;
+}
+
 bool vst_place_job_is_away(const struct vst_place_job *job)
 {
     return strcmp(job->kind, "away") == 0;

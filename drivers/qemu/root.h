@@ -115,12 +115,14 @@ enum { VST_PLACE_TO_MAX = 127 };
 /* The job file: what runs, and whether the guest ran before it. */
 struct vst_place_job {
     /* "save", "keep" and "live" (saves that the guest outlives), "restore", "start", "end" (shut
-     * down); "out", "in" (a migration has it), "lack" (one that runs, and lacks memory), "away" (it
-     * has migrated, and this copy never runs again) */
+     * down); "out", "in" (a migration has it), "lack" (one that runs, and lacks memory), "stray"
+     * (it was "out", and no journal knows of that), "away" (it has migrated, and this copy never
+     * runs again) */
     char kind[16];
     bool running;
     char token[37]; /* of the migration that has it; empty: none, or by an older version */
-    char to[VST_PLACE_TO_MAX + 1]; /* "away": where it is now, for people; empty: not known */
+    char to[VST_PLACE_TO_MAX +
+            1]; /* "out", "stray", "away": to which host, for people; empty: not known */
 };
 int vst_place_put_job(struct vst_place *place, const struct vst_place_job *job,
                       struct vst_error *ret_err);
@@ -137,6 +139,8 @@ void vst_place_clear_job(struct vst_place *place);
 bool vst_place_job_makes(const struct vst_place_job *job);
 /* A migration: what becomes of the guest is said by the journal, and by nothing else. */
 bool vst_place_job_moves(const struct vst_place_job *job);
+/* It may run elsewhere, and only people can say (stray.h). */
+bool vst_place_job_is_stray(const struct vst_place_job *job);
 /* It has migrated, and what is here stays as it is until it is destroyed. */
 bool vst_place_job_is_away(const struct vst_place_job *job);
 

@@ -14,6 +14,7 @@
 #include "core/worker.h"
 #include "files.h"
 #include "move.h"
+#include "stray.h"
 
 /* Opens what the definition names, on a thread. It has a definition of its own, so that the guest
  * need not wait for a dead disk in order to go. */
@@ -170,7 +171,9 @@ static int check_remains(struct vst_guest *guest, struct vst_error *ret_err)
         return vst_move_check_name(guest->qemu, name, guest->job.token, ret_err);
     if (vst_root_has(guest->qemu->root, name))
         return 0; /* it is not only what is left */
-    return vst_move_check(guest->qemu, name, ret_err);
+    if (vst_move_check(guest->qemu, name, ret_err) < 0)
+        return -1;
+    return vst_stray_check(guest->qemu, name, ret_err);
 }
 
 /* A guest that migrates to its own host under another name has its UUID twice, for that long. */

@@ -228,7 +228,7 @@ static void say(const char *text)
 /* Runs the loop until the driver asks for `command`, and answers. */
 static void expect(const char *command, const char *value)
 {
-    const char *at;
+    const char *at, *rest;
     char text[256];
 
     while (!(at = strstr(t.heard, command)) || !strchr(at, '\n')) {
@@ -241,8 +241,9 @@ static void expect(const char *command, const char *value)
     at = strstr(at, "\"id\":");
     assert_non_null(at);
     snprintf(text, sizeof(text), "{\"return\": %s, \"id\": %lld}\r\n", value, atoll(at + 5));
-    memset(t.heard, 0, sizeof(t.heard));
-    t.heard_length = 0;
+    rest = strchr(at, '\n') + 1; /* what came after it is still to be answered */
+    t.heard_length = strlen(rest);
+    memmove(t.heard, rest, t.heard_length + 1);
     say(text);
 }
 
@@ -574,8 +575,115 @@ static void remains_that_the_journal_does_not_know_are_removed(void **state)
     assert_false(has_place());
 }
 
-/* It may have been handed over. */
+/* It may have been handed over: it is a stray, as which it is listed. */
+static struct vst_domain *find_stray(const char *status)
+{
+    struct outcome resumed = {0};
+    struct vst_domain *domain;
+    struct found found;
+    char answer[64];
+
+    set_job("out", TOKEN);
+    make_journal(NULL, 0);
+    found = restart();
+    assert_int_equal(found.count, 1);
+    assert_true(found.info.in_doubt);
+    assert_string_equal(found.info.token, TOKEN);
+    domain = look_up();
+    vst_domain_resume(domain, outcome_done(&resumed));
+    greet();
+    snprintf(answer, sizeof(answer), "{\"status\": \"%s\", \"running\": false}", status);
+    expect("query-status", answer);
+    expect_refusal(&resumed, VST_ERR_IN_DOUBT, "may run there");
+    return domain;
+}
+
+static void resolve(enum vst_migration_order order, struct outcome *outcome)
+{
+    vst_conn_order_migration(t.app.conn, TOKEN, order, NULL, outcome_done(outcome));
+}
+
 static void paused_guest_of_an_unknown_migration_is_not_resumed(void **state)
+{
+    struct vst_domain *domain;
+
+    (void)state;
+    domain = find_stray("postmigrate");
+    hear_reason(domain, "the journal of this host does not know");
+    destroy(domain);
+    assert_int_equal(look().count, 0);
+    vst_domain_free(&domain);
+}
+
+static void stray_that_people_say_runs_here_goes_on(void **state)
+{
+    struct outcome resolved = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    domain = find_stray("postmigrate");
+    resolve(VST_MIGRATION_RUNS_ON_SOURCE, &resolved);
+    expect("query-migrate", "{\"status\": \"completed\"}");
+    expect("migrate-set-capabilities", "{}");
+    expect("cont", "{}");
+    outcome_await(t.app.base, &resolved);
+    assert_int_equal(resolved.err.code, VST_ERR_OK);
+    assert_int_equal(access(path_of("job"), F_OK), -1);
+    assert_int_equal(look().count, 0);
+    vst_domain_free(&domain);
+}
+
+static void stray_that_people_say_runs_elsewhere_is_ended(void **state)
+{
+    struct outcome resolved = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    domain = find_stray("paused");
+    resolve(VST_MIGRATION_RUNS_ON_DESTINATION, &resolved);
+    expect("quit", "{}");
+    pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
+    outcome_await(t.app.base, &resolved);
+    assert_int_equal(resolved.err.code, VST_ERR_OK);
+    assert_false(is_alive() || has_place());
+    vst_domain_free(&domain);
+}
+
+static void stray_cannot_be_cancelled(void **state)
+{
+    struct outcome cancelled = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    domain = find_stray("paused");
+    resolve(VST_MIGRATION_CANCEL, &cancelled);
+    expect_refusal(&cancelled, VST_ERR_STATE, "no more than that");
+    assert_int_equal(look().count, 1);
+    vst_domain_free(&domain);
+}
+
+/* What is left of it is still the word that it may run elsewhere. */
+static void nobody_takes_the_name_of_a_stray_that_is_dead(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    set_job("out", TOKEN);
+    pidfd_send_signal(t.pidfd, SIGKILL, NULL, 0);
+    while (is_alive())
+        usleep(1000);
+    make_journal(NULL, 0);
+    assert_int_equal(restart().count, 1);
+    vst_domain_start(t.app.conn,
+                     "{\"name\":\"g1\",\"machine\":\"none\",\"accel\":\"tcg\",\"memory-mib\":16,"
+                     "\"vcpus\":1}",
+                     NULL, outcome_domain(&outcome));
+    expect_refusal(&outcome, VST_ERR_IN_DOUBT, "may run there");
+    assert_true(has_place());
+}
+
+/* Before it is handed over a guest is nobody else's. */
+static void guest_that_runs_is_no_stray(void **state)
 {
     struct outcome info = {0};
     struct vst_domain *domain;
@@ -583,16 +691,30 @@ static void paused_guest_of_an_unknown_migration_is_not_resumed(void **state)
     (void)state;
     set_job("out", TOKEN);
     make_journal(NULL, 0);
-    assert_int_equal(restart().count, 0);
+    restart();
     domain = look_up();
     vst_domain_get_info(domain, outcome_infos(&info));
     greet();
-    expect("query-status", "{\"status\": \"postmigrate\", \"running\": false}");
-    expect("query-migrate", "{\"status\": \"completed\"}");
-    expect("query-status", "{\"status\": \"postmigrate\", \"running\": false}");
+    expect("query-status", "{\"status\": \"running\", \"running\": true}");
+    expect("query-migrate", "{\"status\": \"cancelled\"}");
+    expect("migrate-set-capabilities", "{}");
+    expect("query-status", "{\"status\": \"running\", \"running\": true}");
     outcome_await(t.app.base, &info);
-    assert_int_equal(info.info.state, VST_DOMAIN_PAUSED);
+    assert_int_equal(info.info.state, VST_DOMAIN_RUNNING);
+    assert_non_null(strstr(info.info.reason, "was given up; it goes on here"));
+    assert_int_equal(access(path_of("job"), F_OK), -1);
+    assert_int_equal(look().count, 0);
     vst_domain_free(&domain);
+}
+
+/* Only the word was left. */
+static void guest_that_has_returned_is_no_stray(void **state)
+{
+    (void)state;
+    set_job("out", TOKEN);
+    make_entry(VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_RETURNED, false);
+    assert_false(restart().info.in_doubt);
+    assert_int_equal(look().count, 1);
 }
 
 int main(void)
@@ -615,6 +737,12 @@ int main(void)
         VST_TEST_WITH(copy_that_the_journal_does_not_know_is_left_to_people, make, drop),
         VST_TEST_WITH(remains_that_the_journal_does_not_know_are_removed, make, drop),
         VST_TEST_WITH(paused_guest_of_an_unknown_migration_is_not_resumed, make, drop),
+        VST_TEST_WITH(stray_that_people_say_runs_here_goes_on, make, drop),
+        VST_TEST_WITH(stray_that_people_say_runs_elsewhere_is_ended, make, drop),
+        VST_TEST_WITH(stray_cannot_be_cancelled, make, drop),
+        VST_TEST_WITH(nobody_takes_the_name_of_a_stray_that_is_dead, make, drop),
+        VST_TEST_WITH(guest_that_runs_is_no_stray, make, drop),
+        VST_TEST_WITH(guest_that_has_returned_is_no_stray, make, drop),
     };
 
     if (!vst_test_can_spawn())
