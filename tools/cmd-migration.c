@@ -158,17 +158,34 @@ static bool is_meant(const struct vst_migration_info *info, const char *word)
            (!info->over && strcmp(info->name, word) == 0);
 }
 
+/* Both ends of a migration, on one host: its source counts, but when that is through with it. */
+static bool is_other_end(const struct vst_migration_info *one, const struct vst_migration_info *two)
+{
+    return strcmp(one->token, two->token) == 0 && one->role != two->role;
+}
+
+static bool counts_more(const struct vst_migration_info *one, const struct vst_migration_info *two)
+{
+    return one->role == VST_MIGRATION_OUT ? !one->over : two->over;
+}
+
 static int find_in(struct tool *tool, const struct moving_list *list,
                    struct vst_migration_info *ret_info)
 {
     const char *word = tool->args[0];
     size_t found = 0;
 
-    for (size_t i = 0; i < list->count; i++)
-        if (is_meant(&list->infos[i], word)) {
-            *ret_info = list->infos[i];
+    for (size_t i = 0; i < list->count; i++) {
+        const struct vst_migration_info *info = &list->infos[i];
+
+        if (!is_meant(info, word))
+            continue;
+        if (!found || !is_other_end(info, ret_info))
             found++;
-        }
+        else if (!counts_more(info, ret_info))
+            continue;
+        *ret_info = *info;
+    }
     if (!found) {
         tool->err.side = VST_SIDE_CLIENT; /* it is no guest that is missing */
         return tool_fail(tool, VST_ERR_NOT_FOUND,

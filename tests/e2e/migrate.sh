@@ -147,6 +147,28 @@ is_coming()
 
 check migration_is_cancelled_at_its_destination  cancelled_there
 
+# Both ends are on the one host, and both are listed: the token is that of either.
+cancelled_on_one_host()
+{
+    local token
+    launch a self && token=$(on a migrate --detach --bandwidth 1M --rename other self "$(uri_of a)") || return
+    wait_until 20 is_coming_home other && [ "$(on a migrations -q | grep -c "$token")" = 2 ] &&
+        contains "stays on the source" on a migration cancel "$token" &&
+        wait_until 20 is_alone && goes_on self && finish a self
+}
+
+is_coming_home()
+{
+    on a migrations | grep -q "$1 .* in  *memory"
+}
+
+is_alone()
+{
+    [ "$(state_on a self) $(state_on a other)" = "running none" ]
+}
+
+check migration_within_a_host_is_cancelled_by_its_token  cancelled_on_one_host
+
 nothing_left()
 {
     kill_host a TERM && kill_host b TERM &&
