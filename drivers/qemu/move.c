@@ -13,8 +13,6 @@
 
 #include "journal.h"
 
-enum { QUIT_SECONDS = 5 };
-
 static void act(struct vst_move *move, const struct vst_handover_actions *actions);
 
 /* ---- events ---- */
