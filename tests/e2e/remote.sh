@@ -182,7 +182,7 @@ check missing_password_file_is_exit_5  refuses 5 "password-file $work/nothing" \
     virstream -c "$tcp?user=tester&password-file=$work/nothing" list
 check client_without_a_certificate_or_a_login_is_refused  refuses 4 "give a user and a password" \
     virstream -c "$tls?ca=$pki/cacert.pem" list
-check server_without_tls_is_found_out  refuses 10 "not TLS" \
+check server_without_tls_is_found_out  refuses 3 "does not speak TLS" \
     virstream -c "test+tls://localhost:$port/?pkipath=$pki/tester&timeout=5" list
 check role_that_is_too_small_is_exit_4  observer_may_not_save
 check pings_are_counted  pings_are_counted "$unix"
