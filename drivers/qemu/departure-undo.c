@@ -5,29 +5,18 @@
  */
 #include "departure.h"
 
-static void mended(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+static void undone(void *opaque, const struct vst_error *err)
 {
-    struct vst_move *move = opaque;
+    struct vst_departure *departure = opaque;
+    struct vst_move *move = &departure->move;
 
-    (void)guest;
+    vst_rescue_free(&departure->rescue);
     if (err && vst_move_qemu_exists(move))
         vst_move_fail(move, VST_HANDOVER_QEMU_REFUSED, err);
     else if (err)
         vst_move_fail(move, VST_HANDOVER_QEMU_GONE, err);
     else
         vst_move_feed(move, VST_HANDOVER_QEMU_RESUMED, NULL);
-}
-
-static void rescued(void *opaque)
-{
-    struct vst_departure *departure = opaque;
-    struct vst_move *move = &departure->move;
-
-    vst_rescue_free(&departure->rescue);
-    vst_guest_forget(move->guest, move);
-    vst_guest_unwait(&move->wait);
-    move->wait = (struct vst_guest_wait){.fn = mended, .opaque = move};
-    vst_guest_mend(move->guest, "", move->ran, &move->wait);
 }
 
 static void rescue(void *opaque, struct vst_guest *guest, const struct vst_error *got_err)
@@ -39,15 +28,16 @@ static void rescue(void *opaque, struct vst_guest *guest, const struct vst_error
     if (departure->rescue)
         return; /* the clock was faster than the mirrors, and one is enough */
     if (got_err) {
-        mended(move, NULL, got_err);
+        undone(departure, got_err);
         return;
     }
     if (!move->guest)
         vst_move_hold(move, guest);
-    departure->rescue = vst_rescue_start(guest, move->qemu->conn->base, &departure->spare, rescued,
-                                         departure, &err);
+    vst_guest_forget(guest, move);
+    departure->rescue = vst_rescue_start(guest, move->qemu->conn->base, &departure->spare,
+                                         move->ran, undone, departure, &err);
     if (!departure->rescue)
-        mended(move, guest, &err);
+        undone(departure, &err);
 }
 
 /* In post-copy QEMU keeps its end of the stream: it can be cancelled with it, and not without. */

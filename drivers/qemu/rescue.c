@@ -22,6 +22,7 @@
     X(RESCUE_PASSING, "reply to getfd", "QEMU gets a stream to nobody")                 \
     X(RESCUE_PLAYING, "QEMU's questions", "it is answered as by a destination")         \
     X(RESCUE_CANCELLING, "the end of the migration", "it is cancelled")                 \
+    X(RESCUE_MENDING, "the guest", "it is mended as any other")                         \
     X(RESCUE_OVER, "nothing", "it is as it should be, or cannot be reached")
 VST_FSM(rescue, RESCUE_STATES)
 
@@ -42,8 +43,10 @@ struct vst_rescue {
     size_t have;                      /* of its head */
     size_t skip;                      /* of its body, still to come */
     struct event readable, look;
+    struct vst_guest_wait wait;
     struct vst_guest_watch watch;
-    void (*fn)(void *opaque);
+    bool ran;
+    void (*fn)(void *opaque, const struct vst_error *err);
     void *opaque;
 };
 
@@ -53,10 +56,22 @@ static void enter(struct vst_rescue *rescue, enum rescue_state state)
     rescue->state = state;
 }
 
-static void over(struct vst_rescue *rescue)
+static void mended(void *opaque, struct vst_guest *guest, const struct vst_error *err)
 {
+    struct vst_rescue *rescue = opaque;
+
+    (void)guest;
     enter(rescue, RESCUE_OVER);
-    rescue->fn(rescue->opaque);
+    rescue->fn(rescue->opaque, err);
+}
+
+/* Not in post-copy any more, or out of reach, which that will show, too. */
+static void mend(struct vst_rescue *rescue)
+{
+    enter(rescue, RESCUE_MENDING);
+    vst_guest_forget(rescue->guest, rescue);
+    event_del(&rescue->look);
+    vst_guest_mend(rescue->guest, "", rescue->ran, &rescue->wait);
 }
 
 static void look_soon(struct vst_rescue *rescue)
@@ -144,7 +159,7 @@ static void passed(void *opaque, struct json_object *value, const struct vst_err
                                (struct vst_qmp_reply){resumed, rescue}, NULL, "uri",
                                json_object_new_string("fd:rescue"), "resume",
                                json_object_new_boolean(true), NULL) < 0)
-        over(rescue);
+        mend(rescue);
 }
 
 static void pass_stream(struct vst_rescue *rescue)
@@ -160,7 +175,7 @@ static void pass_stream(struct vst_rescue *rescue)
         return;
     }
     vst_close(&ours);
-    over(rescue);
+    mend(rescue);
 }
 
 /* ---- how is it? ---- */
@@ -187,7 +202,7 @@ static void looked(void *opaque, struct json_object *value, const struct vst_err
     else if (!err && moves)
         look_soon(rescue); /* on its way from one to another */
     else
-        over(rescue);
+        mend(rescue);
 }
 
 static void look(evutil_socket_t fd, short what, void *opaque)
@@ -197,7 +212,7 @@ static void look(evutil_socket_t fd, short what, void *opaque)
     (void)fd, (void)what;
     if (vst_qmp_execute(vst_guest_qmp(rescue->guest), "query-migrate",
                         (struct vst_qmp_reply){looked, rescue}, NULL, NULL) < 0)
-        over(rescue);
+        mend(rescue);
 }
 
 /* ---- its life ---- */
@@ -206,15 +221,14 @@ static void gone(void *opaque, const struct vst_error *err)
 {
     struct vst_rescue *rescue = opaque;
 
-    (void)err; /* whoever has asked hears of it as well */
-    event_del(&rescue->look);
-    enter(rescue, RESCUE_OVER);
     rescue->guest = NULL;
+    event_del(&rescue->look);
+    mended(rescue, NULL, err);
 }
 
 struct vst_rescue *vst_rescue_start(struct vst_guest *guest, struct event_base *base, int *stream,
-                                    void (*fn)(void *opaque), void *opaque,
-                                    struct vst_error *ret_err)
+                                    bool ran, void (*fn)(void *opaque, const struct vst_error *err),
+                                    void *opaque, struct vst_error *ret_err)
 {
     struct vst_rescue *rescue = calloc(1, sizeof(*rescue));
 
@@ -222,9 +236,10 @@ struct vst_rescue *vst_rescue_start(struct vst_guest *guest, struct event_base *
         vst_error_no_memory(ret_err);
         return NULL;
     }
-    *rescue =
-        (struct vst_rescue){.guest = guest, .base = base, .stream = -1, .fn = fn, .opaque = opaque};
+    *rescue = (struct vst_rescue){
+        .guest = guest, .base = base, .stream = -1, .ran = ran, .fn = fn, .opaque = opaque};
     event_assign(&rescue->look, base, -1, 0, look, rescue);
+    rescue->wait = (struct vst_guest_wait){.fn = mended, .opaque = rescue};
     rescue->watch = (struct vst_guest_watch){.gone = gone, .opaque = rescue};
     vst_guest_watch(guest, &rescue->watch);
     listen_to(rescue, stream);
@@ -242,6 +257,7 @@ void vst_rescue_free(struct vst_rescue **slot)
         return;
     if (rescue->guest)
         vst_guest_forget(rescue->guest, rescue);
+    vst_guest_unwait(&rescue->wait);
     vst_guest_unwatch(&rescue->watch);
     event_del(&rescue->look);
     listen_to(rescue, &none);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A source's QEMU in post-copy whose guest has not run on the destination, and will not: its
- * migration is brought to an end, so that the guest can be resumed here.
+ * A source's QEMU whose guest has not run on the destination, and will not: its migration is
+ * brought to an end, also in post-copy, and the guest made again what it was.
  *
  * QEMU can be cancelled as long as it has a stream. One that has lost it waits for another, and
  * takes no word but that: so it gets one, to nobody. What the destination would say to begin again
@@ -17,12 +17,13 @@ struct vst_rescue;
 
 /*
  * `*stream` is our end of QEMU's stream, or -1 when there is none; it is taken, and what QEMU still
- * sends is thrown away. `fn` comes once, from the loop, unless vst_rescue_free() came first: QEMU
- * can be mended as any other now, or it cannot be reached. At once where it is not in post-copy.
+ * sends is thrown away. `ran`: the guest is to run again. `fn` comes once, from the loop, unless
+ * vst_rescue_free() came first, which it may do itself: the guest is in order, or cannot be reached
+ * any more. One at a time: two would cancel and resume against each other.
  */
 struct vst_rescue *vst_rescue_start(struct vst_guest *guest, struct event_base *base, int *stream,
-                                    void (*fn)(void *opaque), void *opaque,
-                                    struct vst_error *ret_err);
+                                    bool ran, void (*fn)(void *opaque, const struct vst_error *err),
+                                    void *opaque, struct vst_error *ret_err);
 /* Sets *rescue to NULL. Accepts NULL. */
 void vst_rescue_free(struct vst_rescue **rescue);
 

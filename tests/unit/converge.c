@@ -36,22 +36,37 @@ static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *
     far = conn;
 }
 
-/* With a guest that never comes to rest. */
-static int begin(void **state)
+/* With a guest whose QEMU migrates in that way. */
+static void begin_with(const char *how)
 {
-    static const char restless[] =
-        "{\"name\": \"g\", \"machine\": \"fake\", \"accel\": \"tcg\", \"memory-mib\": 1, "
-        "\"vcpus\": 1, \"args\": [\"-misbehave\", \"migrate=restless\"]}";
     struct vst_conn_cb cb = {.fn = have_conn};
     struct vst_error err = {0};
+    char definition[200];
 
-    (void)state;
+    snprintf(definition, sizeof(definition),
+             "{\"name\": \"g\", \"machine\": \"fake\", \"accel\": \"tcg\", \"memory-mib\": 1, "
+             "\"vcpus\": 1, \"args\": [\"-misbehave\", \"migrate=%s\"]}",
+             how);
     vst_test_seconds(60);
     vst_host_make_with(&host, put_fake_in_path);
     snprintf(there, sizeof(there), "qemu:///?root=%s/there", host.dir);
     vst_op_wait(vst_conn_open(host.base, there, NULL, &cb), NULL);
-    if (vst_host_start(&host, restless, &err) < 0)
+    if (vst_host_start(&host, definition, &err) < 0)
         fail_msg("start: %s", err.text);
+}
+
+/* It never comes to rest. */
+static int begin(void **state)
+{
+    (void)state;
+    begin_with("restless");
+    return 0;
+}
+
+static int begin_endless(void **state)
+{
+    (void)state;
+    begin_with("endless");
     return 0;
 }
 
@@ -218,6 +233,46 @@ static void when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end(vo
     assert_true(seen.downtime_ms >= VST_FAKE_CALM_MS); /* it stood still for all of that */
 }
 
+static struct {
+    bool moving, mending, back;
+    unsigned rescues;
+} edges;
+
+static bool is_edge(const char *to, const char *state)
+{
+    return strncmp(to, state, strlen(state)) == 0;
+}
+
+static void hear_edge(void *opaque, const char *machine, const char *to)
+{
+    (void)opaque, (void)machine;
+    edges.moving |= is_edge(to, "DEPARTURE_MOVING");
+    edges.mending |= is_edge(to, "GUEST_MENDING");
+    edges.rescues += is_edge(to, "RESCUE_OVER");
+    edges.back |= is_edge(to, "SOURCE_TELLING");
+}
+
+/* The clock of the machine asks again and again meanwhile. */
+static void guest_that_takes_long_to_be_mended_is_mended_once(void **state)
+{
+    (void)state;
+    memset(&edges, 0, sizeof(edges));
+    host.edge = hear_edge;
+    begin_moving(NULL);
+    while (!edges.moving)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    look();
+    vst_op_wait(
+        vst_conn_order_migration(host.conn, seen.token, VST_MIGRATION_CANCEL, NULL, NULL), NULL);
+    while (!edges.back)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    assert_true(edges.mending);
+    assert_int_equal(edges.rescues, 1);
+    await_outcome();
+    assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
+    assert_true(runs(host.conn));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +280,7 @@ int main(int argc, char **argv)
         VST_TEST_WITH(when_the_time_is_over_it_is_given_up_with_that_verdict, begin, end),
         VST_TEST_WITH(when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end, begin,
                       end),
+        VST_TEST_WITH(guest_that_takes_long_to_be_mended_is_mended_once, begin_endless, end),
     };
 
     (void)argc;

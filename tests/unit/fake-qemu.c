@@ -122,6 +122,11 @@ static void end_moving(struct fake *fake)
     fake->moving = -1;
 }
 
+static bool is_endless(const struct fake *fake)
+{
+    return fake->command && !strcmp(fake->how, "endless");
+}
+
 static void move(struct fake *fake)
 {
     static char bytes[4096];
@@ -135,8 +140,8 @@ static void move(struct fake *fake)
         n = 0;
     if (n < 0 && errno == EAGAIN)
         return;
-    if (n > 0) {
-        fake->moved += n;
+    if (n > 0 || is_endless(fake)) {
+        fake->moved += n > 0 ? n : fake->most;
         return;
     }
     end_moving(fake);
@@ -205,7 +210,7 @@ static void begin_moving(struct fake *fake, const char *how)
 
 static void cancel_moving(struct fake *fake)
 {
-    if (fake->moving < 0 || (fake->command && !strcmp(fake->how, "endless")))
+    if (fake->moving < 0 || is_endless(fake))
         return;
     end_moving(fake);
     fake->mute = fake->restless = false;

@@ -21,7 +21,8 @@
  *
  *     mute       moves the state without an event    failed     says so, with a reason, and stays
  *     idle       says completed, and moves nothing   cut        closes the socket, and says nothing
- *     stall      moves a part, then no more          endless    the same, and cannot be cancelled
+ *     stall      moves a part, then no more          endless    the same, and cannot be cancelled,
+ *                                                               nor does a broken socket end it
  *
  * and of `migrate` also
  *
