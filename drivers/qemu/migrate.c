@@ -142,6 +142,8 @@ static void clear_place(struct vst_qemu *qemu, const char *name, const struct vs
     else if (!vst_place_is_alive(place))
         vst_place_remove(&place);
     vst_place_close(&place);
+    if (strcmp(job->kind, "out") == 0)
+        vst_stray_look(qemu, name);
 }
 
 static void clear_places(struct vst_qemu *qemu)
@@ -293,6 +295,7 @@ void vst_qemu_migrations_close(struct vst_qemu *qemu)
     while ((move = LIST_FIRST(&qemu->moves)))
         vst_move_free(move);
     vst_relays_close(qemu);
+    vst_strays_close(qemu);
     vst_error_set(&closed, VST_ERR_CANCELLED, "the connection was closed");
     if (qemu->migrate)
         fail_calls(qemu->migrate, &closed);

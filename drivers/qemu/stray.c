@@ -13,29 +13,68 @@
 #include "journal.h"
 #include "move.h"
 
-/* By its journal it goes on here, and only its word was left. */
-static bool has_returned(const struct vst_qemu *qemu, const struct vst_place_job *job)
+/* Then it has been decided whose the guest is, and only its word was left. */
+static bool is_known(const struct vst_qemu *qemu, const struct vst_place_job *job)
 {
-    const struct vst_journal_entry *entry;
     unsigned char token[VST_HANDOVER_ID];
 
-    if (vst_id_parse(job->token, token) < 0)
-        return false;
-    entry = vst_journal_find(vst_journal_read(qemu->journal), token, VST_HANDOVER_SOURCE);
-    return entry && entry->last == VST_HANDOVER_RECORD_RETURNED;
+    return vst_id_parse(job->token, token) == 0 &&
+           vst_journal_find(vst_journal_read(qemu->journal), token, VST_HANDOVER_SOURCE);
 }
 
 void vst_stray_mark(struct vst_qemu *qemu, struct vst_place *place, const struct vst_place_job *job)
 {
     struct vst_place_job stray = *job;
 
-    if (has_returned(qemu, job)) {
+    if (is_known(qemu, job)) {
         vst_place_set_job(place, "save", false, NULL); /* whoever has hold of it next mends it */
         return;
     }
     snprintf(stray.kind, sizeof(stray.kind), "stray");
     vst_place_put_job(place, &stray, NULL);
 }
+
+/* ---- the first look ---- */
+
+struct vst_stray_look {
+    LIST_ENTRY(vst_stray_look) link;
+    struct vst_guest_wait wait;
+};
+
+static void look_free(struct vst_stray_look *look)
+{
+    vst_guest_unwait(&look->wait);
+    LIST_REMOVE(look, link);
+    free(look);
+}
+
+/* What it is has been seen by now (mend.c). */
+static void looked(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+{
+    (void)guest, (void)err;
+    look_free(opaque);
+}
+
+void vst_stray_look(struct vst_qemu *qemu, const char *name)
+{
+    struct vst_stray_look *look = calloc(1, sizeof(*look));
+
+    if (!look)
+        return; /* whoever asks for it will see */
+    LIST_INSERT_HEAD(&qemu->looks, look, link);
+    look->wait = (struct vst_guest_wait){.fn = looked, .opaque = look, .at_once = true};
+    vst_guest_get(qemu, name, &look->wait);
+}
+
+void vst_strays_close(struct vst_qemu *qemu)
+{
+    struct vst_stray_look *look;
+
+    while ((look = LIST_FIRST(&qemu->looks)))
+        look_free(look);
+}
+
+/* ---- what is not done with it ---- */
 
 int vst_stray_check(const struct vst_qemu *qemu, const char *name, struct vst_error *ret_err)
 {

@@ -14,6 +14,11 @@
 void vst_stray_mark(struct vst_qemu *qemu, struct vst_place *place,
                     const struct vst_place_job *job);
 
+/* Afterwards: whether it runs, which makes it the guest again, is to be known without being asked.
+ */
+void vst_stray_look(struct vst_qemu *qemu, const char *name);
+void vst_strays_close(struct vst_qemu *qemu);
+
 /* As migrations, in doubt: at most `room`. Their number; that of all, if `infos` is NULL. */
 size_t vst_strays_list(const struct vst_qemu *qemu, struct vst_migration_info *infos, size_t room);
 
