@@ -144,7 +144,7 @@ static void set_capabilities(struct vst_arrival *arrival)
 
     if (vst_qmp_execute(qmp_of(arrival), "migrate-set-capabilities",
                         (struct vst_qmp_reply){prepared, &arrival->move}, &err, "capabilities",
-                        vst_migration_capabilities(on, NULL), NULL) < 0)
+                        vst_migration_capabilities(on), NULL) < 0)
         failed(arrival, &err);
 }
 

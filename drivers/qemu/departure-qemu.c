@@ -171,25 +171,18 @@ static void begin(struct vst_departure *departure)
 void vst_departure_move(struct vst_departure *departure)
 {
     const char *on[6] = {"events", "return-path", "pause-before-switchover"};
-    const char *off[4] = {"background-snapshot"};
-    size_t ons = 3, offs = 1;
-
-    on[ons] = "postcopy-ram";
-    if (departure->opt.post_copy)
-        ons++;
-    else
-        off[offs++] = "postcopy-ram";
     struct vst_error err = {0};
+    size_t ons = 3;
 
+    if (departure->opt.post_copy)
+        on[ons++] = "postcopy-ram";
     if (departure->opt.auto_converge)
         on[ons++] = "auto-converge";
-    else
-        off[offs++] = "auto-converge";
-    on[ons] = off[offs] = NULL;
+    on[ons] = NULL;
     vst_departure_enter(departure, DEPARTURE_CAPABILITIES);
     sent(departure,
          vst_qmp_execute(qmp_of(departure), "migrate-set-capabilities", then_step(departure), &err,
-                         "capabilities", vst_migration_capabilities(on, off), NULL),
+                         "capabilities", vst_migration_capabilities(on), NULL),
          &err);
 }
 

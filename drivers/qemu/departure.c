@@ -195,9 +195,9 @@ static void link_down(void *opaque, const struct vst_error *err)
 static void decide(struct vst_departure *departure)
 {
     struct vst_move *move = &departure->move;
-    struct vst_error err = move->why; /* set when the guest has gone meanwhile */
+    struct vst_error err = {0};
 
-    if (!move->guest || vst_departure_put_job(move, move->guest, "out", move->ran, &err) < 0) {
+    if (vst_departure_put_job(move, move->guest, "out", move->ran, &err) < 0) {
         vst_departure_refuse(departure, &err);
         return;
     }
@@ -343,6 +343,18 @@ void vst_departure_refuse(struct vst_departure *departure, const struct vst_erro
     vst_move_free(move);
 }
 
+static bool gone_early(struct vst_move *move, const struct vst_error *err)
+{
+    struct vst_departure *departure = vst_departure_of(move);
+
+    if (departure->state >= DEPARTURE_DECIDED)
+        return false;
+    vst_guest_forget(move->guest, move);
+    move->guest = NULL;
+    vst_departure_refuse(departure, err);
+    return true;
+}
+
 static void cancelled(void *opaque, const struct vst_error *why)
 {
     struct vst_departure *departure = opaque;
@@ -366,6 +378,7 @@ const struct vst_move_end vst_departure_end = {
     .send = say_to_destination,
     .qemu = vst_departure_qemu,
     .tell = tell,
+    .gone = gone_early,
     .settled = settled,
     .over = over,
     .free = departure_free,

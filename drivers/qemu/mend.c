@@ -83,12 +83,11 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
 
 static void unwind(struct vst_guest *guest)
 {
-    static const char *const off[] = {"background-snapshot", "late-block-activate", "postcopy-ram",
-                                      NULL};
+    static const char *const events[] = {"events", NULL};
     struct vst_error err = {0};
 
     vst_qmp_execute(guest->qmp, "migrate-set-capabilities", (struct vst_qmp_reply){0}, NULL,
-                    "capabilities", vst_migration_capabilities(NULL, off), NULL);
+                    "capabilities", vst_migration_capabilities(events), NULL);
     if (!guest->left.running || guest->running) {
         mended(guest);
         return;

@@ -97,15 +97,23 @@ static int add_capability(struct json_object *list, const char *name, bool on)
     return -1;
 }
 
-struct json_object *vst_migration_capabilities(const char *const *on, const char *const *off)
+static bool is_in(const char *const *list, const char *name)
 {
+    while (*list && strcmp(*list, name) != 0)
+        list++;
+    return *list;
+}
+
+struct json_object *vst_migration_capabilities(const char *const *on)
+{
+    static const char *const ours[] = {
+        "auto-converge",           "background-snapshot", "events",      "late-block-activate",
+        "pause-before-switchover", "postcopy-ram",        "return-path", NULL};
     struct json_object *list = json_object_new_array();
     int failed = list ? 0 : -1;
 
-    for (; !failed && on && *on; on++)
-        failed = add_capability(list, *on, true);
-    for (; !failed && off && *off; off++)
-        failed = add_capability(list, *off, false);
+    for (const char *const *name = ours; !failed && *name; name++)
+        failed = add_capability(list, *name, is_in(on, *name));
     if (!failed)
         return list;
     json_object_put(list);

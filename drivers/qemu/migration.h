@@ -33,9 +33,13 @@ uint64_t vst_migration_moved(struct json_object *from);
 /* query-migrate's error-desc, or NULL. Valid as long as `from`. */
 const char *vst_migration_reason(struct json_object *from);
 
-/* The value of `capabilities` of migrate-set-capabilities. NULL-terminated lists; `off` may be
- * NULL. NULL without memory. */
-struct json_object *vst_migration_capabilities(const char *const *on, const char *const *off);
+/*
+ * The value of `capabilities` of migrate-set-capabilities: those of a NULL-terminated list are on,
+ * and of all others that this driver ever sets each is off. QEMU keeps them for its life, and who
+ * had the guest before, another process or another host, may have left any of them on. NULL
+ * without memory.
+ */
+struct json_object *vst_migration_capabilities(const char *const *on);
 
 /* The value of max-bandwidth that takes off QEMU's brake of 128 MiB/s. */
 struct json_object *vst_migration_unlimited(void);

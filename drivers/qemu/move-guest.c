@@ -147,6 +147,8 @@ static void gone(void *opaque, const struct vst_error *err)
     struct vst_move *move = opaque;
     bool meant = vst_guest_expects_exit(move->guest);
 
+    if (move->end->gone && move->end->gone(move, err))
+        return;
     move->guest = NULL;
     if (meant && vst_handover_holds_guest(&move->machine))
         vst_move_feed(move, VST_HANDOVER_QEMU_GONE, NULL); /* nothing went wrong */

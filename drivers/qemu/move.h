@@ -22,6 +22,9 @@ struct vst_move_end {
     void (*send)(struct vst_move *move, enum vst_handover_event message);
     void (*qemu)(struct vst_move *move, enum vst_handover_command command);
     void (*tell)(struct vst_move *move, enum vst_handover_told told);
+    /* The guest's QEMU, or our hold of it, is gone. Optional; true: the machine, which has not begun,
+     * is not to hear of it, and the move is freed. */
+    bool (*gone)(struct vst_move *move, const struct vst_error *err);
     /* The guest is let go of, or gone; what served to move it may go. Optional; often. */
     void (*settled)(struct vst_move *move);
     /* The machine is through with it; and the memory is to go, which may be without that. */

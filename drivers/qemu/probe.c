@@ -115,7 +115,7 @@ static void try_post_copy(struct vst_probe *probe)
     enter(probe, PROBE_POST_COPY);
     if (vst_qmp_execute(probe->qmp, "migrate-set-capabilities",
                         (struct vst_qmp_reply){tried_post_copy, probe}, &err, "capabilities",
-                        vst_migration_capabilities(on, NULL), NULL) < 0)
+                        vst_migration_capabilities(on), NULL) < 0)
         finish(probe, &err);
 }
 

@@ -65,7 +65,6 @@ struct restore {
 };
 
 static const char *const events[] = {"events", NULL};
-static const char *const late_disks[] = {"late-block-activate", NULL};
 static const char *const events_and_late_disks[] = {"events", "late-block-activate", NULL};
 
 static void enter(struct restore *restore, enum restore_state state, int patience_seconds)
@@ -232,10 +231,10 @@ static void set_capabilities(struct restore *restore)
 
     enter(restore, RESTORE_CAPABILITIES, 0);
     sent(restore,
-         vst_qmp_execute(
-             vst_guest_qmp(restore->guest), "migrate-set-capabilities", then_step(restore), &err,
-             "capabilities",
-             vst_migration_capabilities(restore->run ? events_and_late_disks : events, NULL), NULL),
+         vst_qmp_execute(vst_guest_qmp(restore->guest), "migrate-set-capabilities",
+                         then_step(restore), &err, "capabilities",
+                         vst_migration_capabilities(restore->run ? events_and_late_disks : events),
+                         NULL),
          &err);
 }
 
@@ -304,7 +303,7 @@ static void resume(struct restore *restore)
         return;
     }
     vst_qmp_execute(qmp, "migrate-set-capabilities", (struct vst_qmp_reply){0}, NULL,
-                    "capabilities", vst_migration_capabilities(NULL, late_disks), NULL);
+                    "capabilities", vst_migration_capabilities(events), NULL);
     sent(restore, vst_qmp_execute(qmp, "cont", then_step(restore), &err, NULL), &err);
 }
 

@@ -55,9 +55,7 @@ struct save {
     char label[72];
 };
 
-/* What a save before this one may have left on does not go with it. */
 static const char *const events[] = {"events", NULL};
-static const char *const snapshot[] = {"background-snapshot", NULL};
 static const char *const events_and_snapshot[] = {"events", "background-snapshot", NULL};
 
 static void enter(struct save *save, enum save_state state)
@@ -405,11 +403,9 @@ static void set_capabilities(struct save *save)
 
     enter(save, SAVE_CAPABILITIES);
     sent(save,
-         vst_qmp_execute(qmp_of(save), "migrate-set-capabilities", then_step(save), &err,
-                         "capabilities",
-                         vst_migration_capabilities(is_live(save) ? events_and_snapshot : events,
-                                                    is_live(save) ? NULL : snapshot),
-                         NULL),
+         vst_qmp_execute(
+             qmp_of(save), "migrate-set-capabilities", then_step(save), &err, "capabilities",
+             vst_migration_capabilities(is_live(save) ? events_and_snapshot : events), NULL),
          &err);
 }
 

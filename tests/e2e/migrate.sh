@@ -169,6 +169,51 @@ is_alone()
 
 check migration_within_a_host_is_cancelled_by_its_token  cancelled_on_one_host
 
+# What a migration has set in QEMU is not in the way of what comes after it.
+saved_after_it()
+{
+    launch a saved && on a migrate -q saved "$(uri_of b)" &&
+        on b save -q --live --keep saved "$work/live.vst" && on b image check -q "$work/live.vst" &&
+        on b save -q --stall 20 saved "$work/saved.vst" && on b restore -q "$work/saved.vst" &&
+        goes_on saved && finish b saved
+}
+
+saved_after_one_that_was_cancelled()
+{
+    local moving
+    launch a stayed && {
+        on a migrate -q --bandwidth 1M stayed "$(uri_of b)" 2>/dev/null &
+        moving=$!
+    }
+    wait_until 20 is_coming stayed && on a migration cancel -q stayed && ! wait "$moving" &&
+        on a save -q --stall 20 stayed "$work/stayed.vst" &&
+        on a restore -q "$work/stayed.vst" && goes_on stayed && finish a stayed
+}
+
+check guest_that_has_migrated_is_saved_live_and_for_good  saved_after_it
+check guest_whose_migration_was_cancelled_is_saved  saved_after_one_that_was_cancelled
+
+# QEMU does not answer yet, and is gone: nothing has begun, and nobody waits on.
+dies_while_it_is_asked()
+{
+    local option pid asking
+    for option in --check -q; do
+        launch a asked && pid=$(on a list | awk '$1 == "asked" { print $NF }') &&
+            kill -STOP "$pid" || return
+        on a migrate "$option" asked "$(uri_of b)" >"$work/asked.out" 2>&1 &
+        asking=$!
+        wait_until 20 is_asking asked && kill -KILL "$pid" && ! wait "$asking" &&
+            grep -q "killed, or crashed" "$work/asked.out" && on a destroy -q asked || return
+    done
+}
+
+is_asking()
+{
+    on a migrations | grep -q "$1 .* out  *ask"
+}
+
+check qemu_that_dies_while_it_is_asked_ends_the_migration  dies_while_it_is_asked
+
 nothing_left()
 {
     kill_host a TERM && kill_host b TERM &&
