@@ -131,10 +131,12 @@ static void say_to_destination(struct vst_move *move, enum vst_handover_event me
 static void note_text(struct vst_move *move, const struct vst_migrate_message *answer_of)
 {
     bool blocked = answer_of->event == VST_HANDOVER_REFUSED;
+    struct vst_error err = {.side = VST_SIDE_DESTINATION};
 
-    if (answer_of->text && answer_of->text[0] && !vst_error_is_set(&move->why))
-        vst_error_set(&move->why, blocked ? VST_ERR_INCOMPATIBLE : VST_ERR_DRIVER, "%s",
-                      answer_of->text);
+    if (!answer_of->text || !answer_of->text[0])
+        return;
+    vst_error_set(&err, blocked ? VST_ERR_INCOMPATIBLE : VST_ERR_DRIVER, "%s", answer_of->text);
+    vst_error_copy(&move->why, &err);
 }
 
 static void checked(struct vst_departure *departure, const struct vst_migrate_message *answer_of)
@@ -173,9 +175,23 @@ static bool is_refusal(const struct vst_error *err)
            err->code == VST_ERR_UNSUPPORTED;
 }
 
-/* Where PREPARE is refused so nothing has begun, and nobody there need hear of it again. */
-static void link_down(void *opaque, const struct vst_error *err)
+/* On the link it is we who are the client, and the destination the host. */
+static struct vst_error seen_from_here(const struct vst_error *err)
 {
+    struct vst_error seen = *err;
+
+    if (seen.side == VST_SIDE_HOST)
+        seen.side = VST_SIDE_DESTINATION;
+    else if (seen.side == VST_SIDE_CLIENT)
+        seen.side = VST_SIDE_SOURCE;
+    return seen;
+}
+
+/* Where PREPARE is refused so nothing has begun, and nobody there need hear of it again. */
+static void link_down(void *opaque, const struct vst_error *said)
+{
+    struct vst_error seen = seen_from_here(said);
+    const struct vst_error *err = &seen;
     struct vst_departure *departure = opaque;
     struct vst_move *move = &departure->move;
 

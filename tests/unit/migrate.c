@@ -263,6 +263,7 @@ static void name_that_is_taken_is_a_blocker(void **state)
     assert_int_equal(migrate_to(host.conn, there, NULL, &err), -1);
     assert_int_equal(err.code, VST_ERR_INCOMPATIBLE);
     assert_non_null(strstr(err.text, "there already"));
+    assert_int_equal(err.side, VST_SIDE_DESTINATION);
     assert_true(runs(host.conn, "g"));
     vst_host_expect_counting(&host, "g", 3);
     end_there("g");
