@@ -300,7 +300,8 @@ static const char *phase_of(const struct vst_departure *departure)
         return "ask";
     if (departure->state == DEPARTURE_COPYING)
         return "disks";
-    if (departure->state < DEPARTURE_MOVING)
+    /* After a restart it is in no state of ours, but perhaps far beyond the preparation. */
+    if (departure->state < DEPARTURE_MOVING && !vst_handover_holds_guest(&move->machine))
         return "prepare";
     if (vst_departure_serves(departure))
         return vst_handover_settled(&move->machine) ? "clean-up" : "post-copy";

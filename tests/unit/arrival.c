@@ -454,6 +454,14 @@ static void look_at_the_name_does_not_hide_that_a_guest_is_in_doubt(void **state
         fail_msg("`%s` says nothing of the doubt", info.reason);
 }
 
+/* After a restart nothing of a departure is known but what the journal says. */
+static void departure_in_doubt_is_in_the_phase_of_the_hand_over(void **state)
+{
+    (void)state;
+    start_in_doubt();
+    assert_string_equal(seen.phase, "hand-over");
+}
+
 static void look_at_the_name_lets_nobody_start_a_guest_in_doubt(void **state)
 {
     char *definition = vst_host_none("g");
@@ -576,6 +584,7 @@ int main(void)
         VST_TEST_WITH(name_of_a_guest_in_doubt_is_taken, begin_in_doubt, end),
         VST_TEST_WITH(look_at_the_name_lets_nobody_end_a_guest_in_doubt, begin_in_doubt, end),
         VST_TEST_WITH(look_at_the_name_does_not_hide_that_a_guest_is_in_doubt, begin_in_doubt, end),
+        VST_TEST_WITH(departure_in_doubt_is_in_the_phase_of_the_hand_over, begin_in_doubt, end),
         VST_TEST_WITH(look_at_the_name_lets_nobody_start_a_guest_in_doubt, begin_in_doubt, end),
         VST_TEST_WITH(look_at_the_name_keeps_no_guest_from_leaving, begin, end),
         VST_TEST_WITH(full_journal_takes_no_guest_and_disowns_none, begin_full, end),
