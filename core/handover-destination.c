@@ -96,6 +96,7 @@ static const struct vst_handover_entry destination_entries[] = {
         .last = VST_HANDOVER_RECORD_##record, .state = next, __VA_ARGS__ \
     }
 #define TELL(what) .tell = VST_HANDOVER_TELL_##what
+#define OUTCOME(what) .outcome = VST_HANDOVER_TELL_##what
 #define STAY VST_HANDOVER_STAY
 #define ANY VST_HANDOVER_ANY
 
@@ -122,8 +123,8 @@ static const struct vst_handover_edge destination_edges[] = {
     /* Nothing is on the disk, so ABORTED may not be said. */
     EDGE(DESTINATION_CHECKING,
          VST_ON(CHECK_FAILED) | VST_ON(CANCEL) | VST_ON(TIMER) | VST_ON(LINK_DOWN),
-         DESTINATION_DONE, SAY(REFUSED)),
-    EDGE(DESTINATION_CHECKING, VST_ON(ABORT), DESTINATION_DONE, SAY(FINISHED)),
+         DESTINATION_DONE, SAY(REFUSED), TELL(GIVEN_UP)),
+    EDGE(DESTINATION_CHECKING, VST_ON(ABORT), DESTINATION_DONE, SAY(FINISHED), TELL(GIVEN_UP)),
 
     EDGE(DESTINATION_PREPARING, VST_ON(WRITTEN), DESTINATION_SPAWNING),
     EDGE(DESTINATION_PREPARING, GIVE_UP | PARTED | VST_ON(NOT_WRITTEN), DESTINATION_ABORTING),
@@ -249,14 +250,14 @@ static const struct vst_handover_edge destination_edges[] = {
 };
 
 static const struct vst_handover_restart destination_restarts[] = {
-    RESTART(PREPARED, DESTINATION_ABORTING),
+    RESTART(PREPARED, DESTINATION_ABORTING, TELL(RESTARTED)),
     RESTART(LOADED, DESTINATION_RETAKING),
     RESTART(COMMITTED, DESTINATION_ADOPTING),
-    RESTART(LACKING, DESTINATION_REJOINING),
-    RESTART(RUNNING, DESTINATION_RUNNING),
-    RESTART(ABORTED, DESTINATION_KILLING),
+    RESTART(LACKING, DESTINATION_REJOINING, OUTCOME(MIGRATED)),
+    RESTART(RUNNING, DESTINATION_RUNNING, OUTCOME(MIGRATED)),
+    RESTART(ABORTED, DESTINATION_KILLING, OUTCOME(GIVEN_UP)),
     /* Not to end a QEMU: one of this token may have run, and be forgotten. */
-    RESTART(DISOWNED, DESTINATION_ABORTED),
+    RESTART(DISOWNED, DESTINATION_ABORTED, OUTCOME(GIVEN_UP)),
 };
 
 static void destination_trace(const char *label, unsigned from, unsigned to)

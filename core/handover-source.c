@@ -82,6 +82,8 @@ static const struct vst_handover_entry source_entries[] = {
         .last = VST_HANDOVER_RECORD_##record, .state = next, __VA_ARGS__ \
     }
 #define TELL(what) .tell = VST_HANDOVER_TELL_##what
+#define OUTCOME(what) .outcome = VST_HANDOVER_TELL_##what
+#define UNLESS(cause, what) .unless = VST_HANDOVER_##cause, .other = VST_HANDOVER_TELL_##what
 #define STAY VST_HANDOVER_STAY
 #define ANY VST_HANDOVER_ANY
 
@@ -218,14 +220,14 @@ static const struct vst_handover_edge source_edges[] = {
 };
 
 static const struct vst_handover_restart source_restarts[] = {
-    RESTART(BEGIN, SOURCE_RESUMING),
-    RESTART(SWITCHING, SOURCE_RESUMING),
+    RESTART(BEGIN, SOURCE_RESUMING, TELL(RESTARTED)),
+    RESTART(SWITCHING, SOURCE_RESUMING, TELL(RESTARTED)),
     RESTART(HANDED_OVER, SOURCE_COMMITTING, TELL(IN_DOUBT)),
-    RESTART(COMMITTED, SOURCE_QUITTING),
-    RESTART(CLOSED, SOURCE_FINISHING),
+    RESTART(COMMITTED, SOURCE_QUITTING, OUTCOME(MIGRATED), UNLESS(DIED, DIED)),
+    RESTART(CLOSED, SOURCE_FINISHING, OUTCOME(MIGRATED), UNLESS(DIED, DIED)),
     RESTART(ABORTED, SOURCE_RESUMING),
     /* Not to resume the guest: it was, and may be another by now. */
-    RESTART(RETURNED, SOURCE_TELLING),
+    RESTART(RETURNED, SOURCE_TELLING, OUTCOME(GIVEN_UP), UNLESS(QEMU_GONE, GUEST_GONE)),
 };
 
 static void source_trace(const char *label, unsigned from, unsigned to)

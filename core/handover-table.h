@@ -37,6 +37,9 @@ struct vst_handover_restart {
     enum vst_handover_record last;
     unsigned state;
     enum vst_handover_told tell;
+    enum vst_handover_told outcome; /* that was told before this record; NOTHING: none */
+    enum vst_handover_event unless; /* with this cause it was another: */
+    enum vst_handover_told other;
 };
 
 struct vst_handover_words {

@@ -98,6 +98,13 @@ static void note_reason(struct vst_handover *handover, const struct vst_handover
         handover->cause = event;
 }
 
+static bool is_outcome(enum vst_handover_told told)
+{
+    return told == VST_HANDOVER_TELL_MIGRATED || told == VST_HANDOVER_TELL_CUT_OFF ||
+           told == VST_HANDOVER_TELL_DIED || told == VST_HANDOVER_TELL_GIVEN_UP ||
+           told == VST_HANDOVER_TELL_GUEST_GONE || told == VST_HANDOVER_TELL_CONFLICT;
+}
+
 static void follow(struct vst_handover *handover, const struct vst_handover_edge *edge,
                    enum vst_handover_event event, struct vst_handover_actions *ret_actions)
 {
@@ -106,6 +113,8 @@ static void follow(struct vst_handover *handover, const struct vst_handover_edge
     else if (edge->to != VST_HANDOVER_STAY && !among(event, IDLE))
         handover->attempts = 0;
     note_reason(handover, edge, event);
+    if (is_outcome(edge->tell))
+        handover->outcome = edge->tell;
     if (edge->to != VST_HANDOVER_STAY)
         enter(handover, edge->to, ret_actions);
     if (edge->say)
@@ -206,6 +215,9 @@ int vst_handover_recover(struct vst_handover *handover, enum vst_handover_record
         if (restart->last == last) {
             enter(handover, restart->state, ret_actions);
             ret_actions->tell = restart->tell;
+            handover->outcome = restart->unless && restart->unless == handover->cause
+                                    ? restart->other
+                                    : restart->outcome;
             return 0;
         }
     }
@@ -234,6 +246,13 @@ bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_e
     const struct vst_handover_edge *edge = find_edge(handover, event);
 
     return edge && edge->to != VST_HANDOVER_STAY;
+}
+
+bool vst_handover_minds(const struct vst_handover *handover, enum vst_handover_event event)
+{
+    const struct vst_handover_edge *edge = find_edge(handover, event);
+
+    return edge && edge->from == handover->state;
 }
 
 bool vst_handover_can_be_resolved(const struct vst_handover *handover)

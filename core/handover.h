@@ -150,6 +150,7 @@ enum vst_handover_command {
     X(PAUSED, "QEMU refuses to resume the guest; it is tried again")               \
     X(TOO_LATE, "it cannot be cancelled any more")                                 \
     X(NOT_IN_DOUBT, "there is nothing to resolve: the owner is known")             \
+    X(RESTARTED, "virstream ended here before the guest was handed over")          \
     X(CONFLICT,                                                                    \
       "the guest runs on the destination by an operator's word, and the source had given up")
 
@@ -190,6 +191,7 @@ struct vst_handover {
     enum vst_handover_record written;          /* this state's, if the disk has it */
     enum vst_handover_event cause;             /* what first led off the straight way */
     enum vst_handover_event doubt;             /* why it is in doubt, by the last attempt */
+    enum vst_handover_told outcome;            /* what became of the guest, as last told */
     unsigned attempts;                         /* since there was progress */
     unsigned delays[VST_HANDOVER_TIMER_COUNT]; /* milliseconds */
 };
@@ -210,9 +212,9 @@ void vst_handover_start(struct vst_handover *handover, enum vst_handover_role ro
 /* How long it waits for what should come soon; from the next state on. */
 void vst_handover_set_patience(struct vst_handover *handover, unsigned seconds);
 
-/* One that was started, after a restart of the host: goes on from the last record of the journal,
- * with the first actions of that. -1: this end never writes such a record, or nothing is left to do
- * after it. */
+/* One that was started, and given what cause the journal knows, after a restart of the host: goes
+ * on from the last record of the journal, with the first actions of that. -1: this end never writes
+ * such a record, or nothing is left to do after it. */
 int vst_handover_recover(struct vst_handover *handover, enum vst_handover_record last,
                          struct vst_handover_actions *ret_actions);
 
@@ -240,6 +242,9 @@ bool vst_handover_settled(const struct vst_handover *handover);
 
 /* This event would lead it to another state, or into this one anew. */
 bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_event event);
+
+/* This event is one of its state's: not one that comes too early or too late to mean anything. */
+bool vst_handover_minds(const struct vst_handover *handover, enum vst_handover_event event);
 
 /* People may say whose the guest is. */
 bool vst_handover_can_be_resolved(const struct vst_handover *handover);

@@ -145,6 +145,15 @@ struct vst_op *vst_conn_migrate_stream(struct vst_conn *conn, const char *token,
     VST_DISPATCH(conn, migrate_stream, vst_deliver_done, done, stream, conn, token, part, stream);
 }
 
+const char *vst_migration_outcome_name(enum vst_migration_outcome outcome)
+{
+#define NAME_OF(id, name) name,
+    static const char *const names[] = {VST_MIGRATION_OUTCOMES(NAME_OF)};
+#undef NAME_OF
+
+    return (size_t)outcome < sizeof(names) / sizeof(names[0]) ? names[outcome] : "";
+}
+
 /* ---- for clients that relay ---- */
 
 struct vst_op *vst_conn_relay_begin(struct vst_conn *conn, const char *name,

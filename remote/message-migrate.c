@@ -259,6 +259,7 @@ struct vst_migration_text {
     char *phase;
     bool in_doubt;
     bool over;
+    char *outcome;
     char *reason;
     char *verdict;
     uint64_t since, pass, total, sent, left, rate, dirty_rate, downtime_ms;
@@ -269,6 +270,10 @@ static const char *const roles[] = {
     [VST_MIGRATION_IN] = "in",
     NULL,
 };
+
+#define NAME_OF(id, name) name,
+static const char *const outcomes[] = {VST_MIGRATION_OUTCOMES(NAME_OF) NULL};
+#undef NAME_OF
 
 #define COUNT(name, member, most) NUMBER(vst_migration_text, name, member, most)
 #define WORDS(name, member)                                                          \
@@ -286,6 +291,8 @@ static const struct vst_json_member migration_text_members[] = {
     WORDS("phase", phase),
     FLAG(vst_migration_text, "in-doubt", in_doubt),
     FLAG(vst_migration_text, "over", over),
+    {"outcome", VST_JSON_STRING, .otherwise = "", .choices = outcomes,
+     .offset = offsetof(struct vst_migration_text, outcome)},
     WORDS("reason", reason),
     WORDS("verdict", verdict),
     COUNT("since", since, INT64_MAX),
@@ -317,6 +324,7 @@ static void show(const struct vst_migration_info *info, struct vst_migration_tex
         .phase = (char *)info->phase,
         .in_doubt = info->in_doubt,
         .over = info->over,
+        .outcome = (char *)vst_migration_outcome_name(info->outcome),
         .reason = (char *)info->reason,
         .verdict = (char *)info->verdict,
         .since = info->since < 0 ? 0 : (uint64_t)info->since,
@@ -381,6 +389,7 @@ static void read_info(const struct vst_migration_text *text, struct vst_migratio
         .role = (enum vst_migration_role)find(text->role, roles),
         .in_doubt = text->in_doubt,
         .over = text->over,
+        .outcome = (enum vst_migration_outcome)find(text->outcome, outcomes),
         .since = (int64_t)text->since,
         .pass = (unsigned)text->pass,
         .total = text->total,

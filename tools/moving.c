@@ -68,6 +68,7 @@ int moving_list_get(struct tool *tool, struct moving_list *list)
 
 struct json_object *moving_json(const struct vst_migration_info *info)
 {
+    const char *outcome = vst_migration_outcome_name(info->outcome);
     struct json_object *to = json_object_new_object();
 
     put_text(to, "token", info->token);
@@ -77,6 +78,7 @@ struct json_object *moving_json(const struct vst_migration_info *info)
     put_text(to, "phase", info->phase);
     put_flag(to, "in-doubt", info->in_doubt);
     put_flag(to, "over", info->over);
+    put_text(to, "outcome", *outcome ? outcome : NULL);
     put_text(to, "reason", info->reason);
     put_time(to, "since", info->since);
     put_number(to, "pass", info->pass);
@@ -101,10 +103,28 @@ __attribute__((format(printf, 2, 3))) static void add(char line[MOVING_LINE], co
     va_end(args);
 }
 
+/* That it has migrated is what was meant, and goes without saying. */
+static const char *words_for(enum vst_migration_outcome outcome)
+{
+    switch (outcome) {
+    case VST_MIGRATION_STAYED:
+        return "the guest stayed on the source";
+    case VST_MIGRATION_DIED:
+        return "the guest has died";
+    case VST_MIGRATION_CONFLICT:
+        return "the guest runs on both sides, on the destination by an operator's word";
+    default:
+        return "";
+    }
+}
+
 static void describe_end(const struct vst_migration_info *info, char line[MOVING_LINE])
 {
+    const char *words = words_for(info->outcome);
+
+    add(line, "%s", words);
     if (info->sent)
-        add(line, "%s sent", text_size(info->sent).s);
+        add(line, "%s%s sent", *words ? "; " : "", text_size(info->sent).s);
     if (info->sent && info->pass)
         add(line, " in %u pass%s", info->pass, info->pass > 1 ? "es" : "");
     if (info->sent && info->downtime_ms)

@@ -78,7 +78,8 @@ void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const u
 void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
                    const struct vst_error *err)
 {
-    vst_error_copy(&move->why, err);
+    if (vst_handover_minds(&move->machine, event))
+        vst_error_copy(&move->why, err);
     vst_move_feed(move, event, NULL);
 }
 
@@ -227,8 +228,11 @@ int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entr
     if (entry->uri[0])
         snprintf(move->peer, sizeof(move->peer), "%s", entry->uri);
     memcpy(move->machine.peer, entry->peer, sizeof(entry->peer));
+    move->machine.cause = entry->cause;
     if (vst_handover_recover(&move->machine, entry->last, &actions) < 0)
         return -1;
+    if (actions.tell == VST_HANDOVER_TELL_RESTARTED)
+        vst_error_set(&move->why, VST_ERR_LOST, "%s", vst_handover_told_text(actions.tell));
     move->busy = true;
     act(move, &actions);
     settle(move);
@@ -319,11 +323,40 @@ const char *vst_move_reason(const struct vst_move *move)
     return vst_error_is_set(&move->why) ? move->why.text : vst_handover_reason(&move->machine);
 }
 
+static enum vst_migration_outcome outcome_of(const struct vst_move *move)
+{
+    switch (move->machine.outcome) {
+    case VST_HANDOVER_TELL_MIGRATED:
+        return VST_MIGRATION_MIGRATED;
+    case VST_HANDOVER_TELL_GIVEN_UP:
+        return VST_MIGRATION_STAYED;
+    case VST_HANDOVER_TELL_CONFLICT:
+        return VST_MIGRATION_CONFLICT;
+    case VST_HANDOVER_TELL_CUT_OFF:
+    case VST_HANDOVER_TELL_DIED:
+    case VST_HANDOVER_TELL_GUEST_GONE:
+        return VST_MIGRATION_DIED;
+    default:
+        return VST_MIGRATION_OPEN;
+    }
+}
+
+/* What broke on the way of one that came to its end well is of no interest any more. */
+static bool has_reason(const struct vst_move *move, const struct vst_migration_info *info)
+{
+    if (info->in_doubt)
+        return true;
+    if (info->outcome == VST_MIGRATION_MIGRATED && vst_handover_settled(&move->machine))
+        return false;
+    return move->machine.cause || vst_error_is_set(&move->why);
+}
+
 void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *ret_info)
 {
     *ret_info = (struct vst_migration_info){
         .role = move->end->role,
         .over = move->over,
+        .outcome = outcome_of(move),
         .in_doubt = vst_move_is_in_doubt(move),
         .since = (int64_t)move->since,
     };
@@ -332,7 +365,7 @@ void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *r
     snprintf(ret_info->peer, sizeof(ret_info->peer), "%s", move->peer);
     snprintf(ret_info->phase, sizeof(ret_info->phase), "%s",
              vst_handover_state_name(&move->machine));
-    if (ret_info->in_doubt || move->machine.cause || vst_error_is_set(&move->why))
+    if (has_reason(move, ret_info))
         snprintf(ret_info->reason, sizeof(ret_info->reason), "%s", vst_move_reason(move));
     move->end->get_info(move, ret_info);
 }

@@ -22,8 +22,8 @@ struct vst_move_end {
     void (*send)(struct vst_move *move, enum vst_handover_event message);
     void (*qemu)(struct vst_move *move, enum vst_handover_command command);
     void (*tell)(struct vst_move *move, enum vst_handover_told told);
-    /* The guest's QEMU, or our hold of it, is gone. Optional; true: the machine, which has not begun,
-     * is not to hear of it, and the move is freed. */
+    /* The guest's QEMU, or our hold of it, is gone. Optional; true: the machine, which has not
+     * begun, is not to hear of it, and the move is freed. */
     bool (*gone)(struct vst_move *move, const struct vst_error *err);
     /* The guest is let go of, or gone; what served to move it may go. Optional; often. */
     void (*settled)(struct vst_move *move);
@@ -104,7 +104,8 @@ const char *vst_move_leaves_as(const struct vst_qemu *qemu, const char *token);
 
 /* One event for the machine; `from` for messages and LINK_UP. */
 void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const unsigned char *from);
-/* The same, with what is to be told as the reason. The first one counts. */
+/* The same, with what is to be told as the reason: the first one counts, of an event that means
+ * anything by now. */
 void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
                    const struct vst_error *err);
 

@@ -96,6 +96,24 @@ struct vst_op *vst_domain_check_migration(struct vst_domain *domain, const char 
 
 enum vst_migration_role { VST_MIGRATION_OUT, VST_MIGRATION_IN };
 
+/* What became of the guest, with its name. OPEN: that is not known yet. It may change where the
+ * guest runs before it has all of its memory, in post-copy. */
+#define VST_MIGRATION_OUTCOMES(X)                                            \
+    X(OPEN, "")                                                              \
+    X(MIGRATED, "migrated") /* it is the destination's */                    \
+    X(STAYED, "stayed")     /* given up: it is the source's, as before */    \
+    X(DIED, "died")         /* its QEMU is gone, on one side or the other */ \
+    X(CONFLICT, "conflict") /* it runs there by an operator's word, and here */
+
+enum vst_migration_outcome {
+#define VST_MIGRATION_OUTCOME_ENUM(id, name) VST_MIGRATION_##id,
+    VST_MIGRATION_OUTCOMES(VST_MIGRATION_OUTCOME_ENUM)
+#undef VST_MIGRATION_OUTCOME_ENUM
+};
+
+/* "migrated", ...; "" for OPEN. Never NULL. */
+const char *vst_migration_outcome_name(enum vst_migration_outcome outcome);
+
 struct vst_migration_info {
     char token[37]; /* as a UUID */
     char name[64];  /* of the domain, on this side */
@@ -103,7 +121,8 @@ struct vst_migration_info {
     char peer[512]; /* the URI, after "relay:" if it is a client that reaches it; or the identity */
     char phase[32]; /* "prepare", "disks", "memory", "switch", "hand-over", "clean-up", ... */
     bool in_doubt;  /* paused until its owner is known */
-    bool over;
+    bool over;      /* the hosts have nothing more to say to each other, either */
+    enum vst_migration_outcome outcome;
     char reason[256]; /* why in doubt, given up or failed; else empty */
     int64_t since;    /* in seconds since 1970 */
     unsigned pass;    /* over the guest's memory, from 1 */

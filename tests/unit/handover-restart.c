@@ -15,6 +15,7 @@ static struct vst_handover_actions actions;
 
 #define EVENT(name) VST_HANDOVER_##name
 #define RECORD(name) VST_HANDOVER_RECORD_##name
+#define TOLD(name) VST_HANDOVER_TELL_##name
 #define QEMU(name) VST_HANDOVER_QEMU_##name
 
 static void begin(enum vst_handover_role role)
@@ -68,6 +69,61 @@ static void each_record_is_gone_on_from(void **state)
         if (rows[i].state)
             is_in(rows[i].state);
     }
+}
+
+static void each_record_tells_what_became_of_the_guest(void **state)
+{
+    static const struct {
+        enum vst_handover_role role;
+        enum vst_handover_record last;
+        enum vst_handover_event cause;
+        enum vst_handover_told outcome;
+    } rows[] = {
+        {VST_HANDOVER_SOURCE, RECORD(BEGIN), EVENT(NONE), TOLD(NOTHING)},
+        {VST_HANDOVER_SOURCE, RECORD(SWITCHING), EVENT(NONE), TOLD(NOTHING)},
+        {VST_HANDOVER_SOURCE, RECORD(HANDED_OVER), EVENT(NONE), TOLD(NOTHING)},
+        {VST_HANDOVER_SOURCE, RECORD(ABORTED), EVENT(CANCEL), TOLD(NOTHING)},
+        {VST_HANDOVER_SOURCE, RECORD(COMMITTED), EVENT(NONE), TOLD(MIGRATED)},
+        {VST_HANDOVER_SOURCE, RECORD(CLOSED), EVENT(QEMU_GONE), TOLD(MIGRATED)},
+        {VST_HANDOVER_SOURCE, RECORD(CLOSED), EVENT(DIED), TOLD(DIED)},
+        {VST_HANDOVER_SOURCE, RECORD(RETURNED), EVENT(NONE), TOLD(GIVEN_UP)},
+        {VST_HANDOVER_SOURCE, RECORD(RETURNED), EVENT(CANCEL), TOLD(GIVEN_UP)},
+        {VST_HANDOVER_SOURCE, RECORD(RETURNED), EVENT(QEMU_GONE), TOLD(GUEST_GONE)},
+        {VST_HANDOVER_DESTINATION, RECORD(LOADED), EVENT(NONE), TOLD(NOTHING)},
+        {VST_HANDOVER_DESTINATION, RECORD(RUNNING), EVENT(NONE), TOLD(MIGRATED)},
+        {VST_HANDOVER_DESTINATION, RECORD(ABORTED), EVENT(QEMU_GONE), TOLD(GIVEN_UP)},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        begin(rows[i].role);
+        machine.cause = rows[i].cause;
+        assert_int_equal(vst_handover_recover(&machine, rows[i].last, &actions), 0);
+        assert_int_equal(machine.outcome, rows[i].outcome);
+    }
+}
+
+/* Before the guest is handed over a restart gives it up, and after that nothing is told yet. */
+static void restarted_before_the_hand_over_it_says_so_and_the_guest_stays(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_SOURCE);
+    vst_handover_recover(&machine, RECORD(BEGIN), &actions);
+    assert_int_equal(actions.tell, TOLD(RESTARTED));
+    feed(EVENT(QEMU_RESUMED));
+    assert_int_equal(machine.outcome, TOLD(GIVEN_UP));
+}
+
+static void event_that_comes_too_late_is_not_minded(void **state)
+{
+    (void)state;
+    begin(VST_HANDOVER_SOURCE);
+    feed(EVENT(BEGIN));
+    assert_true(vst_handover_minds(&machine, EVENT(CANCEL)));
+    begin(VST_HANDOVER_SOURCE);
+    vst_handover_recover(&machine, RECORD(HANDED_OVER), &actions);
+    assert_false(vst_handover_minds(&machine, EVENT(CANCEL)));
+    assert_true(vst_handover_minds(&machine, EVENT(LINK_DOWN)));
 }
 
 static void restarted_and_committed_the_guest_runs_or_is_lost(void **state)
@@ -154,7 +210,10 @@ static void timers_follow_from_the_patience(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        VST_TEST(each_record_is_gone_on_from),
+        cmocka_unit_test(each_record_is_gone_on_from),
+        VST_TEST(each_record_tells_what_became_of_the_guest),
+        VST_TEST(restarted_before_the_hand_over_it_says_so_and_the_guest_stays),
+        VST_TEST(event_that_comes_too_late_is_not_minded),
         VST_TEST(restarted_and_committed_the_guest_runs_or_is_lost),
         VST_TEST(restarted_and_committed_it_asks_again_for_a_qemu_that_is_deaf),
         VST_TEST(restarted_with_a_whole_copy_it_keeps_it_until_somebody_speaks),

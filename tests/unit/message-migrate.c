@@ -198,6 +198,7 @@ static const struct vst_migration_info moving = {
     .phase = "memory",
     .in_doubt = true,
     .over = true,
+    .outcome = VST_MIGRATION_CONFLICT,
     .reason = "because",
     .since = 1700000000,
     .pass = 3,
@@ -223,6 +224,7 @@ static void migrations_arrive_as_they_were(void **state)
     assert_false(more);
     assert_string_equal(got->token, UUID);
     assert_string_equal(got->reason, "because");
+    assert_int_equal(got->outcome, VST_MIGRATION_CONFLICT);
     again = vst_migrations_print(got, 1, NULL, NULL);
     assert_string_equal(again, body);
     free(again);

@@ -379,18 +379,26 @@ static void expect_one_runs(const char *step)
 }
 
 static bool all_over;
+static unsigned stayed, moved; /* of them */
 
 static void have_migrations(const struct vst_migration_info *infos, size_t count,
                             const struct vst_error *err, void *opaque)
 {
     (void)opaque;
     all_over = !err;
-    for (size_t i = 0; i < count; i++)
+    stayed = moved = 0;
+    for (size_t i = 0; i < count; i++) {
         all_over = all_over && infos[i].over;
+        stayed += infos[i].outcome == VST_MIGRATION_STAYED;
+        moved += infos[i].outcome == VST_MIGRATION_MIGRATED;
+        if (infos[i].over && !infos[i].reason[0] != (infos[i].outcome == VST_MIGRATION_MIGRATED))
+            fail_msg("%s: the reason is `%s`", vst_migration_outcome_name(infos[i].outcome),
+                     infos[i].reason);
+    }
 }
 
-/* The hosts have told each other everything. Their journals have one user at a time, and here a
- * process is both hosts. */
+/* The hosts have told each other everything, and only what failed has a reason. Their journals have
+ * one user at a time, and here a process is both hosts. */
 static void expect_all_over(void)
 {
     struct vst_migrations_cb cb = {.fn = have_migrations};
@@ -415,6 +423,8 @@ static void cancelled_at_each_step_one_guest_runs(void **state)
         expect_one_runs(steps[i]);
         expect_all_over();
     }
+    assert_true(stayed && moved); /* by then cancelling came too late */
+    assert_int_equal(stayed + moved, sizeof(steps) / sizeof(steps[0]));
 }
 
 /* The destination still has to be told; the guest does not wait for that. */

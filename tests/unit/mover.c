@@ -47,6 +47,10 @@ static void end(struct move *move, enum vst_code code, const char *reason)
     move->op = NULL;
     move->info.over = code != VST_ERR_IN_DOUBT;
     move->info.in_doubt = code == VST_ERR_IN_DOUBT;
+    if (code == VST_ERR_OK || code == VST_ERR_CLEANUP)
+        move->info.outcome = VST_MIGRATION_MIGRATED;
+    else if (code != VST_ERR_IN_DOUBT)
+        move->info.outcome = VST_MIGRATION_STAYED;
     snprintf(move->info.reason, sizeof(move->info.reason), "%s", reason);
     if (!op)
         return;
