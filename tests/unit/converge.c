@@ -262,8 +262,8 @@ static void guest_that_takes_long_to_be_mended_is_mended_once(void **state)
     while (!edges.moving)
         event_base_loop(host.base, EVLOOP_ONCE);
     look();
-    vst_op_wait(
-        vst_conn_order_migration(host.conn, seen.token, VST_MIGRATION_CANCEL, NULL, NULL), NULL);
+    vst_op_wait(vst_conn_order_migration(host.conn, seen.token, VST_MIGRATION_CANCEL, NULL, NULL),
+                NULL);
     while (!edges.back)
         event_base_loop(host.base, EVLOOP_ONCE);
     assert_true(edges.mending);

@@ -149,7 +149,8 @@ static void bad_files_are_told_by_name(void **state)
     assert_fails("none", "host-cert.pem", "host-key.pem", VST_ERR_NOT_FOUND, "/none: No such file");
     assert_fails("text", "host-cert.pem", "host-key.pem", VST_ERR_INVALID, "/text: no certificate");
     assert_fails("empty", "host-cert.pem", "host-key.pem", VST_ERR_INVALID, "/empty: ");
-    assert_fails("", "host-cert.pem", "host-key.pem", VST_ERR_INVALID, "not a regular file, but a directory");
+    assert_fails("", "host-cert.pem", "host-key.pem", VST_ERR_INVALID,
+                 "not a regular file, but a directory");
     assert_fails("ca-cert.pem", "host-cert.pem", "alice-key.pem", VST_ERR_INVALID,
                  "alice-key.pem is not the key of the certificate ");
     assert_fails("ca-cert.pem", "host-cert.pem", "text", VST_ERR_INVALID, "/text: no private key");
