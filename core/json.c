@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "distance.h"
+#include "utf8.h"
 
 enum { DEPTH_MAX = 16, NAME_SHOWN = 64, PATH_SHOWN = 160, TEXT_SHOWN = 240 };
 
@@ -490,19 +491,25 @@ int vst_json_decode(const struct vst_json_table *table, struct json_object *from
 
 /* ---- encoding ---- */
 
-static struct json_object *encode_element(const struct vst_json_member *member, const void *element)
+/* json-c would write any bytes, and no reader would take them. */
+static struct json_object *encode_element(const struct vst_json_member *member, const void *element,
+                                          struct vst_error *ret_err)
 {
-    if (member->type == VST_JSON_STRING)
+    if (member->type == VST_JSON_STRUCT)
+        return vst_json_encode(member->table, element, ret_err);
+    if (vst_utf8_check(element))
         return json_object_new_string(element);
-    return vst_json_encode(member->table, element, NULL);
+    vst_error_set(ret_err, VST_ERR_INVALID, "%s is not UTF-8", member->name);
+    return NULL;
 }
 
-static struct json_object *encode_list(const struct vst_json_member *member, void *const *list)
+static struct json_object *encode_list(const struct vst_json_member *member, void *const *list,
+                                       struct vst_error *ret_err)
 {
     struct json_object *array = json_object_new_array();
 
     for (; array && *list; list++) {
-        struct json_object *element = encode_element(member, *list);
+        struct json_object *element = encode_element(member, *list, ret_err);
 
         if (!element || json_object_array_add(array, element) < 0) {
             json_object_put(element);
@@ -513,7 +520,8 @@ static struct json_object *encode_list(const struct vst_json_member *member, voi
     return array;
 }
 
-static struct json_object *encode_member(const struct vst_json_member *member, const void *from)
+static struct json_object *encode_member(const struct vst_json_member *member, const void *from,
+                                         struct vst_error *ret_err)
 {
     const char *place = (const char *)from + member->offset;
 
@@ -522,8 +530,8 @@ static struct json_object *encode_member(const struct vst_json_member *member, c
     if (member->type == VST_JSON_FLAG)
         return json_object_new_boolean(*(const bool *)place);
     if (member->shape == VST_JSON_ONE)
-        return encode_element(member, pointer_at(member, from));
-    return encode_list(member, pointer_at(member, from));
+        return encode_element(member, pointer_at(member, from), ret_err);
+    return encode_list(member, pointer_at(member, from), ret_err);
 }
 
 static bool is_absent(const struct vst_json_member *member, const void *from)
@@ -550,7 +558,7 @@ struct json_object *vst_json_encode(const struct vst_json_table *table, const vo
 
         if (is_absent(member, from))
             continue;
-        value = encode_member(member, from);
+        value = encode_member(member, from, ret_err);
         if (!value || json_object_object_add(object, member->name, value) < 0) {
             json_object_put(value);
             json_object_put(object);
@@ -558,6 +566,6 @@ struct json_object *vst_json_encode(const struct vst_json_table *table, const vo
         }
     }
     if (!object)
-        vst_error_no_memory(ret_err);
+        vst_error_no_memory(ret_err); /* if nothing else was told */
     return object;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/utf8.h"
 #include "message-private.h"
 
 /* ---- printing ---- */
@@ -34,40 +35,13 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *text, const c
     va_end(args);
 }
 
-/* The bytes of the UTF-8 character that begins here, or 0 if none does. */
-static size_t character(const unsigned char *at)
-{
-    static const struct {
-        unsigned char mask, lead;
-        uint32_t least;
-    } kinds[] = {{0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
-    uint32_t point;
-    size_t kind = 0;
-
-    if (at[0] < 0x80)
-        return 1;
-    while (kind < 3 && (at[0] & kinds[kind].mask) != kinds[kind].lead)
-        kind++;
-    if (kind == 3)
-        return 0;
-    point = at[0] & (unsigned char)~kinds[kind].mask;
-    for (size_t i = 1; i <= kind + 1; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        point = point << 6 | (at[i] & 0x3f);
-    }
-    if (point < kinds[kind].least || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
-        return 0;
-    return kind + 2;
-}
-
 static void put_string(struct text *text, const char *name, const char *value)
 {
     const unsigned char *at = (const unsigned char *)value;
 
     put(text, "%s\"%s\":\"", text->length > 1 ? "," : "", name);
     while (*at) {
-        size_t length = character(at);
+        size_t length = vst_utf8_character((const char *)at);
 
         if (*at == '"' || *at == '\\')
             put(text, "\\%c", *at);
@@ -149,7 +123,7 @@ void vst_message_clean(char *into, size_t size, const char *from)
 
     while (*from) {
         const unsigned char *at = (const unsigned char *)from;
-        size_t length = character(at);
+        size_t length = vst_utf8_character((const char *)at);
         bool control = (at[0] < ' ' && at[0] != '\n') || at[0] == 0x7f ||
                        (at[0] == 0xc2 && at[1] < 0xa0) || !length;
 

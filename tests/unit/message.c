@@ -49,6 +49,26 @@ static void every_procedure_has_a_call_and_a_reply(void **state)
     }
 }
 
+static void what_is_not_utf8_is_refused_by_name_before_it_is_sent(void **state)
+{
+    static const char *const texts[] = {"p/x\xff", "\xc0\x80", "\xed\xa0\x80", "p/\xe2\x82"};
+    char *body;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        union vst_arguments upload = {.upload = {.name = (char *)texts[i]}};
+        struct vst_error err = {0};
+
+        assert_null(vst_call_print(VST_PROCEDURE_VOLUME_UPLOAD, &upload, &err));
+        assert_int_equal(err.code, VST_ERR_INVALID);
+        assert_string_equal(err.text, "name is not UTF-8");
+    }
+    body = vst_call_print(VST_PROCEDURE_VOLUME_DELETE,
+                          &(union vst_arguments){.name = {(char *)"p/\xe2\x82\xac"}}, NULL);
+    assert_non_null(body);
+    free(body);
+}
+
 static void control_has_a_name_for_each(void **state)
 {
     (void)state;
@@ -376,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST(arguments_arrive_as_they_were),
         VST_TEST(every_procedure_has_a_call_and_a_reply),
+        VST_TEST(what_is_not_utf8_is_refused_by_name_before_it_is_sent),
         VST_TEST(control_has_a_name_for_each),
         VST_TEST(what_is_no_call_is_refused_by_name),
         VST_TEST(what_a_newer_client_says_is_ignored),
