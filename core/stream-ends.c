@@ -52,6 +52,8 @@ int vst_stream_set_ends(struct vst_stream *stream, struct vst_channel *source,
         have_end(&stream->up, source);
     if (sink)
         have_end(&stream->down, sink);
+    stream->up.ours = source;
+    stream->down.ours = sink;
     return 0;
 }
 

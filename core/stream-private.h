@@ -33,6 +33,7 @@ struct half {
     struct vst_channel *mailbox; /* pushing and pulling: the other end of the pair in `leaf` */
     struct vst_channel *driver;  /* the driver's end */
     struct vst_pump *pump;
+    bool ours; /* the application's end is one of a connection of ours, which may be lost */
     bool finished;
     bool closed;  /* the application will push no more */
     bool has_sum; /* the digest's, once the layer is gone */

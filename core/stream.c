@@ -234,7 +234,7 @@ static void fail_half(const struct half *half, const struct vst_error *err)
     if (stats.failed == (half->dir == VST_UP ? VST_READ : VST_WRITE)) {
         vst_error_where(&named, VST_SIDE_APPLICATION, NULL);
         /* A pipe or socket of the application's is no connection of ours. */
-        if (named.code == VST_ERR_LOST)
+        if (named.code == VST_ERR_LOST && !half->ours)
             named.code = VST_ERR_SYSTEM;
     }
     vst_stream_fail(half->stream, &named);

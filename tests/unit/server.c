@@ -226,7 +226,7 @@ static void what_fails_at_once_was_not_started(void **state)
     end();
 }
 
-static void lost_client_takes_its_calls_along(void **state)
+static void lost_client_takes_its_calls_along_and_they_count_as_lost(void **state)
 {
     struct vst_mux_ends ends = {.receives = true}, more = {.receives = true, .sends = true};
 
@@ -245,7 +245,8 @@ static void lost_client_takes_its_calls_along(void **state)
     served_run(&served, 50);
     assert_int_equal(served_domain_state(&served, "test1"), VST_DOMAIN_RUNNING);
     assert_int_equal(served_stats(&served).clients, 0);
-    assert_int_equal(served_stats(&served).ended[VST_PROCEDURE_SAVE][VST_ERR_OK], 0);
+    assert_int_equal(served_stats(&served).ended[VST_PROCEDURE_SAVE][VST_ERR_LOST], 1);
+    assert_int_equal(served_stats(&served).ended[VST_PROCEDURE_CONSOLE][VST_ERR_LOST], 1);
     served_stop(&served);
 }
 
@@ -562,7 +563,7 @@ int main(void)
         VST_TEST(saved_guest_stays_until_its_image_is_taken),
         VST_TEST(before_the_first_byte_it_is_told_how_many_will_come),
         VST_TEST(what_fails_at_once_was_not_started),
-        VST_TEST(lost_client_takes_its_calls_along),
+        VST_TEST(lost_client_takes_its_calls_along_and_they_count_as_lost),
         VST_TEST(stop_cancels_a_call_that_moves_nothing),
         VST_TEST(stop_that_comes_with_its_call_cancels_it),
         VST_TEST(call_of_a_client_that_is_gone_does_not_begin),
