@@ -11,7 +11,7 @@
 
 int vst_guest_check_idle(const struct vst_guest *guest, struct vst_error *ret_err)
 {
-    if (guest->fate == FATE_REMOVE)
+    if (vst_guest_is_untouchable(guest->fate))
         return vst_error_set(ret_err, VST_ERR_BUSY, "domain %s is being made", guest->def->name);
     if (vst_place_job_is_away(&guest->left))
         return vst_error_set(ret_err, VST_ERR_STATE,
@@ -71,6 +71,12 @@ void vst_guest_spare(struct vst_guest *guest)
         guest->fate = FATE_SPARE;
 }
 
+void vst_guest_let_run(struct vst_guest *guest)
+{
+    if (guest->fate == FATE_REMOVE)
+        guest->fate = FATE_LEAVE;
+}
+
 void vst_guest_keep(struct vst_guest *guest)
 {
     guest->fate = FATE_STAY;
@@ -120,6 +126,11 @@ bool vst_guest_expects_exit(const struct vst_guest *guest)
 bool vst_guest_is_mending(const struct vst_guest *guest)
 {
     return guest->state == GUEST_MENDING || guest->state == GUEST_RESUMING;
+}
+
+bool vst_guest_lives(const struct vst_guest *guest)
+{
+    return guest->process && vst_process_id_exists(vst_process_get_id(guest->process));
 }
 
 void vst_guest_set_reason(struct vst_guest *guest, const char *reason)

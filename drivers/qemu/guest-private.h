@@ -25,13 +25,20 @@ enum guest_fate {
     FATE_STAY,   /* an end is a crash: the place stays, with QEMU's last words */
     FATE_END,    /* an end is meant: nothing stays */
     FATE_REMOVE, /* not whole yet: nothing stays, and nobody but its maker is told */
+    FATE_LEAVE,  /* told to run, and still its maker's: QEMU is not ended, and leaves nothing */
     FATE_SPARE,  /* whole, and still its maker's: the place stays, and nobody else is told */
 };
 
 /* Whether nobody but its maker is told of it. */
 static inline bool vst_guest_is_made(enum guest_fate fate)
 {
-    return fate == FATE_REMOVE || fate == FATE_SPARE;
+    return fate == FATE_REMOVE || fate == FATE_LEAVE || fate == FATE_SPARE;
+}
+
+/* Whether nobody but its maker may do anything with it, job or not. */
+static inline bool vst_guest_is_untouchable(enum guest_fate fate)
+{
+    return fate == FATE_REMOVE || fate == FATE_LEAVE;
 }
 
 struct vst_guest {

@@ -107,13 +107,19 @@ static void announce_end(struct vst_guest *guest, const struct vst_error *why)
 {
     if (guest->fate == FATE_END)
         announce(guest, VST_EVENT_STOPPED, "");
-    else if (guest->process && !vst_process_id_exists(vst_process_get_id(guest->process)))
+    else if (guest->process && !vst_guest_lives(guest))
         announce(guest, VST_EVENT_CRASHED, why->text);
+}
+
+static bool place_stays(const struct vst_guest *guest)
+{
+    return guest->fate == FATE_STAY || guest->fate == FATE_SPARE ||
+           (guest->fate == FATE_LEAVE && vst_guest_lives(guest));
 }
 
 void vst_guest_end(struct vst_guest *guest, const struct vst_error *why)
 {
-    bool stays = guest->fate == FATE_STAY || guest->fate == FATE_SPARE;
+    bool stays = place_stays(guest);
     struct vst_error copy = *why;
 
     if (guest->state == GUEST_GONE)
@@ -178,8 +184,7 @@ static void timed_out(evutil_socket_t fd, short what, void *opaque)
 
 void vst_guest_expect_exit(struct vst_guest *guest)
 {
-    if (guest->fate != FATE_REMOVE)
-        guest->fate = FATE_END;
+    guest->fate = vst_guest_is_made(guest->fate) ? FATE_REMOVE : FATE_END;
 }
 
 void vst_guest_kill(struct vst_guest *guest)
@@ -425,7 +430,7 @@ void vst_guest_get(struct vst_qemu *qemu, const char *name, struct vst_guest_wai
     struct vst_guest *guest = vst_guest_find(qemu, name);
     struct vst_error err = {0};
 
-    if (guest && guest->fate == FATE_REMOVE) {
+    if (guest && vst_guest_is_untouchable(guest->fate)) {
         vst_guest_check_idle(guest, &err);
         wait->fn(wait->opaque, NULL, &err);
         return;

@@ -132,6 +132,8 @@ const struct vst_definition *vst_guest_definition(const struct vst_guest *guest)
 const char *vst_guest_version(const struct vst_guest *guest); /* of QEMU: "7.2.22" */
 bool vst_guest_is_running(const struct vst_guest *guest);     /* its CPUs, by the monitor's word */
 bool vst_guest_is_mending(const struct vst_guest *guest);     /* and so not ready yet */
+/* Its QEMU, also when we have let go of it. */
+bool vst_guest_lives(const struct vst_guest *guest);
 /* For people, who ask how it is. */
 void vst_guest_set_reason(struct vst_guest *guest, const char *reason);
 void vst_guest_get_info(const struct vst_guest *guest, struct vst_domain_info *ret_info);
@@ -159,6 +161,9 @@ int vst_guest_take_name(struct vst_guest *guest, struct vst_error *ret_err);
 /* It is whole, but still its maker's: from now on it may be the last copy, so a monitor that is
  * lost is not the end of its QEMU, and its place stays. */
 void vst_guest_spare(struct vst_guest *guest);
+/* It is about to be told to run: from now on a monitor that is lost is not the end of its QEMU, and
+ * its place stays as long as that lives. */
+void vst_guest_let_run(struct vst_guest *guest);
 /* It is whole, and ready. The job is still to be ended. */
 void vst_guest_keep(struct vst_guest *guest);
 

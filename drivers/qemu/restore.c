@@ -144,10 +144,20 @@ static void fail(struct restore *restore, const struct vst_error *err)
     vst_guest_kill(restore->guest);
 }
 
+/* The guest may run: it stays, and whoever asks about it next learns more. */
+static void leave(struct restore *restore, const struct vst_error *err)
+{
+    vst_error_copy(&restore->why, err);
+    vst_error_prefix(&restore->why, "qemu %s was told to run the guest, and is left as it is",
+                     restore->label);
+}
+
 static void guest_gone(void *opaque, const struct vst_error *err)
 {
     struct restore *restore = opaque;
 
+    if (restore->state == RESTORE_RESUMING && vst_guest_lives(restore->guest))
+        leave(restore, err);
     vst_error_copy(&restore->why, err);
     enter(restore, RESTORE_UNDOING, 0);
     vst_stream_fail(restore->stream, &restore->why);
@@ -304,6 +314,7 @@ static void resume(struct restore *restore)
     }
     vst_qmp_execute(qmp, "migrate-set-capabilities", (struct vst_qmp_reply){0}, NULL,
                     "capabilities", vst_migration_capabilities(events), NULL);
+    vst_guest_let_run(restore->guest);
     sent(restore, vst_qmp_execute(qmp, "cont", then_step(restore), &err, NULL), &err);
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/fsm.h"
+#include "place.h"
 
 #define START_STATES(X)                                                        \
     X(START_NAMING, "the next look", "somebody has hold of what has the name") \
@@ -101,10 +102,20 @@ static void fail(struct start *start, const struct vst_error *err)
     vst_guest_kill(start->guest);
 }
 
+/* The guest may run: it stays, and whoever asks about it next learns more. */
+static void leave(struct start *start, const struct vst_error *err)
+{
+    vst_error_copy(&start->why, err);
+    vst_error_prefix(&start->why, "qemu %s was told to run the guest, and is left as it is",
+                     start->label);
+}
+
 static void gone(void *opaque, const struct vst_error *err)
 {
     struct start *start = opaque;
 
+    if (start->state == START_RESUMING && vst_guest_lives(start->guest))
+        leave(start, err);
     vst_error_copy(&start->why, err);
     over(start);
 }
@@ -142,6 +153,8 @@ static void ready(void *opaque, struct vst_guest *guest, const struct vst_error 
         return;
     }
     enter(start, START_RESUMING);
+    vst_place_clear_job(vst_guest_place(guest)); /* no half-made one for whoever comes after us */
+    vst_guest_let_run(guest);
     if (vst_qmp_execute(vst_guest_qmp(guest), "cont", (struct vst_qmp_reply){resumed, start}, &err,
                         NULL) < 0)
         fail(start, &err);

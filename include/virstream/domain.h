@@ -117,7 +117,8 @@ struct vst_op *vst_domain_save(struct vst_domain *domain, struct vst_stream *str
  * verified. Completes when the guest runs, or is paused as asked or as it was when saved. After any
  * failure nothing is left. Once QEMU has been told to let the guest run, what that comes to is the
  * outcome: a cancel, a deadline or an aborted stream comes too late. A QEMU that is silent then is
- * left as it is, and told as VST_ERR_TIMEOUT. A start is the same.
+ * left as it is, and told as VST_ERR_TIMEOUT; so is one that lives and has closed its monitor, as
+ * the error says. A start is the same.
  */
 struct vst_restore_options {
     const char *name; /* another name than the saved one, and then another UUID; may be NULL */

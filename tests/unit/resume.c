@@ -222,6 +222,57 @@ static void guest_of_a_qemu_that_is_silent_then_is_kept(void **state)
     expect_kept("h");
 }
 
+static void restore_it(void)
+{
+    static const struct vst_domain_cb cb = {.fn = restored};
+
+    t.stream = vst_host_source(&t.host, t.image);
+    t.op = vst_domain_restore(t.host.conn, t.stream, NULL, &cb);
+    while (t.ends < 1)
+        event_base_loop(t.host.base, EVLOOP_ONCE);
+}
+
+static void start_with(const char *order)
+{
+    static const struct vst_domain_cb cb = {.fn = restored};
+
+    vst_domain_start(t.host.conn, define("h", order), NULL, &cb);
+    while (t.ends < 1)
+        event_base_loop(t.host.base, EVLOOP_ONCE);
+}
+
+static void expect_told_as_left(void)
+{
+    assert_true(vst_error_is_set(&t.err));
+    if (!strstr(t.err.text, "was told to run the guest, and is left as it is"))
+        fail_msg("%s", t.err.text);
+}
+
+static void guest_that_was_told_to_start_outlives_its_monitor(void **state)
+{
+    (void)state;
+    start_with("cont=hang-up");
+    expect_told_as_left();
+    expect_kept("h");
+}
+
+static void guest_that_was_told_to_run_outlives_its_monitor(void **state)
+{
+    (void)state;
+    make_image("in:cont=hang-up");
+    restore_it();
+    expect_told_as_left();
+    expect_kept("g");
+}
+
+static void nothing_is_left_of_a_qemu_that_dies_when_told_to_run(void **state)
+{
+    (void)state;
+    start_with("cont=die");
+    assert_non_null(strstr(t.err.text, "this is the end"));
+    vst_host_expect_nothing(&t.host);
+}
+
 /* It stands still, and has never run: nothing is left. */
 static void restore_fails_when_qemu_does_not_let_the_guest_run(void **state)
 {
@@ -241,6 +292,9 @@ int main(int argc, char **argv)
         VST_TEST_WITH(guest_that_was_told_to_run_outlives_the_stream, make, drop),
         VST_TEST_WITH(guest_that_was_told_to_start_outlives_a_cancel, make, drop),
         VST_TEST_WITH(guest_of_a_qemu_that_is_silent_then_is_kept, make, drop),
+        VST_TEST_WITH(guest_that_was_told_to_start_outlives_its_monitor, make, drop),
+        VST_TEST_WITH(guest_that_was_told_to_run_outlives_its_monitor, make, drop),
+        VST_TEST_WITH(nothing_is_left_of_a_qemu_that_dies_when_told_to_run, make, drop),
         VST_TEST_WITH(restore_fails_when_qemu_does_not_let_the_guest_run, make, drop),
     };
 
