@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -119,6 +120,27 @@ static int check_disk(const struct vst_disk *disk, enum vst_disks disks, struct 
     return result;
 }
 
+/* One that is not there yet is made later, and not before it is known that the guest may come. */
+static int check_log(const char *path, struct vst_error *ret_err)
+{
+    char *folder = strdup(path), *slash = folder ? strrchr(folder, '/') : NULL;
+    struct vst_error err = {0};
+    int fd = -1, result = 0;
+
+    if (!folder)
+        return vst_error_no_memory(ret_err);
+    if (slash)
+        slash[slash == folder ? 1 : 0] = '\0';
+    if (open_file(path, O_WRONLY | O_APPEND, "console.log", &fd, &err) == 0)
+        close(fd);
+    else if (err.system != ENOENT)
+        result = vst_error_copy(ret_err, &err);
+    else if (access(folder, W_OK | X_OK) < 0)
+        result = vst_error_system(ret_err, errno, "console.log: %s", path);
+    free(folder);
+    return result;
+}
+
 void vst_files_check(const struct vst_definition *def, enum vst_disks disks,
                      void (*tell)(void *opaque, const struct vst_error *err), void *opaque)
 {
@@ -139,6 +161,12 @@ void vst_files_check(const struct vst_definition *def, enum vst_disks disks,
             continue;
         vst_error_system(&err, errno, "%s: %s", inputs[i].member, inputs[i].path);
         tell(opaque, &err);
+    }
+    if (def->console && def->console->log) {
+        struct vst_error err = {0};
+
+        if (check_log(def->console->log, &err) < 0)
+            tell(opaque, &err);
     }
     for (struct vst_disk **disk = def->disks; disk && *disk; disk++) {
         struct vst_error err = {0};

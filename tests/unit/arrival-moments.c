@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "core/image.h"
 #include "core/migration.h"
@@ -17,12 +18,14 @@
 #define SOURCE "00000000-0000-4000-8000-00000000000a"
 
 static struct vst_host host;
+static char console_log[128]; /* that of the guest which is offered; empty: none */
 
 static int begin(void **state)
 {
     (void)state;
     vst_test_seconds(60);
     vst_host_make(&host);
+    console_log[0] = '\0';
     return 0;
 }
 
@@ -45,6 +48,11 @@ static char *make_offer(void)
 
     header.definition = vst_definition_parse(definition, strlen(definition), NULL);
     assert_non_null(header.definition);
+    if (console_log[0]) {
+        header.definition->console = calloc(1, sizeof(*header.definition->console));
+        assert_non_null(header.definition->console);
+        header.definition->console->log = strdup(console_log);
+    }
     text = vst_image_header_to_json(&header, NULL);
     vst_definition_free(&header.definition);
     free(definition);
@@ -55,13 +63,19 @@ struct answer {
     bool there;
     enum vst_code code;
     enum vst_handover_event event;
+    char text[440];
 };
 
 static void have_answer(const struct vst_migrate_message *message, const struct vst_error *err,
                         void *opaque)
 {
-    *(struct answer *)opaque = (struct answer){true, err ? err->code : VST_ERR_OK,
-                                               err ? VST_HANDOVER_NONE : message->event};
+    struct answer *answer = opaque;
+
+    *answer = (struct answer){.there = true,
+                              .code = err ? err->code : VST_ERR_OK,
+                              .event = err ? VST_HANDOVER_NONE : message->event};
+    if (!err && message->text)
+        snprintf(answer->text, sizeof(answer->text), "%s", message->text);
 }
 
 /* The answer comes when the loop runs. */
@@ -121,6 +135,24 @@ static void nothing_but_a_beginning_can_be_checked(void **state)
     for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
         assert_int_equal(say(others[i], true).code, VST_ERR_INVALID);
     assert_int_equal(say(VST_HANDOVER_PREPARE, true).event, VST_HANDOVER_STARTED);
+}
+
+/* It is looked for only: what does not come leaves no log. */
+static void console_log_that_cannot_be_made_stands_in_the_way(void **state)
+{
+    struct answer answer;
+
+    (void)state;
+    snprintf(console_log, sizeof(console_log), "%s/no/g.log", host.dir);
+    answer = say(VST_HANDOVER_PREPARE, true);
+    assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+    if (!strstr(answer.text, "console.log: ") || !strstr(answer.text, "No such file"))
+        fail_msg("%s", answer.text);
+    snprintf(console_log, sizeof(console_log), "%s", host.dir);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, true).event, VST_HANDOVER_REFUSED);
+    snprintf(console_log, sizeof(console_log), "%s/g.log", host.dir);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, true).event, VST_HANDOVER_STARTED);
+    assert_int_equal(access(console_log, F_OK), -1);
 }
 
 static void switch_of_a_token_that_is_not_known_is_answered(void **state)
@@ -283,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(one_who_goes_before_the_journal_is_open_is_missed_by_nobody, begin, end),
         VST_TEST_WITH(nothing_but_a_beginning_can_be_checked, begin, end),
+        VST_TEST_WITH(console_log_that_cannot_be_made_stands_in_the_way, begin, end),
         VST_TEST_WITH(switch_of_a_token_that_is_not_known_is_answered, begin, end),
         VST_TEST_WITH(what_is_asked_while_one_is_looked_at_is_busy, begin, end),
         VST_TEST_WITH(tokens_that_nobody_knows_are_not_kept_for_ever, begin, end),
