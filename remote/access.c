@@ -20,6 +20,47 @@ struct vst_access {
 
 static const char *const kinds[] = {"unix:", "sasl:", "x509:"};
 
+/* ---- subjects ---- */
+
+/* RFC 3986, 3.1. What is "TYPE=VALUE" has no colon before the "=". */
+static bool is_uri(const char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 "0123456789+-.");
+
+    return *text && strchr(letters, *text) && text[length] == ':';
+}
+
+/* A character of a subject; one that is escaped counts as one, and separates nothing. */
+static size_t unit(const char *text)
+{
+    return text[0] == '\\' && text[1] ? 2 : 1;
+}
+
+static bool separates(const char *text)
+{
+    return *text == ',' || *text == '+';
+}
+
+/* No subject has a part without anything in it, so such a rule would be nobody's. */
+static bool has_empty_part(const char *subject)
+{
+    bool empty = true;
+
+    for (; *subject; subject += unit(subject)) {
+        if (empty && separates(subject))
+            return true;
+        empty = separates(subject);
+    }
+    return empty;
+}
+
+static bool is_x509(const char *pattern)
+{
+    return strncmp(pattern, kinds[2], strlen(kinds[2])) == 0;
+}
+
 /* ---- rules ---- */
 
 struct vst_access *vst_access_new(struct vst_error *ret_err)
@@ -45,6 +86,9 @@ static int check_pattern(const char *pattern, struct vst_error *ret_err)
             if (i == 0 && !is_uid(value + 1))
                 return vst_error_set(ret_err, VST_ERR_INVALID,
                                      "`%s`: unix: is followed by a numeric uid, or *", pattern);
+            if (is_x509(pattern) && !is_uri(value + 1) && has_empty_part(value + 1))
+                return vst_error_set(ret_err, VST_ERR_INVALID,
+                                     "`%s`: a part of the subject is empty", pattern);
             return 0;
         }
     return vst_error_set(ret_err, VST_ERR_INVALID,
@@ -131,16 +175,6 @@ int vst_identity_add_user(struct vst_identity *identity, const char *user,
     return add_text(identity, "sasl:", user, ret_err);
 }
 
-/* RFC 3986, 3.1. What is "TYPE=VALUE" has no colon before the "=". */
-static bool is_uri(const char *text)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                 "0123456789+-.");
-
-    return *text && strchr(letters, *text) && text[length] == ':';
-}
-
 int vst_identity_add_x509(struct vst_identity *identity, const char *subject,
                           const char *const *uris, struct vst_error *ret_err)
 {
@@ -182,17 +216,6 @@ void vst_identity_clear(struct vst_identity *identity)
 }
 
 /* ---- the question ---- */
-
-/* A character of a subject; one that is escaped counts as one, and separates nothing. */
-static size_t unit(const char *text)
-{
-    return text[0] == '\\' && text[1] ? 2 : 1;
-}
-
-static bool separates(const char *text)
-{
-    return *text == ',' || *text == '+';
-}
 
 /*
  * As fnmatch(3) with `*` alone. Going back to the last `*` only is enough, because what an earlier

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 static int parse_port(const char *text, in_port_t *ret_port)
 {
@@ -74,4 +75,14 @@ bool vst_address_is_loopback(const struct vst_address *address)
     }
     return address->socket.ss_family == AF_INET6 &&
            IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&address->socket)->sin6_addr);
+}
+
+int vst_address_check_unix(const char *path, struct vst_error *ret_err)
+{
+    const size_t most = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+    if (strlen(path) <= most)
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_INVALID,
+                         "%s: the path of a UNIX socket has at most %zu bytes", path, most);
 }

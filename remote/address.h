@@ -19,4 +19,7 @@ struct vst_address {
 int vst_address_parse(const char *text, struct vst_address *ret_address, struct vst_error *ret_err);
 bool vst_address_is_loopback(const struct vst_address *address);
 
+/* Whether a UNIX socket can have the path: an address has little room for one. */
+int vst_address_check_unix(const char *path, struct vst_error *ret_err);
+
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What is wrong with a configuration only on this host: the plugins of SASL, the database of users,
- * the certificates. The daemon asks the same before it starts and before it loads again.
+ * the certificates, the places of sockets. The daemon asks the same before it starts and before it loads again.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "daemon-config.h"
@@ -26,9 +27,9 @@ static void complain(struct host *host, const char *section, const char *name, c
     host->complain(host->opaque, vst_config_line(host->config, section, name), text);
 }
 
-static void warn(struct host *host, const char *name, const char *text)
+static void warn(struct host *host, const char *section, const char *name, const char *text)
 {
-    host->warn(host->opaque, vst_config_line(host->config, "sasl", name), text);
+    host->warn(host->opaque, vst_config_line(host->config, section, name), text);
 }
 
 /* One that is missing among others is no fault: hosts differ in their plugins. */
@@ -46,7 +47,7 @@ static void check_mechanisms(struct host *host)
         snprintf(text, sizeof(text), "mechanisms: no plugin of Cyrus SASL on this host offers %s",
                  word);
         if (ssf < 0)
-            warn(host, "mechanisms", text);
+            warn(host, "sasl", "mechanisms", text);
     }
     if (!there)
         complain(host, "sasl", "mechanisms",
@@ -70,7 +71,7 @@ static void check_database(struct host *host)
     } else if (access(database, R_OK) < 0) {
         snprintf(text, sizeof(text), "database = %.400s: %s: until it can be read, it has no users",
                  database, strerror(errno));
-        warn(host, "database", text);
+        warn(host, "sasl", "database", text);
     }
 }
 
@@ -104,11 +105,30 @@ static void check_certificates(struct host *host)
     vst_tls_creds_unref(&creds);
 }
 
+/* Directories of /run come with the service: that one is not there yet is no fault. */
+static void check_sockets(struct host *host)
+{
+    char *const *paths = host->config->unix_paths;
+    char text[600], dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+
+    for (size_t i = 0; paths && paths[i]; i++) {
+        int length = (int)(strrchr(paths[i], '/') - paths[i]);
+
+        snprintf(dir, sizeof(dir), "%.*s", length ? length : 1, paths[i]);
+        if (access(dir, X_OK) == 0)
+            continue;
+        snprintf(text, sizeof(text), "unix = %s: %s: %s: until it is there, nothing can listen",
+                 paths[i], dir, strerror(errno));
+        warn(host, "listen", "unix", text);
+    }
+}
+
 int vst_config_check_host(struct vst_config *config, vst_config_complain *complain_,
                           vst_config_complain *warn_, void *opaque)
 {
     struct host host = {config, complain_, warn_, opaque, 0};
 
+    check_sockets(&host);
     check_logins(&host);
     check_certificates(&host);
     return host.status;

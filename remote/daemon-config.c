@@ -114,6 +114,16 @@ static int add_path(void *place, const struct key *key, const char *value,
     return add_string(place, key, value, ret_err);
 }
 
+/* The second one would find the first one listening. */
+static int add_socket(void *place, const struct key *key, const char *value,
+                      struct vst_error *ret_err)
+{
+    for (char *const *path = *(char ***)place; path && *path; path++)
+        if (strcmp(*path, value) == 0)
+            return vst_error_set(ret_err, VST_ERR_INVALID, "given already");
+    return vst_address_check_unix(value, ret_err) < 0 ? -1 : add_path(place, key, value, ret_err);
+}
+
 static int add_address(void *place, const struct key *key, const char *value,
                        struct vst_error *ret_err)
 {
@@ -135,6 +145,8 @@ static int set_private(void *place, const struct key *key, const char *value,
         return vst_error_set(ret_err, VST_ERR_INVALID,
                              "must be a loopback address or the path of a UNIX socket: whoever can "
                              "reach it may read it");
+    if (value[0] == '/' && vst_address_check_unix(value, ret_err) < 0)
+        return -1;
     return set_string(place, key, value, ret_err);
 }
 
@@ -220,7 +232,7 @@ static const struct key keys[] = {
     KEY("daemon", "user", NULL, user, set_string),
     KEY("daemon", "log", "auto", log, set_log),
     LIST("daemon", "serve", "qemu:///", serve, add_served),
-    LIST("listen", "unix", "/run/virstream/virstreamd.sock", unix_paths, add_path),
+    LIST("listen", "unix", "/run/virstream/virstreamd.sock", unix_paths, add_socket),
     LIST("listen", "tcp", NULL, tcp, add_address),
     LIST("listen", "tls", NULL, tls, add_address),
     KEY("tls", "ca", NULL, files.ca, set_path),

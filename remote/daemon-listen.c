@@ -32,10 +32,8 @@ static const char *const kind_names[] = {
 static int set_path(struct sockaddr_un *address, const char *path, struct vst_error *ret_err)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address->sun_path))
-        return vst_error_set(ret_err, VST_ERR_INVALID,
-                             "%s: the path of a UNIX socket has at most %zu bytes", path,
-                             sizeof(address->sun_path) - 1);
+    if (vst_address_check_unix(path, ret_err) < 0)
+        return -1;
     memcpy(address->sun_path, path, strlen(path) + 1);
     return 0;
 }

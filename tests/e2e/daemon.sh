@@ -159,6 +159,14 @@ check mechanisms_that_no_plugin_offers_are_refused  mechanisms_are_looked_for
 check tcp_needs_a_mechanism_with_a_security_layer  tcp_without_a_security_layer
 check missing_users_and_one_missing_plugin_are_warned_of  only_warned_of
 check certificate_that_cannot_serve_is_refused  wrong_certificates
+place_of_no_socket_is_told()
+{
+    printf '[listen]\nunix = /\nunix = %s/none/s\n' "$work" >"$work/place.conf"
+    contains "warning: unix = $work/none/s: $work/none: No such file or directory" \
+        sh -c "'$top/run' virstreamd --check-config --config '$work/place.conf' 2>&1"
+}
+
+check place_of_no_socket_is_told  place_of_no_socket_is_told
 check shipped_configuration_is_good  run virstreamd --check-config --config "$top/conf/virstreamd.conf"
 
 # ---- one life ----

@@ -127,6 +127,9 @@ static void everything_that_can_be_said_is_understood(void **state)
     vst_config_free(&config);
 }
 
+#define TEN "/123456789"
+#define LONG TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
 static void every_fault_is_told_with_its_line(void **state)
 {
     (void)state;
@@ -142,6 +145,12 @@ static void every_fault_is_told_with_its_line(void **state)
     assert_told("[daemon]\nroot =\n", "2: root: has no value");
     assert_told("[tls]\nrequire-client-cert = maybe\n", "must be yes or no");
     assert_told("[migrate]\naccept-from = hostb\n", "2: accept-from = hostb: `hostb` is not an");
+    assert_told("[listen]\nunix = /a\nunix = /b\nunix = /a\n", "4: unix = /a: given already");
+    assert_told("[listen]\nunix = /" LONG "\n", "a UNIX socket has at most 107 bytes");
+    assert_told("[metrics]\nlisten = /" LONG "\n", "a UNIX socket has at most 107 bytes");
+    assert_told("[access]\nadmin = x509:O=a,CN=b,,\n", "a part of the subject is empty");
+    assert_told("[access]\nadmin = x509:,O=a\n", "a part of the subject is empty");
+    assert_told("[access]\nadmin = x509:O=a+\n", "a part of the subject is empty");
     assert_told("[migrate]\nallow-path = vm\n", "2: allow-path = vm: must be an absolute path");
     assert_told("[migrate]\npatience-seconds = 0\n", "patience-seconds = 0: must be 1 to 86400");
     assert_told("[limits]\nclients = -1\n", "2: clients = -1: must be a number");
