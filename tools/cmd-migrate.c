@@ -53,20 +53,6 @@ static void draw(struct follow *follow)
     follow->drawn = true;
 }
 
-static void print_json(const struct follow *follow)
-{
-    struct json_object *whole = json_object_new_object();
-    struct json_object *line = moving_json(&follow->info);
-
-    if (whole && line && json_object_object_add(whole, "progress", line) == 0)
-        fprintf(stderr, "%s\n",
-                json_object_to_json_string_ext(whole, JSON_C_TO_STRING_PLAIN |
-                                                          JSON_C_TO_STRING_NOSLASHESCAPE));
-    else
-        json_object_put(line);
-    json_object_put(whole);
-}
-
 /* Lines of JSON, which stay, come once a second, and with each change. */
 static void show(struct follow *follow, const struct vst_migration_info *before)
 {
@@ -80,7 +66,7 @@ static void show(struct follow *follow, const struct vst_migration_info *before)
         draw(follow);
     } else if (follow->kind == PROGRESS_JSON && (!same || ++follow->skipped == PER_SECOND)) {
         follow->skipped = 0;
-        print_json(follow);
+        progress_print(moving_json(&follow->info));
     }
 }
 
@@ -139,7 +125,9 @@ static void ended(const struct vst_error *err, void *opaque)
 
 static bool has_begun(const struct follow *follow)
 {
-    return *follow->info.token && strcmp(follow->info.phase, "prepare") != 0;
+    const char *phase = follow->info.phase;
+
+    return *follow->info.token && strcmp(phase, "ask") != 0 && strcmp(phase, "prepare") != 0;
 }
 
 static bool is_enough(const struct follow *follow)
@@ -149,19 +137,47 @@ static bool is_enough(const struct follow *follow)
 }
 
 /* The last that is to be heard of it: how long it stood still, and what became of it. */
-static void hear_the_rest(struct follow *follow)
+static int hear_the_rest(struct follow *follow)
 {
+    int status;
     struct tool *tool = follow->tool;
     struct vst_error before = tool->err;
     struct vst_migrations_cb cb = {have_list, follow, unref};
 
     if (!*follow->info.token)
-        return;
+        return -1;
     if (follow->kind == PROGRESS_BAR)
         follow->kind = PROGRESS_NONE;
     follow->refs++;
-    if (tool_wait(tool, vst_conn_list_migrations(tool->conn, &cb)) < 0)
+    status = tool_wait(tool, vst_conn_list_migrations(tool->conn, &cb));
+    if (status < 0)
         tool->err = before;
+    return status;
+}
+
+/* For us it is over when we know how it ended: what the hosts still have to say to each other
+ * concerns nobody. */
+static void conclude(struct follow *follow)
+{
+    bool well = follow->err.code == VST_ERR_OK, heard = hear_the_rest(follow) == 0;
+    struct vst_migration_info *info = &follow->info;
+
+    if (well && info->outcome == VST_MIGRATION_OPEN)
+        info->outcome = VST_MIGRATION_MIGRATED;
+    if (well || (heard && follow->err.code != VST_ERR_IN_DOUBT))
+        info->over |= info->outcome != VST_MIGRATION_OPEN;
+    if (follow->kind == PROGRESS_JSON && *info->token)
+        progress_print(moving_json(info));
+}
+
+/* The hosts say of which of them an error is: this one is of our own connection. Through us they
+ * cannot go on. */
+static bool is_left_alone(const struct follow *follow)
+{
+    const struct vst_error *err = &follow->err;
+
+    return err->code == VST_ERR_LOST && err->side != VST_SIDE_SOURCE &&
+           err->side != VST_SIDE_DESTINATION && has_begun(follow) && !follow->tool->other;
 }
 
 static int wait_for(struct follow *follow)
@@ -176,6 +192,8 @@ static int wait_for(struct follow *follow)
     if (follow->err.code == VST_ERR_OK)
         return 0;
     tool->err = follow->err;
+    if (is_left_alone(follow))
+        tool->hint = "the hosts go on without us; `virstream migrations` tells how it is";
     return -1;
 }
 
@@ -210,7 +228,7 @@ static int follow_op(struct follow *follow, const struct vst_migrate_options *op
         vst_op_cancel(tool->op);
     status = wait_for(follow);
     if (follow->ended)
-        hear_the_rest(follow);
+        conclude(follow);
     return status;
 }
 
@@ -222,8 +240,6 @@ static int say(struct follow *follow)
     bool left = !follow->ended;
     char line[MOVING_LINE];
 
-    /* For us it is: what the hosts still have to say to each other concerns nobody. */
-    follow->info.over |= !left;
     if (tool->opt.json)
         return output_json(tool, left ? "migrating" : "migrated", moving_json(&follow->info));
     if (left) {

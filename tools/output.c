@@ -97,8 +97,6 @@ static const char *hint_for_command(enum vst_code code, int (*run)(struct tool *
         return "nothing was started; `virstream migrate --check` tells whether all is well";
     if (code == VST_ERR_ACCESS && run == command_migrate)
         return "[access] and [migrate] in virstreamd.conf of the host that refuses say who may";
-    if (code == VST_ERR_LOST && run == command_migrate)
-        return "the hosts go on without us; `virstream migrations` tells how it is";
     if (code == VST_ERR_STATE && is_of_a_migration(run))
         return "`virstream migrations` tells how it is";
     return NULL;
@@ -114,6 +112,8 @@ static const char *hint_for(const struct tool *tool, char buf[static 80])
         snprintf(buf, 80, "virstream %s%s--help", command ? command->name : "", command ? " " : "");
         return buf;
     }
+    if (tool->hint)
+        return tool->hint;
     if (!command)
         return hint_for_all(&tool->err);
     hint = hint_for_command(tool->err.code, command->run);

@@ -76,10 +76,22 @@ static void show_bar(struct progress *progress, const struct vst_progress *now, 
     progress->drawn = true;
 }
 
+void progress_print(struct json_object *line)
+{
+    struct json_object *whole = json_object_new_object();
+
+    if (whole && line && json_object_object_add(whole, "progress", line) == 0)
+        fprintf(stderr, "%s\n",
+                json_object_to_json_string_ext(whole, JSON_C_TO_STRING_PLAIN |
+                                                          JSON_C_TO_STRING_NOSLASHESCAPE));
+    else
+        json_object_put(line);
+    json_object_put(whole);
+}
+
 static void show_json(const struct progress *progress, const struct vst_progress *now,
                       uint64_t total)
 {
-    struct json_object *whole = json_object_new_object();
     struct json_object *line = json_object_new_object();
 
     put_number(line, "bytes", bytes_of(now));
@@ -87,11 +99,9 @@ static void show_json(const struct progress *progress, const struct vst_progress
     put_number(line, "rate", now->rate);
     put_seconds(line, "elapsed", now->elapsed_us);
     put_text(line, "waits-for", waits_for(progress->tool, now));
-    if (whole && line && json_object_object_add(whole, "progress", line) == 0)
-        fprintf(stderr, "%s\n", json_object_to_json_string_ext(whole, JSON_C_TO_STRING_PLAIN));
-    else
-        json_object_put(line);
-    json_object_put(whole);
+    put_flag(line, "over", progress->outcome != NULL);
+    put_text(line, "outcome", progress->outcome);
+    progress_print(line);
 }
 
 static void show(evutil_socket_t fd, short what, void *opaque)
@@ -139,6 +149,7 @@ void progress_stop(struct progress *progress)
         return;
     event_free(progress->timer);
     progress->timer = NULL;
+    progress->outcome = vst_code_name(progress->tool->err.code);
     if (progress->kind == PROGRESS_JSON)
         show(-1, 0, progress);
     if (progress->drawn)

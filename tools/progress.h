@@ -5,6 +5,8 @@
 #ifndef VIRSTREAM_TOOLS_PROGRESS_H
 #define VIRSTREAM_TOOLS_PROGRESS_H
 
+#include <json-c/json.h>
+
 #include "tool.h"
 
 struct progress {
@@ -14,7 +16,12 @@ struct progress {
     uint64_t total;      /* 0: the library knows, or nobody */
     enum progress_kind kind;
     bool drawn;
+    const char *outcome; /* the name of its code; NULL: it is not over */
 };
+
+/* One line of JSON: `line`, which it takes, as the member "progress". Who prints them ends with one
+ * that has "over" true, and the "outcome". */
+void progress_print(struct json_object *line);
 
 /* Which kind is wanted, and makes sense here. */
 enum progress_kind progress_choose(const struct options *opt);

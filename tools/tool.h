@@ -132,6 +132,7 @@ struct tool {
     int flags[2];
     bool data_on_stdout; /* so that results go to standard error */
     bool bad_usage;
+    const char *hint; /* about the error, from who knows more than its code says; or NULL */
     struct vst_error err;
 };
 

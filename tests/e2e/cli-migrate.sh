@@ -17,15 +17,56 @@ token()
     virstream migrations | grep -- "$1" | cut -d' ' -f1
 }
 
-# The last line of standard error is what is shown last, and standard output is one object.
+# shows_lines_of_json DESTINATION: the last line of standard error is what is shown last, and standard
+# output is one object.
 shows_lines_of_json()
 {
-    virstream --json migrate --progress json test1 test+tls://b/ >"$work/out" 2>"$work/err" ||
+    virstream --json migrate --progress json test1 "$1" >"$work/out" 2>"$work/err" ||
         return
     cat "$work/out" "$work/err"
     grep -q '^{"migrated":{"token":"' "$work/out" && [ "$(wc -l <"$work/out")" = 1 ] &&
         grep -q '^{"progress":{"token":".*"phase":"memory","in-doubt":false' "$work/err" &&
-        tail -n 1 "$work/err" | grep -q '"over":true,.*"downtime-ms":42'
+        tail -n 1 "$work/err" | grep -q '"over":true,"outcome":"migrated",.*"downtime-ms":42'
+}
+
+# The hosts still have words for each other then.
+ends_with_the_outcome()
+{
+    shows_lines_of_json test+tls://words/ &&
+        [ "$(grep -c '"over":true' "$work/err")" = 1 ] &&
+        contains '"outcome":"migrated"' cat "$work/out"
+}
+
+cancelled_it_ends_with_the_outcome()
+{
+    local command
+    "$top/run" virstream migrate --progress json test2 test+tls://slow/json 2>"$work/err" &
+    command=$!
+    wait_until 10 grep -q '"phase":"memory"' "$work/err"
+    kill -INT "$command"
+    wait "$command"
+    cat "$work/err"
+    grep progress "$work/err" | tail -n 1 | grep -q '"over":true,"outcome":"stayed"'
+}
+
+lost_by_the_destination_nobody_goes_on()
+{
+    refuses 3 "the destination is gone" virstream migrate test1 test+tls://lost/ &&
+        ! refuses 3 "go on without us" virstream migrate test1 test+tls://lost/
+}
+
+# Ends the host itself.
+lost_by_us_the_hosts_go_on()
+{
+    local command status=0
+    "$top/run" virstream migrate --progress json test1 test+tls://slow/alone 2>"$work/err" &
+    command=$!
+    wait_until 10 grep -q '"phase":"memory"' "$work/err"
+    kill -9 "$mover"
+    wait "$command" || status=$?
+    cat "$work/err"
+    [ "$status" = 3 ] && grep -q "hint: the hosts go on without us" "$work/err" &&
+        grep progress "$work/err" | tail -n 1 | grep -q '"over":false,"outcome":null'
 }
 
 shows_a_line_on_a_terminal()
@@ -113,7 +154,7 @@ watches()
 
 check guest_is_migrated  contains "40.0 MiB sent in 4 passes; stood still for 42 ms" \
     virstream migrate test1 test+tls://b/
-check progress_is_lines_of_json  shows_lines_of_json
+check progress_is_lines_of_json  shows_lines_of_json test+tls://b/
 command -v script >/dev/null && check progress_is_a_line_on_a_terminal  shows_a_line_on_a_terminal
 check check_says_that_all_is_well  contains "test1 can go to" \
     virstream migrate --check test1 test+tls://b/
@@ -132,8 +173,11 @@ check what_is_over_is_not_cancelled_again  is_over_by_then
 check unknown_token_is_exit_5  refuses 5 "no such migration" virstream migration cancel ffffffff
 check command_that_is_killed_lets_it_go_on  survives_its_command
 check interrupt_gives_it_up  interrupts test+tls://slow/int 8
+check progress_of_one_given_up_ends_with_the_outcome  cancelled_it_ends_with_the_outcome
+check destination_that_is_lost_lets_nobody_go_on  lost_by_the_destination_nobody_goes_on
 check doubt_is_exit_13  interrupts test+tls://doubt/ 13
 check doubt_is_resolved_by_word  is_resolved
 check migrations_are_watched  watches
-kill "$mover" && wait "$mover"
+check progress_ends_with_the_outcome  ends_with_the_outcome
+check host_that_is_lost_goes_on_without_the_command  lost_by_us_the_hosts_go_on
 end_tests

@@ -234,7 +234,9 @@ json_with_data_on_stdout()
 json_progress()
 {
     save --rate 2M --progress json "$image" 2>"$work/said" && cat "$work/said" &&
-        [ "$(grep -cE '^\{"progress":\{"bytes":[0-9]+,"total":(null|[1-9])' "$work/said")" -ge 2 ]
+        [ "$(grep -cE '^\{"progress":\{"bytes":[0-9]+,"total":(null|[1-9])' "$work/said")" -ge 2 ] &&
+        [ "$(grep -c '"over":false,"outcome":null}}$' "$work/said")" -ge 1 ] &&
+        tail -n 1 "$work/said" | grep -q '"over":true,"outcome":"ok"}}$'
 }
 
 quiet_says_nothing()

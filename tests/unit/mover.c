@@ -42,10 +42,10 @@ struct vst_migration_info *mover_add(struct mover *mover, const char *name)
 static void end(struct move *move, enum vst_code code, const char *reason)
 {
     struct vst_op *op = move->op;
-    struct vst_error err = {0};
+    struct vst_error err = {.side = move->lost ? VST_SIDE_DESTINATION : VST_SIDE_NONE};
 
     move->op = NULL;
-    move->info.over = code != VST_ERR_IN_DOUBT;
+    move->info.over = code != VST_ERR_IN_DOUBT && !move->words;
     move->info.in_doubt = code == VST_ERR_IN_DOUBT;
     if (code == VST_ERR_OK || code == VST_ERR_CLEANUP)
         move->info.outcome = VST_MIGRATION_MIGRATED;
@@ -77,18 +77,27 @@ static void cancelled(void *opaque, const struct vst_error *why)
     }
 }
 
+static void finish(struct move *move)
+{
+    if (move->left)
+        end(move, VST_ERR_CLEANUP, "its QEMU is still here");
+    else if (move->lost)
+        end(move, VST_ERR_LOST, "the destination is gone");
+    else
+        end(move, VST_ERR_OK, "");
+}
+
 static void step(struct move *move)
 {
     static const char *const phases[] = {"prepare", "memory", "memory", "memory", "switch"};
     struct vst_migration_info *info = &move->info;
     size_t phase = move->steps;
 
-    if (info->over || info->in_doubt || (move->slow && info->pass))
+    if (info->over || info->outcome || info->in_doubt || (move->slow && info->pass))
         return;
     move->steps++;
     if (phase == sizeof(phases) / sizeof(*phases)) {
-        end(move, move->left ? VST_ERR_CLEANUP : VST_ERR_OK,
-            move->left ? "its QEMU is still here" : "");
+        finish(move);
         return;
     }
     snprintf(info->phase, sizeof(info->phase), "%s", phases[phase]);
@@ -118,6 +127,8 @@ static void begin(struct mover *mover, const char *name, const char *destination
     move->op = op;
     move->doubt = strstr(destination, "//doubt/") != NULL;
     move->left = strstr(destination, "//left/") != NULL;
+    move->lost = strstr(destination, "//lost/") != NULL;
+    move->words = strstr(destination, "//words/") != NULL;
     move->slow = move->doubt || strstr(destination, "//slow/");
     snprintf(move->info.peer, sizeof(move->info.peer), "%s", destination);
     snprintf(move->info.phase, sizeof(move->info.phase), "%s", "prepare");

@@ -8,6 +8,8 @@
  *     slow    it stays in the phase "memory", until it is ordered otherwise
  *     doubt   the same, but giving it up ends IN_DOUBT
  *     left    CLEANUP, in the end
+ *     lost    LOST, in the end, by the destination's fault
+ *     words   well, but then the hosts still have something to say to each other
  *
  * and with any other it comes to an end by itself.
  */
@@ -26,7 +28,7 @@ struct move {
     struct mover *mover;
     struct vst_migration_info info;
     struct vst_op *op; /* NULL: nobody waits for it */
-    bool doubt, left, slow;
+    bool doubt, left, lost, slow, words;
     unsigned steps;
 };
 
