@@ -303,18 +303,28 @@ static bool is_trusted(struct check *check, const char *file, const struct pki_c
     return false;
 }
 
+/* As much as fits. */
+static void add_word(char *list, size_t room, const char *word)
+{
+    size_t used = strlen(list);
+
+    snprintf(list + used, room - used, "%s%s", used ? ", " : "", word);
+}
+
+/* Tells all that it is not for. */
 static bool has_names(struct check *check, const char *file, gnutls_x509_crt_t cert)
 {
     const struct options *opt = &check->tool->opt;
     const struct words *lists[] = {&opt->hosts, &opt->addresses};
+    char missing[SAYS - 20] = "";
 
     for (size_t i = 0; i < 2; i++)
         for (unsigned j = 0; j < lists[i]->count; j++)
-            if (!gnutls_x509_crt_check_hostname2(cert, lists[i]->word[j], 0)) {
-                say(check, false, file, "is not for %s", lists[i]->word[j]);
-                return false;
-            }
-    return true;
+            if (!gnutls_x509_crt_check_hostname2(cert, lists[i]->word[j], 0))
+                add_word(missing, sizeof(missing), lists[i]->word[j]);
+    if (*missing)
+        say(check, false, file, "is not for %s", missing);
+    return !*missing;
 }
 
 static void check_pair(struct check *check, bool server)
@@ -355,21 +365,21 @@ static void check_authority_key(struct check *check)
 
 /* ---- all of it ---- */
 
-/* What was found is told in any case. */
+/* What was found is told in any case: of an error the files are a part. */
 static int conclude(struct check *check)
 {
     struct tool *tool = check->tool;
     struct json_object *files = check->files;
 
     check->files = NULL;
-    if (tool->opt.json && output_json(tool, "pki", files) < 0)
-        return -1;
     if (!check->found)
-        return tool_fail(tool, VST_ERR_NOT_FOUND, "%s: no certificates there", check->dir);
-    if (check->bad)
-        return tool_fail(tool, VST_ERR_AUTH, "%s: %u of its files would not do", check->dir,
-                         check->bad);
-    return 0;
+        tool_fail(tool, VST_ERR_NOT_FOUND, "%s: no certificates there", check->dir);
+    else if (check->bad)
+        tool_fail(tool, VST_ERR_AUTH, "%s: %u of its files would not do", check->dir, check->bad);
+    else
+        return tool->opt.json ? output_json(tool, "pki", files) : 0;
+    tool->err_files = files;
+    return -1;
 }
 
 int command_pki_check(struct tool *tool)

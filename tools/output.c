@@ -144,6 +144,12 @@ static void print_error(const struct tool *tool, const char *hint)
         fprintf(stderr, "  hint: %s\n", hint);
 }
 
+static void put(struct json_object *to, const char *name, struct json_object *value)
+{
+    if (!to || json_object_object_add(to, name, value) != 0)
+        json_object_put(value);
+}
+
 void output_error(struct tool *tool)
 {
     char buf[80];
@@ -165,6 +171,9 @@ void output_error(struct tool *tool)
         put_number(error, "system", (uint64_t)tool->err.system);
     if (hint)
         put_text(error, "hint", hint);
+    if (tool->err_files)
+        put(error, "files", tool->err_files);
+    tool->err_files = NULL;
     output_json(tool, "error", error);
 }
 
@@ -216,12 +225,6 @@ int output_json(struct tool *tool, const char *name, struct json_object *value)
         tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
     json_object_put(whole);
     return text ? 0 : -1;
-}
-
-static void put(struct json_object *to, const char *name, struct json_object *value)
-{
-    if (!to || json_object_object_add(to, name, value) != 0)
-        json_object_put(value);
 }
 
 /* Names of files may be any bytes; JSON is UTF-8. */

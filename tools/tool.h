@@ -115,6 +115,8 @@ struct options {
 
 enum { TOOL_SIGNALS = 3 };
 
+struct json_object;
+
 struct tool {
     const struct command *command; /* NULL until it is known */
     struct options opt;
@@ -134,6 +136,7 @@ struct tool {
     bool bad_usage;
     const char *hint; /* about the error, from who knows more than its code says; or NULL */
     struct vst_error err;
+    struct json_object *err_files; /* with --json: which files the error is of, and why */
 };
 
 /* ---- virstream.c ---- */

@@ -82,6 +82,7 @@ bundle_is_read_whole()
 faults_are_json_too()
 {
     says 4 '"good":false' virstream --json pki check "$work/bundle" &&
+        [ "$(virstream --json pki check "$host" --host zz | wc -l)" = 1 ] &&
         says 4 "2 of its files would not do" virstream pki check "$work/bundle"
 }
 
@@ -125,7 +126,8 @@ check host_gets_all_it_needs  issues_for_a_host
 check client_gets_all_it_needs  issues_for_a_client
 check nothing_is_overwritten  keeps_what_there_is
 check host_is_good_by_each_name  virstream pki check "$host" --host hostb --ip fd00::2
-check other_name_is_told  says 4 "is not for hostc" virstream pki check "$host" --host hostc
+check other_names_are_told  says 4 "is not for hostc, zz, 10.9.9.9" \
+    virstream pki check "$host" --host hostc --host hostb --host zz --ip 10.9.9.9
 check other_key_is_told  key_of_another_is_told
 check other_authority_is_told  authority_of_another_is_told
 check readable_key_is_told  readable_key_is_told
