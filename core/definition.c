@@ -245,8 +245,8 @@ int vst_definition_check_no_args(const struct vst_definition *def, struct vst_er
     if (!def->args || !def->args[0])
         return 0;
     return vst_error_set(ret_err, VST_ERR_ACCESS,
-                         "the definition of %s has raw arguments for QEMU (`args`), which whoever "
-                         "asks for this may not give",
+                         "the definition of %s has raw arguments for QEMU (`args`), which only the "
+                         "role admin may give",
                          def->name);
 }
 

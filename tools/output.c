@@ -52,7 +52,9 @@ static const char *hint_for_guest(const struct vst_error *err)
 {
     switch (err->code) {
     case VST_ERR_ACCESS:
-        return "is it yours? Perhaps another user may";
+        return err->system || err->side != VST_SIDE_HOST
+                   ? "is it yours? Perhaps another user may"
+                   : "[access] in the daemon's virstreamd.conf gives the roles";
     case VST_ERR_NOT_FOUND:
         return err->system || err->side == VST_SIDE_CLIENT
                    ? NULL

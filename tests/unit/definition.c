@@ -300,6 +300,20 @@ static void a_guest_with_another_name_has_another_uuid(void **state)
     vst_definition_free(&def);
 }
 
+static void refused_raw_arguments_name_the_role_that_may_give_them(void **state)
+{
+    char *args[] = {(char *)"-S", NULL};
+    const struct vst_definition with = {.name = (char *)"g", .args = args};
+    const struct vst_definition without = {.name = (char *)"g"};
+    struct vst_error err = {0};
+
+    (void)state;
+    assert_int_equal(vst_definition_check_no_args(&without, NULL), 0);
+    assert_int_equal(vst_definition_check_no_args(&with, &err), -1);
+    assert_int_equal(err.code, VST_ERR_ACCESS);
+    assert_non_null(strstr(err.text, "only the role admin may give"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +332,7 @@ int main(void)
         VST_TEST(every_truncation_is_refused),
         VST_TEST(size_and_depth_and_values_are_bounded),
         VST_TEST(a_guest_with_another_name_has_another_uuid),
+        VST_TEST(refused_raw_arguments_name_the_role_that_may_give_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
