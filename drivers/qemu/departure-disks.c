@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "copy-node.h"
 #include "core/fd.h"
 #include "core/fsm.h"
 #include "departure.h"
@@ -43,7 +44,7 @@ struct departing_disk {
     struct vst_departure *departure;
     enum copy_state state;
     struct vst_disk_copy copy;
-    char node[24]; /* of QEMU's for the copy, and its job; another one in each migration */
+    char node[VST_COPY_NAME_MAX + 1]; /* of QEMU's for the copy, and its job */
     struct vst_stream *stream;
     struct vst_channel *gate; /* of the stream: the end of what QEMU sends */
     struct copy_tie *tie;
@@ -127,8 +128,7 @@ static int list_disks(struct vst_departure *departure, struct json_object *nodes
         made->copy.disk = strdup((*disk)->name);
         if (!made->copy.disk)
             return vst_error_no_memory(ret_err);
-        snprintf(made->node, sizeof(made->node), "copy-%.8s-%zu", departure->move.token,
-                 disks->count++);
+        vst_copy_put_name(made->node, departure->move.token, disks->count++);
     }
     return 0;
 }
@@ -407,37 +407,14 @@ bool vst_departure_disks_begin(struct vst_departure *departure)
 
 /* ---- what QEMU tells of its jobs ---- */
 
-/* [{"type": "block-node", "node-name": NODE}] */
-static struct json_object *instances_of(const struct departing_disk *disk)
-{
-    struct json_object *list = json_object_new_array();
-    struct json_object *one = vst_json_object("type", json_object_new_string("block-node"));
-    struct json_object *name = one ? json_object_new_string(disk->node) : NULL;
-
-    if (name && json_object_object_add(one, "node-name", name) == 0)
-        name = NULL;
-    if (list && one && !name && json_object_array_add(list, one) == 0)
-        return list;
-    json_object_put(name);
-    json_object_put(one);
-    json_object_put(list);
-    return NULL;
-}
-
-/* Its NBD client shuts the socket, and makes no other connection. */
 static void yank(const struct departing_disk *disk)
 {
-    struct json_object *instances = instances_of(disk);
-
-    if (instances)
-        vst_qmp_execute(qmp_of(disk->departure), "yank", (struct vst_qmp_reply){0}, NULL,
-                        "instances", instances, NULL);
+    vst_copy_yank(qmp_of(disk->departure), disk->node);
 }
 
 static void delete_node(const struct departing_disk *disk)
 {
-    vst_qmp_execute(qmp_of(disk->departure), "blockdev-del", (struct vst_qmp_reply){0}, NULL,
-                    "node-name", json_object_new_string(disk->node), NULL);
+    vst_copy_delete(qmp_of(disk->departure), disk->node);
 }
 
 static void ready(struct departing_disk *disk)
@@ -501,9 +478,7 @@ void vst_departure_disks_event(struct vst_departure *departure, const char *name
 
 static int cancel_job(struct departing_disk *disk, bool force, struct vst_error *ret_err)
 {
-    return vst_qmp_execute(qmp_of(disk->departure), "block-job-cancel", (struct vst_qmp_reply){0},
-                           ret_err, "device", json_object_new_string(disk->node), "force",
-                           json_object_new_boolean(force), NULL);
+    return vst_copy_cancel(qmp_of(disk->departure), disk->node, force, ret_err);
 }
 
 bool vst_departure_disks_finish(struct vst_departure *departure)

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Names, questions and commands of one copy; departure-disks.c and mend-copies.c say when.
+ */
+#include "copy-node.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/definition.h"
+#include "migration.h"
+#include "qmp.h"
+
+#define PREFIX "copy-"
+enum { TOKEN_LETTERS = 8 };
+
+void vst_copy_put_name(char ret_name[VST_COPY_NAME_MAX + 1], const char *token, size_t number)
+{
+    snprintf(ret_name, VST_COPY_NAME_MAX + 1, PREFIX "%.*s-%zu", TOKEN_LETTERS, token, number);
+}
+
+static bool is_name(const char *name)
+{
+    size_t prefix = strlen(PREFIX), digits;
+
+    if (!name || strncmp(name, PREFIX, prefix) != 0 ||
+        strspn(name + prefix, "0123456789abcdef") != TOKEN_LETTERS ||
+        name[prefix + TOKEN_LETTERS] != '-')
+        return false;
+    name += prefix + TOKEN_LETTERS + 1;
+    digits = strspn(name, "0123456789");
+    return digits && !name[digits];
+}
+
+static bool is(struct json_object *object, const char *member, const char *value)
+{
+    const char *text = vst_json_string(object, member);
+
+    return text && strcmp(text, value) == 0;
+}
+
+const char *vst_copy_of_job(struct json_object *job)
+{
+    const char *name = vst_json_string(job, "device");
+
+    return is_name(name) && is(job, "type", "mirror") ? name : NULL;
+}
+
+const char *vst_copy_of_node(struct json_object *node, const struct vst_definition *def)
+{
+    const char *name = vst_json_string(node, "node-name");
+
+    if (!is_name(name) || !is(node, "drv", "nbd"))
+        return NULL;
+    for (struct vst_disk **disk = def->disks; disk && *disk; disk++)
+        if (strcmp((*disk)->name, name) == 0)
+            return NULL;
+    return name;
+}
+
+/* [{"type": "block-node", "node-name": NAME}] */
+static struct json_object *instances_of(const char *copy)
+{
+    struct json_object *list = json_object_new_array();
+    struct json_object *one = vst_json_object("type", json_object_new_string("block-node"));
+    struct json_object *name = one ? json_object_new_string(copy) : NULL;
+
+    if (name && json_object_object_add(one, "node-name", name) == 0)
+        name = NULL;
+    if (list && one && !name && json_object_array_add(list, one) == 0)
+        return list;
+    json_object_put(name);
+    json_object_put(one);
+    json_object_put(list);
+    return NULL;
+}
+
+void vst_copy_yank(struct vst_qmp *qmp, const char *name)
+{
+    struct json_object *instances = instances_of(name);
+
+    if (instances)
+        vst_qmp_execute(qmp, "yank", (struct vst_qmp_reply){0}, NULL, "instances", instances, NULL);
+}
+
+int vst_copy_cancel(struct vst_qmp *qmp, const char *name, bool force, struct vst_error *ret_err)
+{
+    return vst_qmp_execute(qmp, "block-job-cancel", (struct vst_qmp_reply){0}, ret_err, "device",
+                           json_object_new_string(name), "force", json_object_new_boolean(force),
+                           NULL);
+}
+
+void vst_copy_delete(struct vst_qmp *qmp, const char *name)
+{
+    vst_qmp_execute(qmp, "blockdev-del", (struct vst_qmp_reply){0}, NULL, "node-name",
+                    json_object_new_string(name), NULL);
+}
