@@ -115,27 +115,6 @@ static void take_accelerator(struct vst_departure *departure, struct json_object
          &err);
 }
 
-static void take_sizes(struct vst_departure *departure, struct json_object *value)
-{
-    struct vst_error err = {.side = VST_SIDE_QEMU};
-
-    if (vst_departure_disks_take(departure, value, &err) < 0)
-        vst_departure_refuse(departure, &err);
-    else
-        vst_departure_offer(departure);
-}
-
-static void ask_sizes(struct vst_departure *departure)
-{
-    struct vst_error err = {0};
-
-    vst_departure_enter(departure, DEPARTURE_SIZES);
-    sent(departure,
-         vst_qmp_execute(qmp_of(departure), "query-named-block-nodes", then_step(departure), &err,
-                         "flat", json_object_new_boolean(true), NULL),
-         &err);
-}
-
 static void take_machine(struct vst_departure *departure, struct json_object *value)
 {
     static const char suffix[] = "-machine";
@@ -155,7 +134,7 @@ static void take_machine(struct vst_departure *departure, struct json_object *va
     memcpy(departure->machine, type, length);
     departure->machine[length] = '\0';
     if (departure->opt.copy_disks)
-        ask_sizes(departure);
+        vst_departure_ask_sizes(departure);
     else
         vst_departure_offer(departure);
 }
@@ -352,9 +331,6 @@ static void step(struct vst_departure *departure, struct json_object *value)
     case DEPARTURE_MACHINE:
         take_machine(departure, value);
         break;
-    case DEPARTURE_SIZES:
-        take_sizes(departure, value);
-        break;
     case DEPARTURE_STOPPING:
         begin(departure);
         break;
@@ -368,6 +344,8 @@ static void step(struct vst_departure *departure, struct json_object *value)
         start(departure);
         break;
     case DEPARTURE_WAITING:
+    case DEPARTURE_SIZES:
+    case DEPARTURE_CLEARING:
     case DEPARTURE_REACHING:
     case DEPARTURE_CHECKING:
     case DEPARTURE_DECIDED:

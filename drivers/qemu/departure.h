@@ -3,7 +3,7 @@
  * A departure: the source's end of a migration. departure.c has its life and its words with the
  * other host, departure-qemu.c what QEMU is told, departure-undo.c the same when the guest stays
  * and departure-post-copy.c when it runs there already, departure-progress.c what people are told,
- * departure-disks.c the disks that are copied.
+ * departure-sizes.c and departure-disks.c the disks that are copied.
  */
 #ifndef VST_DRIVERS_QEMU_DEPARTURE_H
 #define VST_DRIVERS_QEMU_DEPARTURE_H
@@ -25,6 +25,7 @@ struct json_object;
     X(DEPARTURE_ACCELERATOR, "reply to query-kvm", "does QEMU see each change of memory?")     \
     X(DEPARTURE_MACHINE, "reply to qom-get", "the exact machine type, for the offer")          \
     X(DEPARTURE_SIZES, "reply to query-named-block-nodes", "of the disks that are copied")     \
+    X(DEPARTURE_CLEARING, "the guest, and sizes again", "copies that were left are ended")     \
     X(DEPARTURE_REACHING, "the connection", "a host that is not there is to be told nothing")  \
     X(DEPARTURE_CHECKING, "the destination's answer", "only what stands in the way is wanted") \
     X(DEPARTURE_DECIDED, "the machine", "it says what is next")                                \
@@ -136,6 +137,9 @@ void vst_departure_serve(struct vst_departure *departure);
 void vst_departure_served(struct vst_departure *departure);
 /* The stream that memory follows by is over. */
 void vst_departure_unserved(struct vst_departure *departure, const struct vst_error *err);
+
+/* departure-sizes.c: of the disks that are copied; an offer follows. */
+void vst_departure_ask_sizes(struct vst_departure *departure);
 
 /* departure-disks.c */
 /* Which disks there are, from the reply to query-named-block-nodes. */

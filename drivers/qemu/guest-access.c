@@ -125,7 +125,7 @@ bool vst_guest_expects_exit(const struct vst_guest *guest)
 
 bool vst_guest_is_mending(const struct vst_guest *guest)
 {
-    return guest->state == GUEST_MENDING || guest->state == GUEST_RESUMING;
+    return guest->state >= GUEST_MENDING && guest->state <= GUEST_RESUMING;
 }
 
 bool vst_guest_lives(const struct vst_guest *guest)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of a guest's life share: guest.c, guest-access.c, spawn-guest.c, mend.c. Methods
- * use guest.h only.
+ * What the files of a guest's life share: guest.c, guest-access.c, spawn-guest.c, mend.c,
+ * mend-copies.c. Methods use guest.h only.
  */
 #ifndef VST_DRIVERS_QEMU_GUEST_PRIVATE_H
 #define VST_DRIVERS_QEMU_GUEST_PRIVATE_H
@@ -15,6 +15,7 @@
     X(GUEST_GREETING, "the monitor", "QEMU is there and its monitor is being connected") \
     X(GUEST_ASKING, "reply to query-status", "does it run?")                             \
     X(GUEST_MENDING, "QEMU's migration to end", "a save is over that left the guest")    \
+    X(GUEST_CLEARING, "QEMU's mirrors to end", "copies of its disks that nobody wants")  \
     X(GUEST_RESUMING, "reply to cont", "it ran before that save")                        \
     X(GUEST_READY, "methods, events", "as it should be")                                 \
     X(GUEST_GONE, "nobody", "QEMU has ended, or we have let go")
@@ -59,9 +60,11 @@ struct vst_guest {
     char reason[256];
     int64_t since;
     struct vst_place_job left; /* what is to be mended; its `kind` is empty if nothing */
-    unsigned polls;            /* in GUEST_MENDING, since it has moved last */
+    unsigned polls;            /* in GUEST_MENDING, since it has moved last; in GUEST_CLEARING */
     uint64_t moved;            /* bytes, when it was looked at last */
     bool broken;               /* a live save that did not come to its end */
+    unsigned copies;           /* of disks, that were found when it was looked last */
+    bool copied;               /* QEMU does not let go of them, or does not tell */
     struct vst_error lost;     /* why the monitor is gone */
     struct vst_guest_job job;
     LIST_HEAD(, vst_guest_wait) waits;
@@ -83,6 +86,11 @@ void vst_guest_destroy(struct vst_guest *guest);
 /* mend.c: from the first question to the monitor to GUEST_READY. */
 void vst_guest_ask_status(struct vst_guest *guest);
 void vst_guest_mend_again(struct vst_guest *guest);
+void vst_guest_copies_cleared(struct vst_guest *guest);
+
+/* mend-copies.c: in GUEST_CLEARING. */
+void vst_guest_clear_copies(struct vst_guest *guest);
+void vst_guest_clear_copies_again(struct vst_guest *guest);
 
 /* spawn-guest.c */
 void vst_guest_drop_files(struct vst_guest *guest);

@@ -177,6 +177,8 @@ static void timed_out(evutil_socket_t fd, short what, void *opaque)
     if (vst_error_is_set(&guest->lost)) {
         vst_error_prefix(&guest->lost, "qemu %s cannot be talked to", guest->def->name);
         vst_guest_end(guest, &guest->lost);
+    } else if (guest->state == GUEST_CLEARING) {
+        vst_guest_clear_copies_again(guest);
     } else {
         vst_guest_mend_again(guest);
     }

@@ -114,12 +114,16 @@ void vst_guest_leave(struct vst_guest *guest);
 
 /*
  * For a job that ends, well or not, and leaves the guest where it is: whatever migrates is
- * cancelled, or if `kind` is "live" waited for, and the guest runs if it `ran` before the job.
+ * cancelled, or if `kind` is "live" waited for, copies of disks that were begun are ended, and the
+ * guest runs if it `ran` before the job.
  * `wait->fn` is called as by vst_guest_get(). What cannot be mended is let go of, to be mended by
  * whoever gets hold of it next.
  */
 void vst_guest_mend(struct vst_guest *guest, const char *kind, bool ran,
                     struct vst_guest_wait *wait);
+/* Whether there are such copies, by query-named-block-nodes: nobody waits for them who has not
+ * begun them. */
+bool vst_guest_has_copies(const struct vst_guest *guest, struct json_object *nodes);
 
 /* ---- what methods may do ---- */
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Between a monitor that has greeted and a guest that is ready: does it run, and did whoever had
- * hold of it last die in the middle of a save? Then QEMU is made to end that, and the guest runs on
- * if it ran before. A save that fails leaves its guest here, too: there is one way back.
+ * hold of it last die in the middle of a save? Then QEMU is made to end that, and with it copies of
+ * disks that a migration has begun (mend-copies.c), and the guest runs on if it ran before. A save
+ * that fails leaves its guest here, too: there is one way back.
  */
 #include "guest-private.h"
 
@@ -42,6 +43,9 @@ static const char *reason_of(const struct vst_guest *guest)
     if (guest->broken)
         return "a live save of it was broken off, after which QEMU may not let it write to its "
                "memory; if it stands still, destroy it";
+    if (guest->copied)
+        return "QEMU does not let go of copies of its disks that a migration had begun; migrating "
+               "it with its disks tries that again";
     if (!guest->left.kind[0] || guest->job.kind != VST_JOB_NONE)
         return "";
     if (vst_place_job_is_stray(&guest->left))
@@ -64,7 +68,7 @@ static void mended(struct vst_guest *guest)
     vst_place_clear_job(guest->place);
     snprintf(guest->reason, sizeof(guest->reason), "%s", reason_of(guest));
     guest->left = (struct vst_place_job){0};
-    guest->broken = false;
+    guest->broken = guest->copied = false;
     vst_guest_become_ready(guest);
 }
 
@@ -124,8 +128,13 @@ static void looked(void *opaque, struct json_object *value, const struct vst_err
     } else {
         guest->broken =
             is_live(guest) && status != VST_MIGRATION_COMPLETED && status != VST_MIGRATION_NONE;
-        unwind(guest);
+        vst_guest_clear_copies(guest);
     }
+}
+
+void vst_guest_copies_cleared(struct vst_guest *guest)
+{
+    unwind(guest);
 }
 
 void vst_guest_mend_again(struct vst_guest *guest)

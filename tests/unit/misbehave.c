@@ -39,7 +39,8 @@ static const char *const commands[][12] = {
     [START] = {"greeting", "qmp_capabilities", "query-status", "cont"},
     [SAVE] = {"query-status#2", "qom-get", "migrate-set-capabilities", "migrate-set-parameters",
               "stop", "getfd", "migrate", "quit"},
-    [SAVE_KEEPING] = {"query-migrate", "migrate-set-capabilities#2", "cont#2"},
+    [SAVE_KEEPING] = {"query-migrate", "query-block-jobs", "query-named-block-nodes",
+                      "migrate-set-capabilities#2", "cont#2"},
     [RESTORE] = {"greeting", "qmp_capabilities", "query-status", "migrate-set-capabilities",
                  "getfd", "migrate-incoming", "cont"},
 };

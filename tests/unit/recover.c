@@ -624,6 +624,18 @@ static void stray_that_people_say_runs_here_goes_on(void **state)
     domain = find_stray("postmigrate");
     resolve(VST_MIGRATION_RUNS_ON_SOURCE, &resolved);
     expect("query-migrate", "{\"status\": \"completed\"}");
+    expect("query-block-jobs", "[{\"type\": \"mirror\", \"device\": \"copy-0123abcd-0\"}, "
+                               "{\"type\": \"mirror\", \"device\": \"copy-0123abcd-x\"}, "
+                               "{\"type\": \"commit\", \"device\": \"copy-0123abcd-1\"}]");
+    expect("yank", "{}");
+    expect("block-job-cancel", "{}");
+    expect("query-named-block-nodes", "[{\"drv\": \"nbd\", \"node-name\": \"copy-0123abcd-0\"}, "
+                                      "{\"drv\": \"nbd\", \"node-name\": \"copy-0123abc-0\"}, "
+                                      "{\"drv\": \"raw\", \"node-name\": \"copy-0123abcd-1\"}]");
+    expect("yank", "{}");
+    expect("blockdev-del", "{}");
+    expect("query-block-jobs", "[]"); /* until none is left */
+    expect("query-named-block-nodes", "[]");
     expect("migrate-set-capabilities", "{}");
     expect("cont", "{}");
     outcome_await(t.app.base, &resolved);
@@ -692,6 +704,8 @@ static void guest_that_runs_is_no_stray(void **state)
     greet();
     expect("query-status", "{\"status\": \"running\", \"running\": true}");
     expect("query-migrate", "{\"status\": \"cancelled\"}");
+    expect("query-block-jobs", "[]");
+    expect("query-named-block-nodes", "[]");
     expect("migrate-set-capabilities", "{}");
     while (look().count)
         event_base_loop(t.app.base, EVLOOP_NONBLOCK);
