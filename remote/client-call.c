@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client-private.h"
+#include "core/clock.h"
 
 /* Bytes of all the entries of a list: what a server that means harm can make us keep. */
 enum { LIST_MAX = 64 * 1024 * 1024 };
@@ -88,6 +89,56 @@ int vst_remote_call_send(struct remote_call *call, const union vst_arguments *ar
     return status;
 }
 
+/* ---- calling off ---- */
+
+static const struct remote_call *oldest_stopped(const struct remote *remote)
+{
+    const struct remote_call *call, *oldest = NULL;
+
+    TAILQ_FOREACH(call, &remote->calls, link)
+        if (call->stopped_us && !call->goes_on &&
+            (!oldest || call->stopped_us < oldest->stopped_us))
+            oldest = call;
+    return oldest;
+}
+
+static void lose(struct remote *remote, struct vst_error *why)
+{
+    if (remote->mux)
+        vst_mux_fail(remote->mux, why);
+}
+
+/* With no such call there is no timer: it would hold up the loop of an application that ends. */
+static void watch_stopped(struct remote *remote)
+{
+    const struct remote_call *call = oldest_stopped(remote);
+    struct vst_error err = {0};
+    struct timeval left = {0};
+    int64_t us;
+
+    event_del(&remote->impatience);
+    if (!call)
+        return;
+    us = call->stopped_us + (int64_t)remote->undo_ms * 1000 - vst_now_us();
+    if (us > 0)
+        left = (struct timeval){(time_t)(us / 1000000), (suseconds_t)(us % 1000000)};
+    if (event_add(&remote->impatience, &left) == 0)
+        return;
+    vst_error_no_memory(&err);
+    lose(remote, &err);
+}
+
+void vst_remote_lose_patience(evutil_socket_t fd, short what, void *opaque)
+{
+    struct remote *remote = opaque;
+    struct vst_error err = {0};
+
+    (void)fd, (void)what;
+    vst_error_set(&err, VST_ERR_LOST, "the server has not answered STOP for %u ms",
+                  remote->undo_ms);
+    lose(remote, &err);
+}
+
 void vst_remote_call_stop(struct remote_call *call, const struct vst_error *why, bool ours)
 {
     char body[VST_ERROR_BODY_MAX];
@@ -95,8 +146,13 @@ void vst_remote_call_stop(struct remote_call *call, const struct vst_error *why,
 
     call->err = *why;
     call->ours = ours;
-    if (call->remote->mux)
-        vst_mux_send(call->remote->mux, VST_FRAME_STOP, call->id, body, length);
+    if (!call->remote->mux)
+        return;
+    vst_mux_send(call->remote->mux, VST_FRAME_STOP, call->id, body, length);
+    if (!call->stopped_us) {
+        call->stopped_us = vst_now_us();
+        watch_stopped(call->remote);
+    }
 }
 
 static void cancelled(void *opaque, const struct vst_error *why)
@@ -267,6 +323,8 @@ void vst_remote_call_answer(struct remote_call *call, const char *body, size_t l
     struct vst_error failure = {0};
 
     TAILQ_REMOVE(&remote->calls, call, link);
+    if (call->stopped_us)
+        watch_stopped(remote);
     if (call->stream && remote->mux) {
         call->sent = vst_mux_has_sent(remote->mux, call->id);
         vst_mux_ended(remote->mux, call->id, err);

@@ -29,6 +29,7 @@ void vst_remote_migrate(struct vst_conn *conn, const char *name, const char *des
 
     if (!call)
         return;
+    call->goes_on = true;
     vst_migrate_arguments_set(name, destination, opt, check, &arguments.migrate);
     if (vst_remote_call_make(call, &arguments) == 0)
         vst_op_set_cancel(op, migrate_cancelled, call);

@@ -12,6 +12,7 @@
 #ifndef VST_REMOTE_CLIENT_PRIVATE_H
 #define VST_REMOTE_CLIENT_PRIVATE_H
 
+#include <event2/event_struct.h>
 #include <sys/queue.h>
 
 #include "client.h"
@@ -38,7 +39,9 @@ struct remote {
     bool closing;
     bool leaves_calls; /* closing: their answers are nobody's any more */
     struct vst_turn turn;
-    char *mechanism; /* of the login; NULL: none */
+    unsigned undo_ms;        /* how long the answer to a call may take that was called off */
+    struct event impatience; /* for the oldest of those; pending only while there is one */
+    char *mechanism;         /* of the login; NULL: none */
 };
 
 /* Calls wait in the list of their connection for their one answer. */
@@ -50,6 +53,8 @@ struct remote_call {
     struct vst_op *op;
     struct vst_error err; /* why it is to end */
     bool ours;            /* for a reason of this side: then that is the outcome */
+    int64_t stopped_us;   /* when the server was asked to end it; 0: it was not */
+    bool goes_on;         /* the server may be unable to end it: it takes what it takes */
 
     struct vst_stream *stream; /* NULL: it moves no bytes */
     bool taken;                /* everything that comes down has been taken */
@@ -78,6 +83,9 @@ int vst_remote_call_send(struct remote_call *call, const union vst_arguments *ar
 
 /* Asks the server to end it. `ours`: then `why` is the outcome, whatever the server calls it. */
 void vst_remote_call_stop(struct remote_call *call, const struct vst_error *why, bool ours);
+
+/* The time of the oldest call that was called off is over: the connection is lost. */
+void vst_remote_lose_patience(evutil_socket_t fd, short what, void *opaque);
 
 /* The answer: `body` of a REPLY, or the error. The operation is completed, or a new call made. */
 void vst_remote_call_answer(struct remote_call *call, const char *body, size_t length,

@@ -13,7 +13,10 @@
 /* The most that the windows of a connection may sum up to: what is in memory for slow readers. */
 #define WINDOWS_MAX (UINT64_C(256) * 1024 * 1024)
 
-enum { STALL_MS = 30000 }; /* how long the server may take nothing of what there is for it */
+enum {
+    STALL_MS = 30000, /* how long the server may take nothing of what there is for it */
+    UNDO_MS = 300000, /* how long it may undo a call: a disk that is slow, a QEMU that is */
+};
 
 struct remote_ping {
     TAILQ_ENTRY(remote_ping) link;
@@ -24,6 +27,7 @@ struct remote_ping {
 static void remote_free(struct remote *remote)
 {
     vst_turn_cancel(&remote->turn);
+    event_del(&remote->impatience);
     vst_target_clear(&remote->target);
     free(remote->mechanism);
     free(remote);
@@ -361,6 +365,8 @@ static void remote_open(struct vst_conn *conn, struct vst_op *op)
     TAILQ_INIT(&remote->calls);
     TAILQ_INIT(&remote->pings);
     vst_turn_init(&remote->turn, conn->base, turn, remote);
+    remote->undo_ms = UNDO_MS;
+    event_assign(&remote->impatience, conn->base, -1, 0, vst_remote_lose_patience, remote);
     if (vst_target_read(conn->uri, &remote->target, &err) == 0) {
         if (conn->options.patience_seconds)
             vst_target_set_patience(&remote->target, conn->uri, conn->options.patience_seconds);

@@ -160,16 +160,15 @@ static int print_result(struct tool *tool, const struct vst_progress *outcome)
 /* From here on the terminal is the guest's, and on every way out ours again. */
 static int talk(struct tool *tool, struct keyboard *keyboard)
 {
-    struct terminal terminal = {.raw = false};
     struct vst_progress outcome;
     int status;
 
-    if (!tool->opt.read_only && terminal_enter_raw(&terminal) < 0)
+    if (!tool->opt.read_only && terminal_enter_raw(&tool->terminal) < 0)
         return tool_fail_system(tool, errno, "terminal");
     status = set_source(keyboard) < 0 ? -1 : watch_reader(keyboard);
     if (status == 0)
         status = tool_wait(tool, vst_domain_open_console(tool->domain, keyboard->stream, NULL));
-    terminal_leave_raw(&terminal);
+    terminal_leave_raw(&tool->terminal);
     vst_stream_get_progress(keyboard->stream, &outcome);
     return status < 0 ? -1 : print_result(tool, &outcome);
 }

@@ -16,6 +16,8 @@
 
 #include <virstream/virstream.h>
 
+#include "terminal.h"
+
 struct tool;
 
 /* Which options a command has, besides those of every command. */
@@ -57,7 +59,8 @@ struct command {
     unsigned options;
     const char *summary;
     const char *details;
-    const char *undo; /* what a cancelled run waits for, said at the second Ctrl-C */
+    const char *
+        undo; /* what a cancelled run waits for, said at the second Ctrl-C, and left at the third */
     int (*run)(struct tool *);
     enum subject subject;
 };
@@ -130,7 +133,8 @@ struct tool {
     struct asking *asking; /* for a password; NULL: not now */
     struct timespec deadline;
     unsigned interrupts;
-    bool shared[2]; /* standard input, output: their flags are to be put back */
+    struct terminal terminal; /* raw, while it is the guest's */
+    bool shared[2];           /* standard input, output: their flags are to be put back */
     int flags[2];
     bool data_on_stdout; /* so that results go to standard error */
     bool bad_usage;

@@ -5,10 +5,25 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "ask.h"
+#include "ends.h"
 #include "output.h"
 #include "tool.h"
+
+/* Whoever says it again and again knows better than we whether the other side will ever answer. A
+ * server undoes it all the same; a guest of this process is left as if that had been killed. */
+static void leave(struct tool *tool)
+{
+    tool_fail(tool, VST_ERR_CANCELLED, "cancelled, and not waited for %s", tool->command->undo);
+    ask_end(tool);
+    terminal_leave_raw(&tool->terminal);
+    ends_restore(tool);
+    output_error(tool);
+    fflush(NULL);
+    _exit(vst_code_exit(tool->err.code));
+}
 
 static void interrupted(evutil_socket_t number, short what, void *opaque)
 {
@@ -18,8 +33,11 @@ static void interrupted(evutil_socket_t number, short what, void *opaque)
     if (tool->interrupts++ == 0) {
         output_note(tool, "cancelling");
         vst_op_cancel(tool->op);
+    } else if (tool->interrupts == 2) {
+        output_note(tool, "still waiting for %s; the next signal leaves at once",
+                    tool->command->undo);
     } else {
-        output_note(tool, "still waiting for %s", tool->command->undo);
+        leave(tool);
     }
 }
 

@@ -147,7 +147,7 @@ interrupted_twice()
     wait_until 10 grep -q progress "$work/said" && kill -STOP "$qemu" &&
         wait_until 10 grep -q '^State:.T' "/proc/$qemu/status"
     kill -INT $pid && wait_until 5 grep -q cancelling "$work/said" &&
-        kill -INT $pid && wait_until 5 grep -q "still waiting for the save to be undone" "$work/said"
+        kill -INT $pid && wait_until 5 grep -q "still waiting for the save to be undone.*the next signal leaves" "$work/said"
     status=$?
     kill -CONT "$qemu"
     wait $pid
@@ -155,6 +155,24 @@ interrupted_twice()
     status=$?
     cat "$work/said"
     return $status
+}
+
+# The third leaves with what could not be undone: as by a kill, whoever comes next finds it.
+interrupted_three_times()
+{
+    local pid status qemu
+    qemu=$(virstream info g1 | sed -n 's/^pid: *//p')
+    begin_save "$image"
+    wait_until 10 grep -q progress "$work/said" && kill -STOP "$qemu" &&
+        wait_until 10 grep -q '^State:.T' "/proc/$qemu/status"
+    kill -INT $pid && wait_until 5 grep -q cancelling "$work/said" &&
+        kill -INT $pid && wait_until 5 grep -q "still waiting" "$work/said" && kill -INT $pid
+    wait $pid
+    status=$?
+    kill -CONT "$qemu"
+    cat "$work/said"
+    [ $status = 8 ] && grep -q "not waited for the save to be undone" "$work/said" &&
+        virstream list && wait_until 10 is_state g1 running && comes_back g1
 }
 
 shows_the_job()
@@ -258,6 +276,7 @@ check full_disk_leaves_the_guest_running  fails_and_goes_on 1 /dev/full
 check timeout_leaves_the_guest_running  fails_and_goes_on 7 --rate 20K --timeout 1 "$image"
 check interrupt_leaves_the_guest_running  interrupted
 check second_interrupt_tells_what_it_waits_for  interrupted_twice
+check third_interrupt_leaves_at_once  interrupted_three_times
 check save_of_another_process_is_seen_and_respected  shows_the_job
 check killed_save_leaves_the_guest_running  saver_is_killed
 check cancelled_restore_leaves_nothing  restorer_is_cancelled

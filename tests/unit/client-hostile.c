@@ -32,7 +32,8 @@ static struct villain {
     struct bufferevent *peer;
     void (*called)(uint32_t id); /* by the client, the greeting included: then the id is 0 */
     bool reads;
-    unsigned calls;
+    bool is_mute; /* of its answers, not of its PONGs */
+    unsigned calls, pings;
 } villain;
 
 static struct app app;
@@ -68,16 +69,23 @@ static void hear(struct bufferevent *peer, void *opaque)
     struct evbuffer *in = bufferevent_get_input(peer);
     unsigned char head[VST_FRAME_HEAD];
     struct vst_frame frame;
+    unsigned char *body;
 
     (void)opaque;
     while (villain.reads && evbuffer_copyout(in, head, sizeof(head)) == VST_FRAME_HEAD) {
         assert_int_equal(vst_frame_get(head, &frame, NULL), 0);
         if (evbuffer_get_length(in) < VST_FRAME_HEAD + frame.length)
             return;
-        evbuffer_drain(in, VST_FRAME_HEAD + frame.length);
+        evbuffer_drain(in, VST_FRAME_HEAD);
+        body = evbuffer_pullup(in, frame.length);
+        if (frame.type == VST_FRAME_PING)
+            say(VST_FRAME_PONG, 0, body, frame.length);
+        evbuffer_drain(in, frame.length);
         if (frame.type == VST_FRAME_HELLO)
             greet();
-        else if (frame.type == VST_FRAME_STOP)
+        else if (frame.type == VST_FRAME_PING)
+            villain.pings++;
+        else if (frame.type == VST_FRAME_STOP && !villain.is_mute)
             say_text(VST_FRAME_REPLY, frame.id, "{\"result\":{}}"); /* it is done, so it says */
         else if (frame.type == VST_FRAME_ERROR)                     /* that was the door */
             shutdown(bufferevent_getfd(peer), SHUT_RDWR);
@@ -614,6 +622,58 @@ static void server_that_never_reads_is_given_up(void **state)
     evbuffer_free(image);
 }
 
+/* ---- not answering ---- */
+
+static void call_off_in_vain(struct outcome *ret_outcome)
+{
+    struct vst_op *op = vst_conn_list(app.conn, outcome_infos(ret_outcome));
+
+    villain.is_mute = true;
+    vst_op_cancel(op);
+}
+
+/* It is there, as its PONGs say, and that is all. */
+static void server_that_answers_no_stop_is_given_up(void **state)
+{
+    struct outcome outcome = {0}, other = {0};
+    struct remote *remote;
+
+    (void)state;
+    join("?keepalive=1");
+    remote = app.conn->impl;
+    assert_true(remote->undo_ms > 60000);
+    remote->undo_ms = 2500;
+    vst_conn_list(app.conn, outcome_infos(&other));
+    call_off_in_vain(&outcome);
+    outcome_await_both(app.base, &outcome, &other);
+    assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
+    assert_int_equal(other.err.code, VST_ERR_LOST);
+    assert_non_null(strstr(other.err.text, "has not answered STOP for 2500 ms"));
+    assert_true(villain.pings > 0);
+}
+
+/* The one that is left over keeps its own time, and the answer of the other takes none of it. */
+static void answer_to_one_stop_is_none_to_another(void **state)
+{
+    struct outcome first = {0}, second = {0};
+    struct remote *remote;
+
+    (void)state;
+    join("");
+    remote = app.conn->impl;
+    remote->undo_ms = 1000;
+    call_off_in_vain(&first);
+    call_off_in_vain(&second);
+    while (villain.calls < 2)
+        event_base_loop(app.base, EVLOOP_ONCE);
+    say_text(VST_FRAME_ERROR, 1, "{\"code\":\"cancelled\",\"text\":\"\"}");
+    outcome_await(app.base, &first);
+    assert_non_null(remote->mux);
+    outcome_await(app.base, &second);
+    assert_int_equal(list(&first), VST_ERR_LOST);
+    assert_non_null(strstr(first.err.text, "has not answered STOP"));
+}
+
 #define HOSTILE_TEST(function) VST_TEST_WITH(function, make, drop)
 
 int main(void)
@@ -630,6 +690,8 @@ int main(void)
         HOSTILE_TEST(bodies_that_are_too_long_are_not_waited_for),
         HOSTILE_TEST(answers_that_are_deep_or_buried_are_found_out),
         HOSTILE_TEST(server_that_never_reads_is_given_up),
+        HOSTILE_TEST(server_that_answers_no_stop_is_given_up),
+        HOSTILE_TEST(answer_to_one_stop_is_none_to_another),
     };
 
     signal(SIGPIPE, SIG_IGN); /* the server's bufferevents do not look */
