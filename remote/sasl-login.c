@@ -366,7 +366,7 @@ int vst_login_choose(struct vst_login *login, const char *offered, struct vst_er
             return no_common_mechanism(login, offered, ret_err);
         if (fits(login, name) && has(offered, name)) {
             login->mechanism = name;
-            return 0;
+            return copy(&login->offer, offered, ret_err);
         }
         free(name);
     }
@@ -432,20 +432,30 @@ static int take_user(struct vst_login *login, struct vst_error *ret_err)
     return copy(&login->user, user, ret_err);
 }
 
-static const char *remedy(const struct vst_login *login)
+enum { REMEDY = 320 };
+
+/* With a password, Kerberos is tried only where nothing that takes one is offered and allowed. */
+static const char *remedy(const struct vst_login *login, char text[REMEDY])
 {
-    if (login->role == VST_SASL_CLIENT && is_kerberos(login->mechanism))
+    if (login->role != VST_SASL_CLIENT || !is_kerberos(login->mechanism))
+        return login->mechanism;
+    if (!login->user || !login->password)
         return "Kerberos (get a ticket with kinit, or give a user and a password)";
-    return login->mechanism;
+    snprintf(text, REMEDY,
+             "Kerberos (get a ticket with kinit, or allow with mech= one that takes the password: "
+             "the server offers %.100s, allowed here are %.60s)",
+             login->offer, login->mechanisms);
+    return text;
 }
 
 static void settle(struct vst_login *login, int number)
 {
+    char text[REMEDY];
     int result = 0;
 
     login->result = number == SASL_CONTINUE ? VST_SASL_CONTINUE : VST_SASL_DONE;
     if (number != SASL_OK && number != SASL_CONTINUE)
-        result = vst_sasl_error(login->conn, number, remedy(login), &login->err);
+        result = vst_sasl_error(login->conn, number, remedy(login, text), &login->err);
     else if (number == SASL_OK)
         result = check_layer(login, &login->err) < 0 ? -1 : take_user(login, &login->err);
     if (result < 0)

@@ -21,7 +21,7 @@ struct vst_login {
     unsigned char binding[VST_SASL_BINDING];
     bool has_binding;
     bool secret;
-    char *offer;     /* server */
+    char *offer;     /* the server's; at a client once it has chosen */
     char *mechanism; /* the one that is used */
     sasl_channel_binding_t bound;
     sasl_callback_t callbacks[8];
