@@ -66,6 +66,10 @@ static void drain(struct daemon *daemon)
 {
     struct vst_server_stats stats;
 
+    if (daemon->state == DAEMON_DRAINING) {
+        vst_server_hurry(daemon->server);
+        return;
+    }
     if (daemon->state != DAEMON_SERVING) {
         end(daemon);
         return;

@@ -82,7 +82,8 @@ void vst_call_fail(struct call *call, const struct vst_error *err)
     struct vst_error copy = *err;
 
     vst_error_where(&copy, VST_SIDE_HOST, vst_procedures[call->procedure].name);
-    vst_client_send_error(call->client, VST_FRAME_ERROR, call->id, &copy);
+    if (!call->told)
+        vst_client_send_error(call->client, VST_FRAME_ERROR, call->id, &copy);
     over(call, &copy);
 }
 
@@ -95,7 +96,8 @@ void vst_call_reply(struct call *call, char *body)
         vst_call_fail(call, &err);
         return;
     }
-    vst_client_send(call->client, VST_FRAME_REPLY, call->id, body);
+    if (!call->told)
+        vst_client_send(call->client, VST_FRAME_REPLY, call->id, body);
     free(body);
     over(call, NULL);
 }
@@ -289,4 +291,29 @@ void vst_calls_leave(struct client *client)
         } else {
             stop(call, &why);
         }
+}
+
+static void dismiss(struct call *call, const struct vst_error *why)
+{
+    struct vst_error err = *why;
+
+    if (call->told)
+        return;
+    if (call->method->survives && call->state == CALL_RUNNING)
+        err.code = VST_ERR_LOST;
+    vst_error_where(&err, VST_SIDE_HOST, vst_procedures[call->procedure].name);
+    call->told = true;
+    vst_turn_cancel(&call->started);
+    vst_client_send_error(call->client, VST_FRAME_ERROR, call->id, &err);
+    vst_mux_ended(call->client->mux, call->id, &err);
+    if (err.code != VST_ERR_LOST)
+        stop(call, &err);
+}
+
+void vst_calls_dismiss(struct client *client, const struct vst_error *why)
+{
+    struct call *call;
+
+    TAILQ_FOREACH(call, &client->calls, link)
+        dismiss(call, why);
 }

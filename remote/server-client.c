@@ -16,6 +16,9 @@
 #include "core/fd.h"
 #include "server-private.h"
 
+/* Of one that is sent away, to hear why and to end. */
+enum { DISMISSAL_SECONDS = 2 };
+
 static void enter(struct client *client, enum client_state state)
 {
     vst_fsm_trace(client, client->label, client->state, state);
@@ -146,6 +149,32 @@ void vst_client_drain(struct client *client)
     vst_error_set(&why, VST_ERR_CANCELLED, "the server is shutting down");
     vst_client_send_error(client, VST_FRAME_GOAWAY, 0, &why);
     leave_if_idle(client);
+}
+
+static void stayed(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_error why = {.side = VST_SIDE_CLIENT};
+
+    (void)fd, (void)what;
+    vst_error_set(&why, VST_ERR_TIMEOUT, "did not end in %d seconds", DISMISSAL_SECONDS);
+    vst_client_drop(opaque, &why);
+}
+
+void vst_client_dismiss(struct client *client, const struct vst_error *why)
+{
+    static const struct timeval patience = {DISMISSAL_SECONDS, 0};
+
+    vst_client_drain(client);
+    vst_calls_dismiss(client, why);
+    if (client->state == CLIENT_DRAINING) {
+        enter(client, CLIENT_LEAVING);
+        vst_mux_finish(client->mux);
+    }
+    if (event_pending(&client->deadline, EV_TIMEOUT, NULL))
+        return;
+    event_assign(&client->deadline, client->server->base, -1, 0, stayed, client);
+    if (event_add(&client->deadline, &patience) < 0)
+        vst_client_drop(client, why);
 }
 
 void vst_client_set_role(struct client *client)

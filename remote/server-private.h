@@ -144,6 +144,7 @@ struct call {
     struct vst_turn started;   /* STARTED, once its stream has both ends */
     int64_t began_us;
     bool left;      /* its client has gone, and it goes on */
+    bool told;      /* its client has the answer already, and it is not over yet */
     char label[48]; /* "client 12 call 3" */
 };
 
@@ -182,6 +183,8 @@ void vst_client_accept(struct listener *listener, int *fd, const struct sockaddr
 void vst_client_drain(struct client *client);
 /* One that is in the greeting goes, if any is, because its place is needed. */
 void vst_client_make_room(struct vst_server *server, const char *because);
+/* Its calls are answered with `why`, and it has two seconds to hear of that. */
+void vst_client_dismiss(struct client *client, const struct vst_error *why);
 /* The end, at once. */
 void vst_client_drop(struct client *client, const struct vst_error *why);
 /* After a change of the rules. */
@@ -203,6 +206,8 @@ void vst_call_take(struct client *client, uint32_t id, const char *body, size_t 
 void vst_call_stop(struct client *client, uint32_t id, const struct vst_error *why);
 /* The client is gone: they end, but for those that go on without it. */
 void vst_calls_leave(struct client *client);
+/* They are answered, before they are over; those that go on without their client as lost. */
+void vst_calls_dismiss(struct client *client, const struct vst_error *why);
 /* Exactly one of the two. `body` is taken; NULL is out of memory. */
 void vst_call_reply(struct call *call, char *body);
 void vst_call_fail(struct call *call, const struct vst_error *err);

@@ -188,12 +188,23 @@ static void drop_all(struct vst_server *server, struct client_list *clients,
 static void deadline_passed(evutil_socket_t fd, short what, void *opaque)
 {
     struct vst_server *server = opaque;
+    struct client *client, *next;
     struct vst_error why = {.side = VST_SIDE_HOST};
 
     (void)fd, (void)what;
     vst_error_set(&why, VST_ERR_CANCELLED, "the server was shut down, and waited no longer");
     server->late = true;
-    drop_all(server, &server->clients, &why);
+    for (client = TAILQ_FIRST(&server->clients); client; client = next) {
+        next = TAILQ_NEXT(client, link);
+        vst_client_dismiss(client, &why);
+    }
+    vst_server_look(server);
+}
+
+void vst_server_hurry(struct vst_server *server)
+{
+    if (server->state == SERVER_DRAINING)
+        deadline_passed(-1, EV_TIMEOUT, server);
 }
 
 void vst_server_drain(struct vst_server *server, unsigned seconds, void (*told)(void *opaque),

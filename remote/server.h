@@ -61,6 +61,9 @@ int vst_server_listen(struct vst_server *server, enum vst_listen_kind kind, int 
  */
 void vst_server_drain(struct vst_server *server, unsigned seconds, void (*drained)(void *opaque),
                       void *opaque);
+/* After that: as if the seconds were over. Calls that run are answered with CANCELLED, and
+ * everybody has two seconds to go. */
+void vst_server_hurry(struct vst_server *server);
 
 /* ---- what it has counted ---- */
 

@@ -285,7 +285,8 @@ second_signal()
     logged 'shuts down'
     kill -TERM "$daemon"
     ended || return
-    ! wait "$slow" && wait_until 10 is_state g1 running && goes_on g1 && begin
+    wait "$slow"
+    [ $? = 8 ] && wait_until 10 is_state g1 running && goes_on g1 && begin
 }
 
 check reload_takes_a_role_away_and_no_stream  reload

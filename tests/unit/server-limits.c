@@ -258,6 +258,26 @@ static void end_does_not_wait_for_a_client_that_reads_no_answer(void **state)
     served_stop(&served);
 }
 
+/* It says nothing but its call, and stays: two seconds later the server is through. */
+static void end_answers_a_call_that_it_does_not_wait_for(void **state)
+{
+    struct hand hand;
+
+    (void)state;
+    vst_test_seconds(60);
+    served_start(&served, "test:///?domains=1", VST_ROLE_ADMIN, NULL);
+    hand_join(&hand, &served, 65536);
+    hand_text(&hand, VST_FRAME_CALL, 1,
+              "{\"procedure\":\"console\",\"arguments\":{\"name\":\"test1\"}}");
+    hand_await(&hand, VST_FRAME_STARTED, 1);
+    served_drain(&served, 0);
+    hand_await(&hand, VST_FRAME_ERROR, 1);
+    while (!served.drained)
+        event_base_loop(served.base, EVLOOP_ONCE);
+    hand_leave(&hand);
+    served_stop(&served);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +290,7 @@ int main(void)
         VST_TEST(client_that_is_silent_is_asked_and_goes),
         VST_TEST(client_that_reads_no_answer_goes),
         VST_TEST(end_does_not_wait_for_a_client_that_reads_no_answer),
+        VST_TEST(end_answers_a_call_that_it_does_not_wait_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
