@@ -136,8 +136,14 @@ cancelled_there()
     }
     wait_until 20 is_coming slow &&
         contains "what is here of the guest is ended" on b migration cancel slow &&
-        ! wait "$moving" && goes_on slow || return
+        ! wait "$moving" && wait_until 20 is_over slow && goes_on slow || return
     contains " sent in " on a migrations && finish a slow
+}
+
+# is_over TOKEN|GUEST: that is on the disk, too, and the guest is free
+is_over()
+{
+    on a migrations | grep -qw "$1 .* over" && ! on a migrations | grep -w "$1 .* 20" | grep -qvw over
 }
 
 is_coming()
@@ -154,7 +160,7 @@ cancelled_on_one_host()
     launch a self && token=$(on a migrate --detach --bandwidth 1M --rename other self "$(uri_of a)") || return
     wait_until 20 is_coming_home other && [ "$(on a migrations -q | grep -c "$token")" = 2 ] &&
         contains "stays on the source" on a migration cancel "$token" &&
-        wait_until 20 is_alone && goes_on self && finish a self
+        wait_until 20 is_alone && wait_until 20 is_over "$token" && goes_on self && finish a self
 }
 
 is_coming_home()
@@ -186,7 +192,7 @@ saved_after_one_that_was_cancelled()
         moving=$!
     }
     wait_until 20 is_coming stayed && on a migration cancel -q stayed && ! wait "$moving" &&
-        on a save -q --stall 20 stayed "$work/stayed.vst" &&
+        wait_until 20 is_over stayed && on a save -q --stall 20 stayed "$work/stayed.vst" &&
         on a restore -q "$work/stayed.vst" && goes_on stayed && finish a stayed
 }
 
