@@ -79,8 +79,8 @@ char *vst_json_print(struct json_object *object, struct vst_error *ret_err);
 int vst_json_decode(const struct vst_json_table *table, struct json_object *from, const char *what,
                     void *into, struct vst_error *ret_err);
 
-/* The members in the order of the table; absent ones and empty lists are left out. A string that is not
- * UTF-8 is VST_ERR_INVALID, with the name of its member. */
+/* The members in the order of the table; absent ones and empty lists are left out. A string that is
+ * not UTF-8 is VST_ERR_INVALID, with the name of its member. */
 struct json_object *vst_json_encode(const struct vst_json_table *table, const void *from,
                                     struct vst_error *ret_err);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What is wrong with a configuration only on this host: the plugins of SASL, the database of users,
- * the certificates, the places of sockets. The daemon asks the same before it starts and before it loads again.
+ * the certificates, the places of sockets. The daemon asks the same before it starts and before it
+ * loads again.
  */
 #include <errno.h>
 #include <stdio.h>
