@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Definitions as command lines of QEMU, word by word, and the files that go with them. That QEMU
- * takes these words is shown in process.c.
+ * takes these words is shown in process-given.c.
  */
 #include "test.h"
 

@@ -3,35 +3,9 @@
  * The hand-over's machines at their beginning: after a restart, from what the journal says, and how
  * long they wait. The rules between are handover.c's.
  */
-#include "test.h"
+#include "one-machine.h"
 
-#include "core/handover.h"
-
-static const unsigned char token[VST_HANDOVER_ID] = {7};
-static const unsigned char peer[VST_HANDOVER_ID] = {1};
-
-static struct vst_handover machine;
-static struct vst_handover_actions actions;
-
-#define EVENT(name) VST_HANDOVER_##name
-#define RECORD(name) VST_HANDOVER_RECORD_##name
 #define TOLD(name) VST_HANDOVER_TELL_##name
-#define QEMU(name) VST_HANDOVER_QEMU_##name
-
-static void begin(enum vst_handover_role role)
-{
-    vst_handover_start(&machine, role, token, peer);
-}
-
-static void feed(enum vst_handover_event event)
-{
-    assert_int_equal(vst_handover_feed(&machine, event, peer, &actions), 0);
-}
-
-static void is_in(const char *state)
-{
-    assert_string_equal(vst_handover_state_name(&machine), state);
-}
 
 static void each_record_is_gone_on_from(void **state)
 {
@@ -63,11 +37,11 @@ static void each_record_is_gone_on_from(void **state)
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int result;
 
-        begin(rows[i].role);
+        machine_begin(rows[i].role);
         result = vst_handover_recover(&machine, rows[i].last, &actions);
         assert_int_equal(result, rows[i].state ? 0 : -1);
         if (rows[i].state)
-            is_in(rows[i].state);
+            machine_is_in(rows[i].state);
     }
 }
 
@@ -96,7 +70,7 @@ static void each_record_tells_what_became_of_the_guest(void **state)
 
     (void)state;
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        begin(rows[i].role);
+        machine_begin(rows[i].role);
         machine.cause = rows[i].cause;
         assert_int_equal(vst_handover_recover(&machine, rows[i].last, &actions), 0);
         assert_int_equal(machine.outcome, rows[i].outcome);
@@ -107,20 +81,20 @@ static void each_record_tells_what_became_of_the_guest(void **state)
 static void restarted_before_the_hand_over_it_says_so_and_the_guest_stays(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_SOURCE);
+    machine_begin(VST_HANDOVER_SOURCE);
     vst_handover_recover(&machine, RECORD(BEGIN), &actions);
     assert_int_equal(actions.tell, TOLD(RESTARTED));
-    feed(EVENT(QEMU_RESUMED));
+    machine_feed(EVENT(QEMU_RESUMED));
     assert_int_equal(machine.outcome, TOLD(GIVEN_UP));
 }
 
 static void event_that_comes_too_late_is_not_minded(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_SOURCE);
-    feed(EVENT(BEGIN));
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine_feed(EVENT(BEGIN));
     assert_true(vst_handover_minds(&machine, EVENT(CANCEL)));
-    begin(VST_HANDOVER_SOURCE);
+    machine_begin(VST_HANDOVER_SOURCE);
     vst_handover_recover(&machine, RECORD(HANDED_OVER), &actions);
     assert_false(vst_handover_minds(&machine, EVENT(CANCEL)));
     assert_true(vst_handover_minds(&machine, EVENT(LINK_DOWN)));
@@ -137,13 +111,13 @@ static void restarted_and_committed_the_guest_runs_or_is_lost(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
-        begin(VST_HANDOVER_DESTINATION);
+        machine_begin(VST_HANDOVER_DESTINATION);
         vst_handover_recover(&machine, RECORD(COMMITTED), &actions);
         assert_int_equal(actions.qemu, QEMU(ADOPT));
-        feed(EVENT(COMMIT));
+        machine_feed(EVENT(COMMIT));
         assert_int_equal(actions.send, EVENT(NONE));
-        feed(rows[i].word);
-        is_in(rows[i].state);
+        machine_feed(rows[i].word);
+        machine_is_in(rows[i].state);
     }
 }
 
@@ -152,12 +126,12 @@ static void restarted_and_committed_it_asks_again_for_a_qemu_that_is_deaf(void *
     unsigned before;
 
     (void)state;
-    begin(VST_HANDOVER_DESTINATION);
+    machine_begin(VST_HANDOVER_DESTINATION);
     vst_handover_recover(&machine, RECORD(COMMITTED), &actions);
     before = actions.timer_ms;
     assert_true(before > 0);
-    feed(EVENT(TIMER));
-    is_in("DESTINATION_ADOPTING");
+    machine_feed(EVENT(TIMER));
+    machine_is_in("DESTINATION_ADOPTING");
     assert_int_equal(actions.qemu, QEMU(ADOPT));
     assert_int_equal(actions.timer_ms, 2 * before);
 }
@@ -178,29 +152,29 @@ static void restarted_with_a_whole_copy_it_keeps_it_until_somebody_speaks(void *
 
     (void)state;
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        begin(VST_HANDOVER_DESTINATION);
+        machine_begin(VST_HANDOVER_DESTINATION);
         vst_handover_recover(&machine, RECORD(LOADED), &actions);
         assert_int_equal(actions.qemu, QEMU(ADOPT));
         assert_true(vst_handover_holds_guest(&machine));
-        feed(rows[i].word);
+        machine_feed(rows[i].word);
         assert_int_equal(actions.send, EVENT(NONE));
-        is_in(rows[i].state);
+        machine_is_in(rows[i].state);
     }
 }
 
 static void timers_follow_from_the_patience(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_SOURCE);
+    machine_begin(VST_HANDOVER_SOURCE);
     assert_int_equal(machine.delays[VST_HANDOVER_TIMER_SWITCH], 60 * 1000);
     assert_int_equal(machine.delays[VST_HANDOVER_TIMER_PATIENCE], 5 * 60 * 1000);
     vst_handover_set_patience(&machine, 2);
-    feed(EVENT(BEGIN));
+    machine_feed(EVENT(BEGIN));
     assert_int_equal(vst_handover_written(&machine, RECORD(BEGIN), true, &actions), 0);
-    is_in("SOURCE_PREPARING");
+    machine_is_in("SOURCE_PREPARING");
     assert_int_equal(actions.timer_ms, 2000);
     /* And hold after a restart. */
-    begin(VST_HANDOVER_DESTINATION);
+    machine_begin(VST_HANDOVER_DESTINATION);
     vst_handover_set_patience(&machine, 3);
     vst_handover_recover(&machine, RECORD(PREPARED), &actions);
     assert_int_equal(machine.delays[VST_HANDOVER_TIMER_PATIENCE], 15000);

@@ -2,37 +2,10 @@
 /*
  * What the tables of the hand-over must be as a whole, whatever their rules say.
  */
-#include "test.h"
-
-#include <string.h>
-
-#include "core/handover-table.h"
-
-static const unsigned char token[VST_HANDOVER_ID] = {7};
-static const unsigned char peer[VST_HANDOVER_ID] = {1};
-
-static struct vst_handover machine;
-static struct vst_handover_actions actions;
+#include "one-machine.h"
 
 #define TABLE(role) \
     ((role) == VST_HANDOVER_SOURCE ? &vst_handover_source : &vst_handover_destination)
-#define EVENT(name) VST_HANDOVER_##name
-#define RECORD(name) VST_HANDOVER_RECORD_##name
-#define QEMU(name) VST_HANDOVER_QEMU_##name
-
-static void begin(enum vst_handover_role role)
-{
-    vst_handover_start(&machine, role, token, peer);
-}
-
-static unsigned state_of(const struct vst_handover_table *table, const char *name)
-{
-    for (unsigned s = 0; s < table->state_count; s++)
-        if (strcmp(table->words[s].name, name) == 0)
-            return s;
-    fail_msg("no state %s", name);
-    return 0;
-}
 
 static void every_state_answers_every_event_of_its_end(void **state)
 {
@@ -44,7 +17,7 @@ static void every_state_answers_every_event_of_its_end(void **state)
                                (e >= EVENT(STARTED)) == (role == VST_HANDOVER_SOURCE);
                 bool mine;
 
-                begin(role);
+                machine_begin(role);
                 machine.state = s;
                 mine = vst_handover_feed(&machine, e, peer, &actions) == 0;
                 if (e >= VST_HANDOVER_FIRST_MESSAGE)
@@ -130,7 +103,7 @@ static void a_state_that_writes_goes_on_whatever_becomes_of_it(void **state)
         for (unsigned s = 0; s < TABLE(role)->state_count; s++) {
             if (!TABLE(role)->entries[s].write)
                 continue;
-            begin(role);
+            machine_begin(role);
             machine.state = s;
             machine.writing = TABLE(role)->entries[s].write;
             assert_int_equal(vst_handover_written(&machine, machine.writing, false, &actions), 0);
@@ -145,7 +118,7 @@ static void past_the_point_of_no_return_only_aborted_on_disk_resumes(void **stat
     bool reached[32] = {false};
 
     (void)state;
-    reach(table, state_of(table, "SOURCE_HANDING"), RECORD(ABORTED), reached);
+    reach(table, machine_state(table, "SOURCE_HANDING"), RECORD(ABORTED), reached);
     for (unsigned s = 0; s < table->state_count; s++)
         assert_false(reached[s] && table->entries[s].qemu == QEMU(RESUME));
 }

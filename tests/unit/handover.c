@@ -3,81 +3,40 @@
  * The hand-over, rule by rule. What its tables must be as a whole is handover-tables.c's; what
  * becomes of the two ends together, handover-sim.c's.
  */
-#include "test.h"
+#include "one-machine.h"
 
 #include <string.h>
 
-#include "core/handover-table.h"
-
-static const unsigned char token[VST_HANDOVER_ID] = {7};
-static const unsigned char peer[VST_HANDOVER_ID] = {1};
 static const unsigned char stranger[VST_HANDOVER_ID] = {2};
-
-static struct vst_handover machine;
-static struct vst_handover_actions actions;
-
-#define EVENT(name) VST_HANDOVER_##name
-#define RECORD(name) VST_HANDOVER_RECORD_##name
-#define QEMU(name) VST_HANDOVER_QEMU_##name
-
-static void begin(enum vst_handover_role role)
-{
-    vst_handover_start(&machine, role, token, peer);
-}
-
-static void feed(enum vst_handover_event event)
-{
-    assert_int_equal(vst_handover_feed(&machine, event, peer, &actions), 0);
-}
-
-static void written(enum vst_handover_record record)
-{
-    assert_int_equal(actions.write, record);
-    assert_int_equal(vst_handover_written(&machine, record, true, &actions), 0);
-}
-
-static void is_in(const char *state)
-{
-    assert_string_equal(vst_handover_state_name(&machine), state);
-}
-
-static unsigned state_of(const struct vst_handover_table *table, const char *name)
-{
-    for (unsigned s = 0; s < table->state_count; s++)
-        if (strcmp(table->words[s].name, name) == 0)
-            return s;
-    fail_msg("no state %s", name);
-    return 0;
-}
 
 /* The source up to the point of no return, and at it. */
 static void source_has_handed_over(void)
 {
-    begin(VST_HANDOVER_SOURCE);
-    feed(EVENT(BEGIN));
-    written(RECORD(BEGIN));
-    feed(EVENT(STARTED));
-    feed(EVENT(QEMU_PAUSED));
-    written(RECORD(SWITCHING));
-    feed(EVENT(QEMU_COMPLETED));
-    feed(EVENT(LOADED));
-    is_in("SOURCE_HANDING");
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine_feed(EVENT(BEGIN));
+    machine_written(RECORD(BEGIN));
+    machine_feed(EVENT(STARTED));
+    machine_feed(EVENT(QEMU_PAUSED));
+    machine_written(RECORD(SWITCHING));
+    machine_feed(EVENT(QEMU_COMPLETED));
+    machine_feed(EVENT(LOADED));
+    machine_is_in("SOURCE_HANDING");
 }
 
 static void destination_has_loaded(void)
 {
-    begin(VST_HANDOVER_DESTINATION);
-    feed(EVENT(PREPARE));
-    feed(EVENT(CHECKED));
-    written(RECORD(PREPARED));
-    feed(EVENT(QEMU_READY));
+    machine_begin(VST_HANDOVER_DESTINATION);
+    machine_feed(EVENT(PREPARE));
+    machine_feed(EVENT(CHECKED));
+    machine_written(RECORD(PREPARED));
+    machine_feed(EVENT(QEMU_READY));
     assert_int_equal(actions.send, EVENT(STARTED));
-    feed(EVENT(STREAM_VERIFIED));
-    feed(EVENT(QEMU_COMPLETED));
+    machine_feed(EVENT(STREAM_VERIFIED));
+    machine_feed(EVENT(QEMU_COMPLETED));
     assert_int_equal(actions.send, EVENT(NONE)); /* not before it is on the disk */
-    written(RECORD(LOADED));
+    machine_written(RECORD(LOADED));
     assert_int_equal(actions.send, EVENT(LOADED));
-    is_in("DESTINATION_LOADED");
+    machine_is_in("DESTINATION_LOADED");
 }
 
 /* ---- the straight way ---- */
@@ -87,16 +46,16 @@ static void source_goes_the_straight_way(void **state)
     (void)state;
     source_has_handed_over();
     assert_int_equal(actions.send, EVENT(NONE));
-    written(RECORD(HANDED_OVER));
+    machine_written(RECORD(HANDED_OVER));
     assert_int_equal(actions.send, EVENT(COMMIT));
-    feed(EVENT(COMMITTED));
+    machine_feed(EVENT(COMMITTED));
     assert_int_equal(actions.tell, VST_HANDOVER_TELL_MIGRATED);
-    written(RECORD(COMMITTED));
+    machine_written(RECORD(COMMITTED));
     assert_int_equal(actions.qemu, QEMU(END));
-    feed(EVENT(QEMU_GONE));
+    machine_feed(EVENT(QEMU_GONE));
     assert_int_equal(actions.send, EVENT(FINISH));
-    feed(EVENT(FINISHED));
-    written(RECORD(DONE));
+    machine_feed(EVENT(FINISHED));
+    machine_written(RECORD(DONE));
     assert_true(vst_handover_over(&machine));
 }
 
@@ -104,18 +63,18 @@ static void destination_goes_the_straight_way(void **state)
 {
     (void)state;
     destination_has_loaded();
-    feed(EVENT(COMMIT));
+    machine_feed(EVENT(COMMIT));
     assert_int_equal(actions.qemu, QEMU(NOTHING));
-    written(RECORD(COMMITTED));
+    machine_written(RECORD(COMMITTED));
     assert_int_equal(actions.qemu, QEMU(CONT));
     assert_int_equal(actions.send, EVENT(NONE));
-    feed(EVENT(QEMU_RESUMED));
+    machine_feed(EVENT(QEMU_RESUMED));
     assert_int_equal(actions.send, EVENT(COMMITTED));
-    written(RECORD(RUNNING));
-    feed(EVENT(COMMIT));
+    machine_written(RECORD(RUNNING));
+    machine_feed(EVENT(COMMIT));
     assert_int_equal(actions.send, EVENT(COMMITTED));
-    feed(EVENT(FINISH));
-    written(RECORD(DONE));
+    machine_feed(EVENT(FINISH));
+    machine_written(RECORD(DONE));
     assert_int_equal(actions.send, EVENT(FINISHED));
     assert_true(vst_handover_over(&machine));
 }
@@ -123,17 +82,17 @@ static void destination_goes_the_straight_way(void **state)
 static void completed_and_verified_are_two_facts(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_DESTINATION);
-    feed(EVENT(PREPARE));
-    feed(EVENT(CHECKED));
-    written(RECORD(PREPARED));
-    feed(EVENT(QEMU_READY));
-    feed(EVENT(QEMU_COMPLETED));
-    is_in("DESTINATION_UNVERIFIED");
-    feed(EVENT(COMMIT));
-    is_in("DESTINATION_UNVERIFIED");
-    feed(EVENT(STREAM_FAILED));
-    is_in("DESTINATION_ABORTING");
+    machine_begin(VST_HANDOVER_DESTINATION);
+    machine_feed(EVENT(PREPARE));
+    machine_feed(EVENT(CHECKED));
+    machine_written(RECORD(PREPARED));
+    machine_feed(EVENT(QEMU_READY));
+    machine_feed(EVENT(QEMU_COMPLETED));
+    machine_is_in("DESTINATION_UNVERIFIED");
+    machine_feed(EVENT(COMMIT));
+    machine_is_in("DESTINATION_UNVERIFIED");
+    machine_feed(EVENT(STREAM_FAILED));
+    machine_is_in("DESTINATION_ABORTING");
 }
 
 /* ---- giving up ---- */
@@ -149,12 +108,12 @@ static void before_handed_over_the_source_gives_up_alone(void **state)
     (void)state;
     for (unsigned s = 0; s < 6; s++)
         for (unsigned r = 0; r < 5; r++) {
-            begin(VST_HANDOVER_SOURCE);
-            machine.state = state_of(&vst_handover_source, states[s]);
-            feed(reasons[r]);
+            machine_begin(VST_HANDOVER_SOURCE);
+            machine.state = machine_state(&vst_handover_source, states[s]);
+            machine_feed(reasons[r]);
             assert_int_equal(actions.qemu, QEMU(RESUME));
             assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(reasons[r]));
-            feed(EVENT(QEMU_RESUMED));
+            machine_feed(EVENT(QEMU_RESUMED));
             assert_int_equal(actions.tell, VST_HANDOVER_TELL_GIVEN_UP);
             assert_int_equal(actions.write, RECORD(RETURNED));
             assert_int_equal(actions.send, EVENT(ABORT));
@@ -166,36 +125,36 @@ static void after_handed_over_a_cancel_is_too_late(void **state)
 {
     (void)state;
     source_has_handed_over();
-    feed(EVENT(CANCEL));
+    machine_feed(EVENT(CANCEL));
     assert_int_equal(actions.tell, VST_HANDOVER_TELL_TOO_LATE);
-    feed(EVENT(LINK_DOWN));
-    is_in("SOURCE_HANDING");
+    machine_feed(EVENT(LINK_DOWN));
+    machine_is_in("SOURCE_HANDING");
     assert_true(vst_handover_holds_guest(&machine));
 }
 
 static void the_return_path_eaten_lets_the_source_go_on(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_SOURCE);
-    machine.state = state_of(&vst_handover_source, "SOURCE_DRAINING");
-    feed(EVENT(LOADED));
-    feed(EVENT(QEMU_FAILED)); /* and it has resumed the guest by itself */
-    is_in("SOURCE_RESUMING");
-    feed(EVENT(QEMU_RESUMED));
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine.state = machine_state(&vst_handover_source, "SOURCE_DRAINING");
+    machine_feed(EVENT(LOADED));
+    machine_feed(EVENT(QEMU_FAILED)); /* and it has resumed the guest by itself */
+    machine_is_in("SOURCE_RESUMING");
+    machine_feed(EVENT(QEMU_RESUMED));
     assert_int_equal(actions.send, EVENT(ABORT));
 }
 
 static void a_source_qemu_that_dies_completed_leaves_the_guest_to_the_destination(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_SOURCE);
-    machine.state = state_of(&vst_handover_source, "SOURCE_COMPLETED");
-    feed(EVENT(QEMU_GONE));
-    is_in("SOURCE_HANDING");
-    begin(VST_HANDOVER_SOURCE);
-    machine.state = state_of(&vst_handover_source, "SOURCE_LOADED");
-    feed(EVENT(QEMU_GONE)); /* it may have gone on before it died */
-    is_in("SOURCE_TELLING");
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine.state = machine_state(&vst_handover_source, "SOURCE_COMPLETED");
+    machine_feed(EVENT(QEMU_GONE));
+    machine_is_in("SOURCE_HANDING");
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine.state = machine_state(&vst_handover_source, "SOURCE_LOADED");
+    machine_feed(EVENT(QEMU_GONE)); /* it may have gone on before it died */
+    machine_is_in("SOURCE_TELLING");
 }
 
 static void a_record_that_may_be_there_is_answered_by_another(void **state)
@@ -205,7 +164,7 @@ static void a_record_that_may_be_there_is_answered_by_another(void **state)
     assert_int_equal(vst_handover_written(&machine, RECORD(HANDED_OVER), false, &actions), 0);
     assert_int_equal(actions.write, RECORD(ABORTED));
     assert_int_equal(actions.qemu, QEMU(NOTHING));
-    written(RECORD(ABORTED));
+    machine_written(RECORD(ABORTED));
     assert_int_equal(actions.qemu, QEMU(RESUME));
 }
 
@@ -217,13 +176,13 @@ static void the_destination_keeps_its_whole_copy_for_ever_and_says_so(void **sta
     for (unsigned i = 0; i < 2; i++) {
         destination_has_loaded();
         for (unsigned times = 0; times < 100; times++) {
-            feed(silence[i]);
-            is_in("DESTINATION_LOADED");
+            machine_feed(silence[i]);
+            machine_is_in("DESTINATION_LOADED");
             assert_int_equal(actions.tell, VST_HANDOVER_TELL_IN_DOUBT);
         }
         assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(silence[i]));
         assert_true(vst_handover_can_be_resolved(&machine));
-        feed(EVENT(COMMIT));
+        machine_feed(EVENT(COMMIT));
         assert_int_equal(actions.write, RECORD(COMMITTED));
     }
 }
@@ -236,10 +195,10 @@ static void the_destination_gives_its_whole_copy_up_by_somebodys_word(void **sta
     (void)state;
     for (unsigned i = 0; i < 4; i++) {
         destination_has_loaded();
-        feed(words[i]);
+        machine_feed(words[i]);
         assert_int_equal(actions.write, RECORD(ABORTED));
         assert_int_equal(actions.send, EVENT(NONE));
-        feed(EVENT(COMMIT)); /* not before it is on the disk */
+        machine_feed(EVENT(COMMIT)); /* not before it is on the disk */
         assert_int_equal(actions.send, EVENT(NONE));
         vst_handover_written(&machine, RECORD(ABORTED), true, &actions);
         assert_int_equal(actions.send, EVENT(ABORTED));
@@ -252,8 +211,8 @@ static void the_copy_of_a_source_that_has_none_any_more_runs(void **state)
 {
     (void)state;
     destination_has_loaded();
-    feed(EVENT(FINISH));
-    written(RECORD(COMMITTED));
+    machine_feed(EVENT(FINISH));
+    machine_written(RECORD(COMMITTED));
     assert_int_equal(actions.qemu, QEMU(CONT));
 }
 
@@ -265,15 +224,15 @@ static void a_journal_that_cannot_be_written_costs_no_whole_copy(void **state)
     for (unsigned i = 0; i < 2; i++) {
         destination_has_loaded();
         if (i == 0)
-            machine.state = state_of(&vst_handover_destination, "DESTINATION_VERIFIED");
-        feed(i == 0 ? EVENT(QEMU_COMPLETED) : EVENT(COMMIT));
+            machine.state = machine_state(&vst_handover_destination, "DESTINATION_VERIFIED");
+        machine_feed(i == 0 ? EVENT(QEMU_COMPLETED) : EVENT(COMMIT));
         for (unsigned times = 0; times < 3; times++) {
             assert_int_equal(actions.write, records[i]);
             vst_handover_written(&machine, records[i], false, &actions);
             assert_int_equal(actions.send, EVENT(NONE));
-            feed(EVENT(TIMER));
+            machine_feed(EVENT(TIMER));
         }
-        written(records[i]);
+        machine_written(records[i]);
         assert_true(i == 0 ? actions.send == EVENT(LOADED) : actions.qemu == QEMU(CONT));
     }
 }
@@ -281,33 +240,33 @@ static void a_journal_that_cannot_be_written_costs_no_whole_copy(void **state)
 static void a_whole_copy_that_is_asked_for_outlives_its_stream(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_DESTINATION);
-    feed(EVENT(PREPARE));
-    feed(EVENT(CHECKED));
-    written(RECORD(PREPARED));
-    feed(EVENT(QEMU_READY));
-    feed(EVENT(STREAM_VERIFIED));
-    feed(EVENT(QEMU_COMPLETED));
-    feed(EVENT(COMMIT)); /* of a source without a QEMU, which does not wait for LOADED */
-    is_in("DESTINATION_COMMITTING");
-    feed(EVENT(STREAM_FAILED));
-    is_in("DESTINATION_COMMITTING");
+    machine_begin(VST_HANDOVER_DESTINATION);
+    machine_feed(EVENT(PREPARE));
+    machine_feed(EVENT(CHECKED));
+    machine_written(RECORD(PREPARED));
+    machine_feed(EVENT(QEMU_READY));
+    machine_feed(EVENT(STREAM_VERIFIED));
+    machine_feed(EVENT(QEMU_COMPLETED));
+    machine_feed(EVENT(COMMIT)); /* of a source without a QEMU, which does not wait for LOADED */
+    machine_is_in("DESTINATION_COMMITTING");
+    machine_feed(EVENT(STREAM_FAILED));
+    machine_is_in("DESTINATION_COMMITTING");
     vst_handover_written(&machine, RECORD(COMMITTED), true, &actions);
-    is_in("DESTINATION_RESUMING");
+    machine_is_in("DESTINATION_RESUMING");
 }
 
 static void a_whole_copy_whose_monitor_is_lost_is_taken_hold_of_again(void **state)
 {
     (void)state;
     destination_has_loaded();
-    feed(EVENT(QEMU_FAILED));
+    machine_feed(EVENT(QEMU_FAILED));
     assert_int_equal(actions.qemu, QEMU(ADOPT));
-    feed(EVENT(QEMU_PAUSED));
-    is_in("DESTINATION_LOADED");
-    feed(EVENT(COMMIT));
-    written(RECORD(COMMITTED));
+    machine_feed(EVENT(QEMU_PAUSED));
+    machine_is_in("DESTINATION_LOADED");
+    machine_feed(EVENT(COMMIT));
+    machine_written(RECORD(COMMITTED));
     assert_int_equal(actions.qemu, QEMU(CONT));
-    feed(EVENT(QEMU_FAILED)); /* whether it has run the guest is for it to say */
+    machine_feed(EVENT(QEMU_FAILED)); /* whether it has run the guest is for it to say */
     assert_int_equal(actions.qemu, QEMU(ADOPT));
 }
 
@@ -315,17 +274,17 @@ static void before_cont_committed_may_become_aborted_and_after_it_not(void **sta
 {
     (void)state;
     destination_has_loaded();
-    feed(EVENT(COMMIT));
-    feed(EVENT(QEMU_GONE));
-    is_in("DESTINATION_ABORTING");
+    machine_feed(EVENT(COMMIT));
+    machine_feed(EVENT(QEMU_GONE));
+    machine_is_in("DESTINATION_ABORTING");
     destination_has_loaded();
-    feed(EVENT(COMMIT));
-    written(RECORD(COMMITTED));
-    feed(EVENT(QEMU_GONE));
-    is_in("DESTINATION_LOST");
-    feed(EVENT(COMMIT));
+    machine_feed(EVENT(COMMIT));
+    machine_written(RECORD(COMMITTED));
+    machine_feed(EVENT(QEMU_GONE));
+    machine_is_in("DESTINATION_LOST");
+    machine_feed(EVENT(COMMIT));
     assert_int_equal(actions.send, EVENT(LOST));
-    feed(EVENT(RESOLVE_SOURCE));
+    machine_feed(EVENT(RESOLVE_SOURCE));
     assert_int_equal(actions.write, RECORD(ABORTED));
 }
 
@@ -333,21 +292,21 @@ static void a_cont_that_is_refused_has_not_run_the_guest(void **state)
 {
     (void)state;
     destination_has_loaded();
-    feed(EVENT(COMMIT));
-    written(RECORD(COMMITTED));
-    feed(EVENT(QEMU_REFUSED));
-    is_in("DESTINATION_ABORTING");
+    machine_feed(EVENT(COMMIT));
+    machine_written(RECORD(COMMITTED));
+    machine_feed(EVENT(QEMU_REFUSED));
+    machine_is_in("DESTINATION_ABORTING");
 }
 
 static void who_asks_about_the_unknown_is_told_so_when_it_is_on_disk(void **state)
 {
     (void)state;
     vst_handover_start(&machine, VST_HANDOVER_DESTINATION, token, NULL);
-    feed(EVENT(COMMIT));
+    machine_feed(EVENT(COMMIT));
     assert_int_equal(actions.send, EVENT(NONE));
-    written(RECORD(DISOWNED));
+    machine_written(RECORD(DISOWNED));
     assert_int_equal(actions.send, EVENT(UNKNOWN));
-    feed(EVENT(COMMIT));
+    machine_feed(EVENT(COMMIT));
     assert_int_equal(actions.send, EVENT(ABORTED));
 }
 
@@ -356,9 +315,9 @@ static void who_asks_about_the_unknown_is_told_so_when_it_is_on_disk(void **stat
 static void in_doubt(void)
 {
     source_has_handed_over();
-    written(RECORD(HANDED_OVER));
-    feed(EVENT(LINK_DOWN));
-    is_in("SOURCE_DOUBT");
+    machine_written(RECORD(HANDED_OVER));
+    machine_feed(EVENT(LINK_DOWN));
+    machine_is_in("SOURCE_DOUBT");
     assert_int_equal(actions.tell, VST_HANDOVER_TELL_IN_DOUBT);
 }
 
@@ -369,14 +328,14 @@ static void in_doubt_it_asks_again_ever_more_slowly(void **state)
     (void)state;
     in_doubt();
     for (unsigned i = 0; i < 40; i++) {
-        feed(EVENT(TIMER));
+        machine_feed(EVENT(TIMER));
         assert_true(actions.timer_ms >= before);
         assert_in_range(actions.timer_ms, 500, 32000);
         before = actions.timer_ms;
     }
     assert_int_equal(before, 32000);
-    feed(EVENT(COMMITTED));
-    is_in("SOURCE_CLOSING");
+    machine_feed(EVENT(COMMITTED));
+    machine_is_in("SOURCE_CLOSING");
 }
 
 static void what_is_said_for_the_peer_counts_before_that_is_known(void **state)
@@ -385,11 +344,11 @@ static void what_is_said_for_the_peer_counts_before_that_is_known(void **state)
 
     (void)state;
     vst_handover_start(&machine, VST_HANDOVER_SOURCE, token, NULL);
-    machine.state = state_of(&vst_handover_source, "SOURCE_DOUBT");
+    machine.state = machine_state(&vst_handover_source, "SOURCE_DOUBT");
     assert_int_equal(vst_handover_feed(&machine, EVENT(LINK_UP), machine.peer, &actions), 0);
-    is_in("SOURCE_COMMITTING");
+    machine_is_in("SOURCE_COMMITTING");
     assert_memory_equal(machine.peer, nobody, sizeof(nobody));
-    feed(EVENT(LOST)); /* the first that speaks for itself is it */
+    machine_feed(EVENT(LOST)); /* the first that speaks for itself is it */
     assert_memory_equal(machine.peer, peer, sizeof(peer));
 }
 
@@ -402,11 +361,11 @@ static void the_answers_of_a_stranger_do_not_count(void **state)
     for (unsigned i = 0; i < 5; i++) {
         in_doubt();
         vst_handover_feed(&machine, answers[i], stranger, &actions);
-        is_in("SOURCE_DOUBT");
+        machine_is_in("SOURCE_DOUBT");
         assert_string_equal(vst_handover_reason(&machine),
                             vst_handover_event_text(EVENT(WRONG_HOST)));
         vst_handover_feed(&machine, answers[i], NULL, &actions);
-        is_in("SOURCE_DOUBT");
+        machine_is_in("SOURCE_DOUBT");
     }
 }
 
@@ -418,9 +377,9 @@ static void aborted_and_unknown_give_the_guest_back_when_that_is_on_disk(void **
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
         in_doubt();
-        feed(answers[i]);
+        machine_feed(answers[i]);
         assert_int_equal(actions.qemu, QEMU(NOTHING));
-        written(RECORD(ABORTED));
+        machine_written(RECORD(ABORTED));
         assert_int_equal(actions.qemu, QEMU(RESUME));
         assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(answers[i]));
     }
@@ -430,10 +389,10 @@ static void lost_there_stays_in_doubt_with_that_reason(void **state)
 {
     (void)state;
     in_doubt();
-    feed(EVENT(LINK_UP));
+    machine_feed(EVENT(LINK_UP));
     assert_int_equal(actions.send, EVENT(COMMIT));
-    feed(EVENT(LOST));
-    is_in("SOURCE_DOUBT");
+    machine_feed(EVENT(LOST));
+    machine_is_in("SOURCE_DOUBT");
     assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(EVENT(LOST)));
 }
 
@@ -441,18 +400,18 @@ static void the_operator_is_heard_in_doubt_only(void **state)
 {
     (void)state;
     in_doubt();
-    feed(EVENT(RESOLVE_DESTINATION));
+    machine_feed(EVENT(RESOLVE_DESTINATION));
     assert_int_equal(actions.qemu, QEMU(SERVE)); /* which has nothing to give, as a rule */
-    feed(EVENT(QEMU_COMPLETED));
-    is_in("SOURCE_CLOSING");
-    begin(VST_HANDOVER_SOURCE);
-    machine.state = state_of(&vst_handover_source, "SOURCE_MOVING");
-    feed(EVENT(RESOLVE_SOURCE));
+    machine_feed(EVENT(QEMU_COMPLETED));
+    machine_is_in("SOURCE_CLOSING");
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine.state = machine_state(&vst_handover_source, "SOURCE_MOVING");
+    machine_feed(EVENT(RESOLVE_SOURCE));
     assert_int_equal(actions.tell, VST_HANDOVER_TELL_NOT_IN_DOUBT);
-    begin(VST_HANDOVER_DESTINATION);
-    machine.state = state_of(&vst_handover_destination, "DESTINATION_RUNNING");
-    feed(EVENT(RESOLVE_DESTINATION));
-    is_in("DESTINATION_RUNNING"); /* the source may still have to be told */
+    machine_begin(VST_HANDOVER_DESTINATION);
+    machine.state = machine_state(&vst_handover_destination, "DESTINATION_RUNNING");
+    machine_feed(EVENT(RESOLVE_DESTINATION));
+    machine_is_in("DESTINATION_RUNNING"); /* the source may still have to be told */
 }
 
 static void what_only_is_to_be_told_is_told_thirty_times(void **state)
@@ -460,42 +419,42 @@ static void what_only_is_to_be_told_is_told_thirty_times(void **state)
     unsigned tries = 0;
 
     (void)state;
-    begin(VST_HANDOVER_SOURCE);
-    machine.state = state_of(&vst_handover_source, "SOURCE_FINISHING");
-    for (; machine.state == state_of(&vst_handover_source, "SOURCE_FINISHING"); tries++)
-        feed(EVENT(TIMER));
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine.state = machine_state(&vst_handover_source, "SOURCE_FINISHING");
+    for (; machine.state == machine_state(&vst_handover_source, "SOURCE_FINISHING"); tries++)
+        machine_feed(EVENT(TIMER));
     assert_int_equal(tries, 31);
-    is_in("SOURCE_ENDING");
+    machine_is_in("SOURCE_ENDING");
 }
 
 /* Else the destination would keep its copy for ever. */
 static void that_it_has_given_up_the_source_says_until_it_is_answered(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_SOURCE);
-    machine.state = state_of(&vst_handover_source, "SOURCE_TELLING");
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine.state = machine_state(&vst_handover_source, "SOURCE_TELLING");
     for (unsigned times = 0; times < 1000; times++) {
-        feed(EVENT(TIMER));
+        machine_feed(EVENT(TIMER));
         assert_int_equal(actions.send, EVENT(ABORT));
     }
-    feed(EVENT(FINISHED));
-    is_in("SOURCE_ENDING");
+    machine_feed(EVENT(FINISHED));
+    machine_is_in("SOURCE_ENDING");
 }
 
 /* The journal does not grow by what is said again, for as long as that may be. */
 static void what_is_said_again_and_again_is_written_once(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_SOURCE);
-    machine.state = state_of(&vst_handover_source, "SOURCE_RESUMING");
-    feed(EVENT(QEMU_RESUMED));
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine.state = machine_state(&vst_handover_source, "SOURCE_RESUMING");
+    machine_feed(EVENT(QEMU_RESUMED));
     assert_int_equal(actions.write, RECORD(RETURNED));
     vst_handover_written(&machine, RECORD(RETURNED), false, &actions);
-    feed(EVENT(TIMER));
+    machine_feed(EVENT(TIMER));
     assert_int_equal(actions.write, RECORD(RETURNED)); /* it is not there */
-    written(RECORD(RETURNED));
+    machine_written(RECORD(RETURNED));
     for (unsigned times = 0; times < 3; times++) {
-        feed(EVENT(TIMER));
+        machine_feed(EVENT(TIMER));
         assert_int_equal(actions.send, EVENT(ABORT));
         assert_int_equal(actions.write, RECORD(NOTHING));
     }
@@ -506,12 +465,12 @@ static void what_is_said_again_and_again_is_written_once(void **state)
 static void a_record_that_is_not_waited_for_changes_nothing(void **state)
 {
     (void)state;
-    begin(VST_HANDOVER_SOURCE);
-    feed(EVENT(BEGIN));
-    feed(EVENT(CANCEL));
-    is_in("SOURCE_ENDING");
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine_feed(EVENT(BEGIN));
+    machine_feed(EVENT(CANCEL));
+    machine_is_in("SOURCE_ENDING");
     vst_handover_written(&machine, RECORD(BEGIN), true, &actions);
-    is_in("SOURCE_ENDING");
+    machine_is_in("SOURCE_ENDING");
     assert_int_equal(actions.write, RECORD(NOTHING));
     vst_handover_written(&machine, RECORD(DONE), true, &actions);
     assert_true(vst_handover_over(&machine));
