@@ -186,6 +186,20 @@ static const struct vst_driver *find_driver(const struct vst_uri *uri, struct vs
     return NULL;
 }
 
+int vst_conn_check_uri(const char *text, struct vst_error *ret_err)
+{
+    const struct vst_driver *driver = NULL;
+    struct vst_uri *uri = NULL;
+    int status = -1;
+
+    if (vst_uri_parse(text, &uri, ret_err) == 0)
+        driver = find_driver(uri, ret_err);
+    if (driver)
+        status = driver->check ? driver->check(uri, ret_err) : 0;
+    vst_uri_free(&uri);
+    return status;
+}
+
 static void open_driver(struct vst_conn *conn, const char *text, struct vst_op *op)
 {
     struct vst_error err = {0};

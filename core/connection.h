@@ -43,6 +43,9 @@ struct vst_op *vst_conn_op(struct vst_conn *conn, vst_deliver_fn *deliver, struc
 /* 0, or -1 with *ret_err filled when the connection is closed or closing. */
 int vst_conn_check(const struct vst_conn *conn, struct vst_error *ret_err);
 
+/* What is wrong with a URI before it is opened: no such driver, or what driver.h's check() says. */
+int vst_conn_check_uri(const char *text, struct vst_error *ret_err);
+
 /* Whoever calls the method that has just been entered. Who is in this process may do all. */
 static inline const struct vst_caller *vst_conn_caller(const struct vst_conn *conn)
 {

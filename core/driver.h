@@ -55,6 +55,13 @@ struct vst_driver {
     const char *name; /* as in the URI */
     bool remote;      /* serves every URI with a transport */
 
+    /*
+     * Whether open() would take this URI, as far as that can be said while nothing is changed and
+     * no program is run. It may ask the host and wait for it: not for the loop. 0 or -1. NULL: only
+     * opening tells.
+     */
+    int (*check)(const struct vst_uri *uri, struct vst_error *ret_err);
+
     /* Sets conn->impl; completes with vst_op_done(). On failure close() is not called. */
     void (*open)(struct vst_conn *conn, struct vst_op *op);
     /* No operation is pending, none will come. Calls vst_conn_closed() when it has let go of all.

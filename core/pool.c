@@ -84,19 +84,36 @@ static int add(struct vst_volume_pools *pools, const char *name, const char *dir
     return 0;
 }
 
-int vst_pools_open(struct vst_conn *conn, struct vst_error *ret_err)
+static struct vst_volume_pools *read_pools(const struct vst_uri *uri, struct vst_error *ret_err)
 {
+    struct vst_volume_pools *pools = malloc(sizeof(*pools));
     const struct evkeyval *pair;
 
-    conn->pools = malloc(sizeof(*conn->pools));
-    if (!conn->pools)
-        return vst_error_no_memory(ret_err);
-    STAILQ_INIT(conn->pools);
-    for (pair = conn->uri->parameters.tqh_first; pair; pair = pair->next.tqe_next)
+    if (!pools) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    STAILQ_INIT(pools);
+    for (pair = uri->parameters.tqh_first; pools && pair; pair = pair->next.tqe_next)
         if (strncmp(pair->key, prefix, strlen(prefix)) == 0 &&
-            add(conn->pools, pair->key + strlen(prefix), pair->value, ret_err) < 0)
-            return -1;
-    return 0;
+            add(pools, pair->key + strlen(prefix), pair->value, ret_err) < 0)
+            vst_pools_free(&pools);
+    return pools;
+}
+
+int vst_pools_check(const struct vst_uri *uri, struct vst_error *ret_err)
+{
+    struct vst_volume_pools *pools = read_pools(uri, ret_err);
+    int status = pools ? 0 : -1;
+
+    vst_pools_free(&pools);
+    return status;
+}
+
+int vst_pools_open(struct vst_conn *conn, struct vst_error *ret_err)
+{
+    conn->pools = read_pools(conn->uri, ret_err);
+    return conn->pools ? 0 : -1;
 }
 
 static int fail_unknown(struct vst_volume_pools *pools, const char *name, struct vst_error *ret_err)

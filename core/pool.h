@@ -23,6 +23,8 @@ struct vst_volume_pool {
 
 STAILQ_HEAD(vst_volume_pools, vst_volume_pool);
 
+/* Part of a driver's check(). */
+int vst_pools_check(const struct vst_uri *uri, struct vst_error *ret_err);
 /* Part of a driver's open(): the pools that the URI names, "pool.NAME=DIR". */
 int vst_pools_open(struct vst_conn *conn, struct vst_error *ret_err);
 /* Sets *pools to NULL. Accepts NULL. For connection.c. */

@@ -80,7 +80,10 @@ bool vst_address_is_loopback(const struct vst_address *address)
 int vst_address_check_unix(const char *path, struct vst_error *ret_err)
 {
     const size_t most = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+    const char *slash = strrchr(path, '/');
 
+    if (slash && !slash[1])
+        return vst_error_set(ret_err, VST_ERR_INVALID, "%s: names a directory, not a socket", path);
     if (strlen(path) <= most)
         return 0;
     return vst_error_set(ret_err, VST_ERR_INVALID,

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is wrong with a configuration only on this host: the plugins of SASL, the database of users,
- * the certificates, the places of sockets. The daemon asks the same before it starts and before it
- * loads again.
+ * What is wrong with a configuration only on this host: what is served, the plugins of SASL, the
+ * database of users, the certificates, the places of sockets. The daemon asks the same before it
+ * starts and before it loads again.
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/connection.h"
 #include "daemon-config.h"
 #include "sasl-library.h"
 
@@ -124,11 +126,37 @@ static void check_sockets(struct host *host)
     }
 }
 
+static void check_uri(struct host *host, const char *given)
+{
+    const char *key = given ? "serve" : host->config->user ? "user" : "root";
+    char *uri = vst_config_uri(host->config, given);
+    struct vst_error err = {0};
+
+    if (!uri)
+        vst_error_no_memory(&err);
+    else
+        vst_conn_check_uri(uri, &err);
+    if (vst_error_is_set(&err))
+        complain(host, "daemon", key, err.text);
+    free(uri);
+}
+
+static void check_served(struct host *host)
+{
+    char *const *serve = host->config->serve;
+
+    if (!serve)
+        check_uri(host, NULL);
+    for (; serve && *serve; serve++)
+        check_uri(host, *serve);
+}
+
 int vst_config_check_host(struct vst_config *config, vst_config_complain *complain_,
                           vst_config_complain *warn_, void *opaque)
 {
     struct host host = {config, complain_, warn_, opaque, 0};
 
+    check_served(&host);
     check_sockets(&host);
     check_logins(&host);
     check_certificates(&host);

@@ -17,6 +17,41 @@
 
 static const char program_name[] = "qemu-system-x86_64";
 
+/* ---- what it may be ---- */
+
+/* What can be said without asking anybody. */
+static int check_text(const struct vst_uri *uri, struct vst_error *ret_err)
+{
+    static const char *const allowed[] = {"root", "state", "user", "pool.", NULL};
+    const char *root = vst_uri_get(uri, "root"), *state = vst_uri_get(uri, "state");
+
+    if (uri->host || uri->user || uri->port >= 0 || (uri->path && strcmp(uri->path, "/") != 0))
+        return vst_error_set(ret_err, VST_ERR_INVALID,
+                             "%s: in this process it is qemu:///, without host or path", uri->text);
+    if (root && root[0] != '/')
+        return vst_error_set(ret_err, VST_ERR_INVALID, "%s: root must be an absolute path",
+                             uri->text);
+    if (state && state[0] != '/')
+        return vst_error_set(ret_err, VST_ERR_INVALID, "%s: state must be an absolute path",
+                             uri->text);
+    if (vst_uri_get(uri, "user") && geteuid() != 0)
+        return vst_error_set(ret_err, VST_ERR_INVALID, "%s: only root can run QEMU as another user",
+                             uri->text);
+    return vst_uri_check(uri, allowed, ret_err);
+}
+
+static int qemu_check(const struct vst_uri *uri, struct vst_error *ret_err)
+{
+    const char *user = vst_uri_get(uri, "user");
+    struct vst_user found;
+
+    if (check_text(uri, ret_err) < 0 || vst_pools_check(uri, ret_err) < 0)
+        return -1;
+    return user ? vst_user_find(user, &found, ret_err) : 0;
+}
+
+/* ---- opening and closing ---- */
+
 /* What opening needs, on a thread: nothing of the connection's. */
 struct opening {
     struct vst_job job;
@@ -91,26 +126,6 @@ static void open_cancelled(void *opaque, const struct vst_error *why)
     vst_worker_put(&worker);
 }
 
-static int check_uri(const struct vst_uri *uri, struct vst_error *ret_err)
-{
-    static const char *const allowed[] = {"root", "state", "user", "pool.", NULL};
-    const char *root = vst_uri_get(uri, "root"), *state = vst_uri_get(uri, "state");
-
-    if (uri->host || uri->user || uri->port >= 0 || (uri->path && strcmp(uri->path, "/") != 0))
-        return vst_error_set(ret_err, VST_ERR_INVALID,
-                             "%s: in this process it is qemu:///, without host or path", uri->text);
-    if (root && root[0] != '/')
-        return vst_error_set(ret_err, VST_ERR_INVALID, "%s: root must be an absolute path",
-                             uri->text);
-    if (state && state[0] != '/')
-        return vst_error_set(ret_err, VST_ERR_INVALID, "%s: state must be an absolute path",
-                             uri->text);
-    if (vst_uri_get(uri, "user") && geteuid() != 0)
-        return vst_error_set(ret_err, VST_ERR_INVALID, "%s: only root can run QEMU as another user",
-                             uri->text);
-    return vst_uri_check(uri, allowed, ret_err);
-}
-
 /* What must survive the host goes where the user said, or beside what he said of the rest. */
 static int set_state_dir(struct vst_qemu *qemu, const struct vst_uri *uri)
 {
@@ -151,7 +166,7 @@ static void qemu_open(struct vst_conn *conn, struct vst_op *op)
         (struct vst_job){.work = open_work, .done = open_done, .dispose = opening_dispose};
     opening->conn = conn;
     opening->op = op;
-    if (check_uri(conn->uri, &err) < 0 || vst_pools_open(conn, &err) < 0 ||
+    if (check_text(conn->uri, &err) < 0 || vst_pools_open(conn, &err) < 0 ||
         prepare(opening, conn->uri, &err) < 0) {
         vst_op_fail(op, &err);
         opening_dispose(&opening->job);
@@ -175,6 +190,7 @@ static void qemu_close(struct vst_conn *conn)
 
 const struct vst_driver vst_qemu_driver = {
     .name = "qemu",
+    .check = qemu_check,
     .open = qemu_open,
     .close = qemu_close,
     .ping = vst_local_ping,

@@ -52,20 +52,37 @@ static int check_number(const struct vst_uri *uri, const char *name, uint64_t nu
                          most);
 }
 
-static int fill(struct vst_test_host *host, const struct vst_uri *uri, struct vst_error *ret_err)
+static int read_uri(const struct vst_uri *uri, uint64_t *ret_domains, uint64_t *ret_memory,
+                    struct vst_error *ret_err)
 {
     static const char *const allowed[] = {"domains", "memory", "pool.", NULL};
-    uint64_t domains, memory;
 
     if (uri->user || uri->host || uri->port >= 0 || (uri->path && strcmp(uri->path, "/") != 0))
         return vst_error_set(ret_err, VST_ERR_INVALID,
                              "%s: the test driver has no host, user or path; it is test:///",
                              uri->text);
     if (vst_uri_check(uri, allowed, ret_err) < 0 ||
-        vst_uri_get_size(uri, "domains", 1, &domains, ret_err) < 0 ||
-        vst_uri_get_size(uri, "memory", MIB, &memory, ret_err) < 0 ||
-        check_number(uri, "domains", domains, MOST_DOMAINS, ret_err) < 0 ||
-        check_number(uri, "memory", memory, MOST_MEMORY, ret_err) < 0)
+        vst_uri_get_size(uri, "domains", 1, ret_domains, ret_err) < 0 ||
+        vst_uri_get_size(uri, "memory", MIB, ret_memory, ret_err) < 0 ||
+        check_number(uri, "domains", *ret_domains, MOST_DOMAINS, ret_err) < 0)
+        return -1;
+    return check_number(uri, "memory", *ret_memory, MOST_MEMORY, ret_err);
+}
+
+static int test_check(const struct vst_uri *uri, struct vst_error *ret_err)
+{
+    uint64_t domains, memory;
+
+    if (read_uri(uri, &domains, &memory, ret_err) < 0)
+        return -1;
+    return vst_pools_check(uri, ret_err);
+}
+
+static int fill(struct vst_test_host *host, const struct vst_uri *uri, struct vst_error *ret_err)
+{
+    uint64_t domains, memory;
+
+    if (read_uri(uri, &domains, &memory, ret_err) < 0)
         return -1;
     for (unsigned i = 1; i <= domains; i++)
         if (add_guest(host, i, memory ? memory : 1, ret_err) < 0)
@@ -297,6 +314,7 @@ static void test_control(struct vst_conn *conn, const char *name, enum vst_contr
 
 const struct vst_driver vst_test_driver = {
     .name = "test",
+    .check = test_check,
     .open = test_open,
     .close = test_close,
     .ping = vst_local_ping,

@@ -146,6 +146,32 @@ wrong_certificates()
         tls_is_bad localhost/servercert alice/clientkey "is not the key of the certificate"
 }
 
+# What the drivers say of what they are to serve.
+not_served()
+{
+    printf '[daemon]\nserve = %s\n' "$1" >"$work/served.conf"
+    refuses 2 "$work/served.conf:2: $2" run virstreamd --check-config --config "$work/served.conf"
+}
+
+served_is_bad()
+{
+    not_served 'qemu:///?foo=1' 'qemu:///?foo=1: no such parameter: `foo`' &&
+        not_served 'qemu:///?pool.x=rel' 'pool x: `rel` is not an absolute path' &&
+        not_served 'test:///?domains=99999999' 'test:///?domains=99999999: domains: at most 100000'
+}
+
+user_is_unknown()
+{
+    local text='user=nobody-at-all: this host has no such user'
+    [ "$(id -u)" = 0 ] || text='only root can run QEMU as another user'
+    bad "$text" '[daemon]' 'user = nobody-at-all'
+}
+
+socket_that_is_a_directory()
+{
+    bad "$work/: names a directory, not a socket" '[listen]' "unix = $work/"
+}
+
 check version_is_told  contains "$(run virstream --version | cut -d' ' -f2)" run virstreamd --version
 check help_is_told  contains --check-config run virstreamd --help
 check unknown_option_is_refused  refuses 2 --help run virstreamd --nothing
@@ -157,11 +183,14 @@ check fifos_are_no_files  fifos
 check certificates_are_part_of_the_check  certificates_are_missing
 check mechanisms_that_no_plugin_offers_are_refused  mechanisms_are_looked_for
 check tcp_needs_a_mechanism_with_a_security_layer  tcp_without_a_security_layer
+check served_is_checked_by_its_driver  served_is_bad
+check user_of_the_guests_must_exist  user_is_unknown
+check socket_is_not_a_directory  socket_that_is_a_directory
 check missing_users_and_one_missing_plugin_are_warned_of  only_warned_of
 check certificate_that_cannot_serve_is_refused  wrong_certificates
 place_of_no_socket_is_told()
 {
-    printf '[listen]\nunix = /\nunix = %s/none/s\n' "$work" >"$work/place.conf"
+    printf '[listen]\nunix = %s/none/s\n' "$work" >"$work/place.conf"
     contains "warning: unix = $work/none/s: $work/none: No such file or directory" \
         sh -c "'$top/run' virstreamd --check-config --config '$work/place.conf' 2>&1"
 }
