@@ -54,12 +54,13 @@ struct departing_disk {
 };
 
 struct vst_departure_disks {
-    bool undoing; /* they are given up */
+    bool undoing;                 /* they are given up */
+    struct departing_disk *begun; /* the one to which QEMU replies; NULL: none is being begun */
     size_t count;
     struct departing_disk list[];
 };
 
-static void begin_next(struct vst_departure *departure);
+static void go_on(struct vst_departure *departure);
 
 static struct vst_qmp *qmp_of(const struct vst_departure *departure)
 {
@@ -282,6 +283,7 @@ static void pass_socket(struct departing_disk *disk)
     struct vst_error err = {0};
     int ours = -1, qemus = -1;
 
+    disk->departure->disks->begun = disk;
     enter(disk, COPY_PASSING);
     if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
         open_stream(disk, &ours, &err) < 0) {
@@ -346,46 +348,44 @@ static void step(struct departing_disk *disk)
     switch (disk->state) {
     case COPY_PASSING:
         add_node(disk);
-        break;
+        return;
     case COPY_ADDING:
         start_mirror(disk);
-        break;
+        return;
     case COPY_STARTING:
         enter(disk, COPY_MIRRORING);
-        begin_next(disk->departure);
         break;
     case COPY_WAITING:
     case COPY_MIRRORING:
     case COPY_READY: /* which may come before the reply to blockdev-mirror */
-        begin_next(disk->departure);
-        break;
     case COPY_ENDING:
     case COPY_CLOSING:
     case COPY_OVER:
-        break; /* waits for something else than a reply */
+        break;
     }
+    disk->departure->disks->begun = NULL;
+    go_on(disk->departure);
 }
 
-/* Of the last one that was begun: one at a time is. */
 static void replied(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_departure *departure = opaque;
-    struct vst_departure_disks *disks = departure->disks;
-    struct departing_disk *disk = disks->list;
+    struct departing_disk *disk = departure->disks->begun;
 
     (void)value;
-    while (disk + 1 < disks->list + disks->count && (disk + 1)->state != COPY_WAITING)
-        disk++;
     if (err)
         fail(disk, VST_HANDOVER_QEMU_FAILED, err);
-    else if (!disks->undoing)
+    else if (!departure->disks->undoing)
         step(disk);
 }
 
-static void begin_next(struct vst_departure *departure)
+/* Begins one more, unless one is being begun; after the last one memory follows. */
+static void go_on(struct vst_departure *departure)
 {
     struct vst_departure_disks *disks = departure->disks;
 
+    if (disks->begun)
+        return;
     for (size_t i = 0; i < disks->count; i++) {
         if (disks->list[i].state == COPY_WAITING) {
             pass_socket(&disks->list[i]);
@@ -401,7 +401,7 @@ bool vst_departure_disks_begin(struct vst_departure *departure)
     if (!departure->disks || !departure->disks->count)
         return false;
     vst_departure_enter(departure, DEPARTURE_COPYING);
-    begin_next(departure);
+    go_on(departure);
     return true;
 }
 
@@ -419,13 +419,11 @@ static void delete_node(const struct departing_disk *disk)
 
 static void ready(struct departing_disk *disk)
 {
-    bool begun = disk->state == COPY_STARTING;
-
-    if (disk->departure->disks->undoing || (!begun && disk->state != COPY_MIRRORING))
+    if (disk->departure->disks->undoing ||
+        (disk->state != COPY_STARTING && disk->state != COPY_MIRRORING))
         return; /* it may have been said just before it was cancelled */
     enter(disk, COPY_READY);
-    if (!begun)
-        begin_next(disk->departure);
+    go_on(disk->departure);
 }
 
 static void ended(struct departing_disk *disk, const char *reason)

@@ -16,7 +16,13 @@
 #include "drivers/qemu/new-disk.h"
 #include "host.h"
 
-enum { CLUSTER = 65536, CLUSTERS = 64, SIZE = CLUSTER * CLUSTERS, FIRST_FREE = 4 };
+enum {
+    CLUSTER = 65536,
+    CLUSTERS = 64,
+    SIZE = CLUSTER * CLUSTERS,
+    FIRST_FREE = 4,
+    DISKS_MAX = 2000
+};
 
 static struct vst_host host;
 static char there[128]; /* URI */
@@ -184,28 +190,44 @@ static void move_away(void)
 
 /* ---- guests ---- */
 
-/* It counts, and has a raw and a qcow2 disk, which are away by now. */
-static void start(void)
+/* It counts, and has these disks, which are away by now. */
+static void start_with(const char *disks)
 {
-    char *counting = vst_host_counting(&host, "g", "P");
+    char *counting = vst_host_counting(&host, "g", "P"), *definition;
     struct vst_error err = {0};
-    char *definition;
 
     counting[strlen(counting) - 1] = '\0';
-    assert_true(asprintf(&definition,
-                         "%s, \"disks\": [{\"name\": \"a\", \"file\": \"%s/disks/a\", "
-                         "\"format\": \"raw\"}, {\"name\": \"b\", \"file\": \"%s/disks/b\", "
-                         "\"format\": \"qcow2\"}]}",
-                         counting, host.dir, host.dir) > 0);
-    make_folder("disks");
-    make_raw("a");
-    make_qcow2("b");
+    assert_true(asprintf(&definition, "%s, \"disks\": [%s]}", counting, disks) > 0);
     if (vst_host_start(&host, definition, &err) < 0)
         fail_msg("start: %s", err.text);
     move_away();
     free(definition);
     free(counting);
     vst_host_expect_counting(&host, "g", 3);
+}
+
+/* Adds the definition of one to those before it. */
+static void describe(char disks[DISKS_MAX], const char *name, const char *format)
+{
+    size_t used = strlen(disks);
+    int length = snprintf(disks + used, DISKS_MAX - used,
+                          "%s{\"name\": \"%s\", \"file\": \"%s/disks/%s\", \"format\": \"%s\"}",
+                          used ? ", " : "", name, host.dir, name, format);
+
+    assert_true((size_t)length < DISKS_MAX - used);
+}
+
+/* With a raw and a qcow2 disk. */
+static void start(void)
+{
+    char disks[DISKS_MAX] = "";
+
+    make_folder("disks");
+    make_raw("a");
+    make_qcow2("b");
+    describe(disks, "a", "raw");
+    describe(disks, "b", "qcow2");
+    start_with(disks);
 }
 
 static struct vst_domain *found;
@@ -289,6 +311,26 @@ static void disks_go_with_a_paused_guest(void **state)
     expect_same("a", false);
     expect_same("b", true);
     end_at(far);
+}
+
+/* So small that each is in step while the next one is being begun. */
+static void six_small_disks_go_one_after_the_other(void **state)
+{
+    char disks[DISKS_MAX] = "", name[] = "d0";
+    struct vst_error err = {0};
+
+    (void)state;
+    make_folder("disks");
+    for (; name[1] < '6'; name[1]++) {
+        close(make_disk(name, "raw", CLUSTER));
+        describe(disks, name, "raw");
+    }
+    start_with(disks);
+    if (migrate(&copying, false, &err) < 0)
+        fail_msg("migrate: %s", err.text);
+    vst_host_expect_counting(&host, "g", 3);
+    end_at(far);
+    vst_host_expect_gapless(&host, "g");
 }
 
 /* A boot sector that writes 1 into the next sector, 2 into the one after it, and so on. */
@@ -569,6 +611,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(disks_go_with_a_running_guest, begin, end),
         cmocka_unit_test_setup_teardown(disks_go_with_a_paused_guest, begin, end),
+        cmocka_unit_test_setup_teardown(six_small_disks_go_one_after_the_other, begin, end),
         cmocka_unit_test_setup_teardown(nothing_that_is_written_meanwhile_is_missing, begin, end),
         cmocka_unit_test_setup_teardown(missing_disks_are_no_blocker_when_they_are_copied, begin,
                                         end),
