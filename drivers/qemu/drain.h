@@ -9,14 +9,38 @@
 #ifndef VST_DRIVERS_QEMU_DRAIN_H
 #define VST_DRIVERS_QEMU_DRAIN_H
 
+#include <event2/event.h>
+
 #include "core/error.h"
 
+/* One that is being started; gone when it has been, or could not be. */
+struct vst_drain;
+
+struct vst_drain_ends {
+    int ours, qemus;
+    int leash;
+};
+
+/* Nothing is open. */
+#define VST_DRAIN_CLOSED ((struct vst_drain_ends){-1, -1, -1})
+
+/* Called once, from the loop, never from inside a call, and not after vst_drain_cancel(). The ends
+ * are the callee's; there are none with an error. */
+struct vst_drain_cb {
+    void (*started)(void *opaque, struct vst_drain_ends *ends, const struct vst_error *err);
+    void *opaque;
+};
+
 /*
- * A pipe for QEMU, and a process that waits at its end: as soon as *ret_leash is closed, by us or
- * by the end of this process however it comes, it reads what there still is, until QEMU has closed
- * its end; and then it ends. `program` is cat(1). All three descriptors are the caller's.
+ * A pipe for QEMU, and a process that waits at its end, started by the worker: as soon as the leash
+ * is closed, by us or by the end of this process however it comes, it reads what there still is,
+ * until QEMU has closed its end; and then it ends. `program` is cat(1).
  */
-int vst_drain_start(const char *program, int *ret_ours, int *ret_qemus, int *ret_leash,
-                    struct vst_error *ret_err);
+struct vst_drain *vst_drain_start(struct event_base *base, const char *program,
+                                  const struct vst_drain_cb *cb, struct vst_error *ret_err);
+/* One that is started all the same ends at once. Sets *drain to NULL. Accepts NULL. */
+void vst_drain_cancel(struct vst_drain **drain);
+
+void vst_drain_close(struct vst_drain_ends *ends);
 
 #endif

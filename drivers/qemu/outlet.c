@@ -9,15 +9,25 @@
 #include <fcntl.h>
 
 #include "core/fd.h"
-#include "drain.h"
-#include "guest.h"
 #include "migration.h"
 
-static int open_ends(struct vst_outlet *outlet, const struct vst_qemu *qemu, bool live,
-                     int *ret_ours, int *ret_qemus, struct vst_error *ret_err)
+static int take(int *fd)
 {
-    if (live)
-        return vst_drain_start(qemu->cat, ret_ours, ret_qemus, &outlet->leash, ret_err);
+    int taken = *fd;
+
+    *fd = -1;
+    return taken;
+}
+
+static int open_ends(struct vst_outlet *outlet, struct vst_drain_ends *drain, int *ret_ours,
+                     int *ret_qemus, struct vst_error *ret_err)
+{
+    if (drain) {
+        *ret_ours = take(&drain->ours);
+        *ret_qemus = take(&drain->qemus);
+        outlet->leash = take(&drain->leash);
+        return 0;
+    }
     if (vst_migration_sockets(ret_ours, ret_qemus, ret_err) < 0)
         return -1;
     vst_migration_deepen(*ret_qemus);
@@ -42,17 +52,18 @@ static struct vst_channel *stack(struct vst_outlet *outlet, struct event_base *b
     return image;
 }
 
-int vst_outlet_open(struct vst_outlet *outlet, const struct vst_qemu *qemu, bool live,
-                    const struct vst_image_header *header, int zstd_level, int *ret_qemus,
-                    struct vst_channel **ret_image, struct vst_error *ret_err)
+int vst_outlet_open(struct vst_outlet *outlet, struct event_base *base,
+                    struct vst_drain_ends *drain, const struct vst_image_header *header,
+                    int zstd_level, int *ret_qemus, struct vst_channel **ret_image,
+                    struct vst_error *ret_err)
 {
     int ours = -1;
 
     *ret_qemus = -1;
     *outlet = VST_OUTLET_CLOSED;
     *ret_image = NULL;
-    if (open_ends(outlet, qemu, live, &ours, ret_qemus, ret_err) == 0)
-        *ret_image = stack(outlet, qemu->conn->base, &ours, header, zstd_level, ret_err);
+    if (open_ends(outlet, drain, &ours, ret_qemus, ret_err) == 0)
+        *ret_image = stack(outlet, base, &ours, header, zstd_level, ret_err);
     if (*ret_image)
         return 0;
     vst_close(&ours);

@@ -15,8 +15,7 @@
 #define VST_DRIVERS_QEMU_OUTLET_H
 
 #include "core/image.h"
-
-struct vst_qemu;
+#include "drain.h"
 
 struct vst_outlet {
     struct vst_channel *gate; /* inside the image, and valid as long as that */
@@ -28,12 +27,14 @@ struct vst_outlet {
 #define VST_OUTLET_CLOSED ((struct vst_outlet){NULL, -1, -1})
 
 /*
- * Fills `outlet`. *ret_qemus is for QEMU, *ret_image for the stream: `header`, and what QEMU
- * writes. On failure there is nothing of them, but `outlet` is still to be closed.
+ * Fills `outlet`, with what a drain gave when live; else `drain` is NULL. *ret_qemus is for QEMU,
+ * *ret_image for the stream: `header`, and what QEMU writes. On failure there is nothing of them,
+ * but `outlet` is still to be closed. It takes what is in `drain` in any case.
  */
-int vst_outlet_open(struct vst_outlet *outlet, const struct vst_qemu *qemu, bool live,
-                    const struct vst_image_header *header, int zstd_level, int *ret_qemus,
-                    struct vst_channel **ret_image, struct vst_error *ret_err);
+int vst_outlet_open(struct vst_outlet *outlet, struct event_base *base,
+                    struct vst_drain_ends *drain, const struct vst_image_header *header,
+                    int zstd_level, int *ret_qemus, struct vst_channel **ret_image,
+                    struct vst_error *ret_err);
 
 /* QEMU has completed: what it has written is all. */
 void vst_outlet_complete(struct vst_outlet *outlet);

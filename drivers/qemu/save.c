@@ -25,6 +25,7 @@
     X(SAVE_CAPABILITIES, "reply to migrate-set-capabilities", "events; snapshot when live")  \
     X(SAVE_PARAMETERS, "reply to migrate-set-parameters", "no limit of bandwidth")           \
     X(SAVE_STOPPING, "reply to stop", "the guest is being paused")                           \
+    X(SAVE_DRAINING, "the worker", "live: who reads what we do not is being started")        \
     X(SAVE_PASSING, "reply to getfd", "QEMU gets its end of what we read")                   \
     X(SAVE_MOVING, "completed, then the stream", "the state goes down the stream")           \
     X(SAVE_STORING, "the stream", "QEMU has ended by itself, after it had given everything") \
@@ -48,6 +49,7 @@ struct save {
     enum vst_migration_status status; /* by QEMU's last word */
     bool was_running;
     char machine[128];
+    struct vst_drain *drain; /* in DRAINING */
     struct vst_outlet outlet;
     struct vst_error why;  /* of the failure */
     struct vst_error lost; /* what QEMU ended of, in STORING */
@@ -62,6 +64,7 @@ static void enter(struct save *save, enum save_state state)
 {
     vst_fsm_trace(save, save->label, save->state, state);
     save->state = state;
+    vst_drain_cancel(&save->drain);
     event_del(&save->patience);
 }
 
@@ -223,7 +226,8 @@ static void command(struct save *save, enum save_state state, const char *name)
 
 /* ---- the stream ---- */
 
-static int open_outlet(struct save *save, int *ret_qemus, struct vst_error *ret_err)
+static int open_outlet(struct save *save, struct vst_drain_ends *drain, int *ret_qemus,
+                       struct vst_error *ret_err)
 {
     struct vst_image_header header = {
         .driver = (char *)"qemu",
@@ -234,20 +238,21 @@ static int open_outlet(struct save *save, int *ret_qemus, struct vst_error *ret_
     };
     struct vst_channel *image;
 
-    if (vst_outlet_open(&save->outlet, save->conn->impl, is_live(save), &header,
-                        save->opt.zstd_level, ret_qemus, &image, ret_err) < 0)
+    if (vst_outlet_open(&save->outlet, save->conn->base, drain, &header, save->opt.zstd_level,
+                        ret_qemus, &image, ret_err) < 0)
         return -1;
     return vst_stream_attach(save->stream, image, NULL, ret_err);
 }
 
-static void pass_end(struct save *save)
+/* `drain` is NULL unless live. */
+static void pass_end(struct save *save, struct vst_drain_ends *drain)
 {
     struct json_object *arguments = vst_json_object("fdname", json_object_new_string("save"));
     struct vst_error err = {0};
     int qemus = -1;
 
     enter(save, SAVE_PASSING);
-    if (!arguments || open_outlet(save, &qemus, &err) < 0) {
+    if (!arguments || open_outlet(save, drain, &qemus, &err) < 0) {
         json_object_put(arguments);
         vst_close(&qemus);
         vst_error_no_memory(&err);
@@ -258,6 +263,31 @@ static void pass_end(struct save *save)
          vst_qmp_send(qmp_of(save), "getfd", arguments, &qemus, VST_QMP_SECONDS, then_step(save),
                       &err),
          &err);
+}
+
+static void drain_started(void *opaque, struct vst_drain_ends *ends, const struct vst_error *err)
+{
+    struct save *save = opaque;
+
+    save->drain = NULL;
+    if (err) {
+        fail(save, err);
+        return;
+    }
+    pass_end(save, ends);
+    vst_drain_close(ends);
+}
+
+static void start_drain(struct save *save)
+{
+    const struct vst_qemu *qemu = save->conn->impl;
+    struct vst_drain_cb cb = {drain_started, save};
+    struct vst_error err = {0};
+
+    enter(save, SAVE_DRAINING);
+    save->drain = vst_drain_start(save->conn->base, qemu->cat, &cb, &err);
+    if (!save->drain)
+        fail(save, &err);
 }
 
 static void start(struct save *save)
@@ -451,18 +481,21 @@ static void step(struct save *save, struct json_object *value)
         set_parameters(save);
         break;
     case SAVE_PARAMETERS:
-        if (save->was_running && !is_live(save))
+        if (is_live(save))
+            start_drain(save);
+        else if (save->was_running)
             command(save, SAVE_STOPPING, "stop");
         else
-            pass_end(save);
+            pass_end(save, NULL);
         break;
     case SAVE_STOPPING:
-        pass_end(save);
+        pass_end(save, NULL);
         break;
     case SAVE_PASSING:
         start(save);
         break;
     case SAVE_WAITING:
+    case SAVE_DRAINING:
     case SAVE_MOVING:
     case SAVE_STORING:
     case SAVE_QUITTING:
