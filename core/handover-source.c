@@ -83,7 +83,6 @@ static const struct vst_handover_entry source_entries[] = {
     }
 #define TELL(what) .tell = VST_HANDOVER_TELL_##what
 #define OUTCOME(what) .outcome = VST_HANDOVER_TELL_##what
-#define UNLESS(cause, what) .unless = VST_HANDOVER_##cause, .other = VST_HANDOVER_TELL_##what
 #define STAY VST_HANDOVER_STAY
 #define ANY VST_HANDOVER_ANY
 
@@ -223,11 +222,11 @@ static const struct vst_handover_restart source_restarts[] = {
     RESTART(BEGIN, SOURCE_RESUMING, TELL(RESTARTED)),
     RESTART(SWITCHING, SOURCE_RESUMING, TELL(RESTARTED)),
     RESTART(HANDED_OVER, SOURCE_COMMITTING, TELL(IN_DOUBT)),
-    RESTART(COMMITTED, SOURCE_QUITTING, OUTCOME(MIGRATED), UNLESS(DIED, DIED)),
-    RESTART(CLOSED, SOURCE_FINISHING, OUTCOME(MIGRATED), UNLESS(DIED, DIED)),
+    RESTART(COMMITTED, SOURCE_QUITTING, OUTCOME(MIGRATED)),
+    RESTART(CLOSED, SOURCE_FINISHING, OUTCOME(MIGRATED)),
     RESTART(ABORTED, SOURCE_RESUMING),
     /* Not to resume the guest: it was, and may be another by now. */
-    RESTART(RETURNED, SOURCE_TELLING, OUTCOME(GIVEN_UP), UNLESS(QEMU_GONE, GUEST_GONE)),
+    RESTART(RETURNED, SOURCE_TELLING, OUTCOME(GIVEN_UP)),
 };
 
 static void source_trace(const char *label, unsigned from, unsigned to)

@@ -37,9 +37,7 @@ struct vst_handover_restart {
     enum vst_handover_record last;
     unsigned state;
     enum vst_handover_told tell;
-    enum vst_handover_told outcome; /* that was told before this record; NOTHING: none */
-    enum vst_handover_event unless; /* with this cause it was another: */
-    enum vst_handover_told other;
+    enum vst_handover_told outcome; /* where the record says none: what it stands for */
 };
 
 struct vst_handover_words {

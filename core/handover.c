@@ -135,7 +135,9 @@ static bool is_nobody(const unsigned char *host)
 static bool is_stranger(struct vst_handover *handover, enum vst_handover_event event,
                         const unsigned char *from)
 {
-    if (event < VST_HANDOVER_FIRST_MESSAGE && event != VST_HANDOVER_LINK_UP)
+    bool is_message = event >= VST_HANDOVER_FIRST_MESSAGE && event <= VST_HANDOVER_LAST_MESSAGE;
+
+    if (!is_message && event != VST_HANDOVER_LINK_UP)
         return false;
     if (!from)
         return true;
@@ -205,19 +207,25 @@ void vst_handover_start(struct vst_handover *handover, enum vst_handover_role ro
         memcpy(handover->peer, peer, VST_HANDOVER_ID);
 }
 
+/* The outcome of the record comes first: it was told before that was written. */
+static void restart_with(struct vst_handover *handover, const struct vst_handover_restart *restart,
+                         struct vst_handover_actions *ret_actions)
+{
+    if (restart->tell == VST_HANDOVER_TELL_RESTARTED && !handover->cause)
+        handover->cause = VST_HANDOVER_RESTARTED;
+    if (!handover->outcome)
+        handover->outcome = restart->outcome;
+    enter(handover, restart->state, ret_actions);
+    ret_actions->tell = restart->tell;
+}
+
 int vst_handover_recover(struct vst_handover *handover, enum vst_handover_record last,
                          struct vst_handover_actions *ret_actions)
 {
     *ret_actions = (struct vst_handover_actions){0};
     for (size_t i = 0; i < handover->table->restart_count; i++) {
-        const struct vst_handover_restart *restart = &handover->table->restarts[i];
-
-        if (restart->last == last) {
-            enter(handover, restart->state, ret_actions);
-            ret_actions->tell = restart->tell;
-            handover->outcome = restart->unless && restart->unless == handover->cause
-                                    ? restart->other
-                                    : restart->outcome;
+        if (handover->table->restarts[i].last == last) {
+            restart_with(handover, &handover->table->restarts[i], ret_actions);
             return 0;
         }
     }

@@ -31,7 +31,8 @@
 
 #define VST_HANDOVER_ID 16 /* bytes of a token, and of a host's identity */
 
-/* name, how it is told as the reason of what followed */
+/* Name, how it is told as the reason of what followed. As reasons their numbers are on disks: new
+ * ones come at the end. */
 #define VST_HANDOVER_EVENTS(X)                                                                  \
     X(NONE, "no reason is known")                                                               \
     X(BEGIN, "the migration was asked for")                                                     \
@@ -78,7 +79,9 @@
     X(LOST, "the destination's QEMU was lost when it had been told to run the guest")           \
     X(FINISHED, "the destination has forgotten it")                                             \
     X(NEEDS, "the guest runs on the destination, and lacks memory that is still here")          \
-    X(DIED, "the guest died on the destination, before it had all of its memory")
+    X(DIED, "the guest died on the destination, before it had all of its memory")               \
+    /* Comes to no machine: why one gives up that finds itself restarted. */                    \
+    X(RESTARTED, "virstream ended here before the guest was handed over")
 
 enum vst_handover_event {
 #define VST_HANDOVER_EVENT_ENUM(name, text) VST_HANDOVER_##name,
@@ -87,6 +90,7 @@ enum vst_handover_event {
         VST_HANDOVER_EVENT_COUNT
 };
 #define VST_HANDOVER_FIRST_MESSAGE VST_HANDOVER_PREPARE
+#define VST_HANDOVER_LAST_MESSAGE VST_HANDOVER_DIED
 
 /* The records of the journal, by which an end goes on after a restart: the last one counts. Their
  * numbers are on disks: new ones come at the end. */
@@ -137,7 +141,8 @@ enum vst_handover_command {
         VST_HANDOVER_QEMU_COUNT
 };
 
-/* What people are told. The reason is vst_handover_reason(). */
+/* What people are told. The reason is vst_handover_reason(). What becomes of the guest is on disks
+ * by these numbers: new ones come at the end. */
 #define VST_HANDOVER_TOLD(X)                                                       \
     X(NOTHING, "")                                                                 \
     X(IN_DOUBT, "the guest is paused here until its owner is known")               \
@@ -212,9 +217,9 @@ void vst_handover_start(struct vst_handover *handover, enum vst_handover_role ro
 /* How long it waits for what should come soon; from the next state on. */
 void vst_handover_set_patience(struct vst_handover *handover, unsigned seconds);
 
-/* One that was started, and given what cause the journal knows, after a restart of the host: goes
- * on from the last record of the journal, with the first actions of that. -1: this end never writes
- * such a record, or nothing is left to do after it. */
+/* One that was started, and given what cause and outcome the journal knows, after a restart of the
+ * host: goes on from the last record of the journal, with the first actions of that. -1: this end
+ * never writes such a record, or nothing is left to do after it. */
 int vst_handover_recover(struct vst_handover *handover, enum vst_handover_record last,
                          struct vst_handover_actions *ret_actions);
 

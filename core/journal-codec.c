@@ -24,6 +24,7 @@ enum {
     AT_CAUSE = 64,
     AT_FLAGS = 68,
     AT_UUID = 72,
+    AT_OUTCOME = 111,
     AT_GUEST = 112,
     AT_URI = 176,
     AT_OWNER = 688,
@@ -62,6 +63,7 @@ void vst_journal_encode(const struct vst_journal_entry *entry, uint64_t sequence
     vst_put_be32(ret_record + AT_FLAGS,
                  (entry->runs ? FLAG_RUNS : 0) | (entry->keep ? FLAG_KEEP : 0));
     memcpy(ret_record + AT_UUID, entry->uuid, strnlen(entry->uuid, sizeof(entry->uuid) - 1));
+    ret_record[AT_OUTCOME] = (unsigned char)entry->outcome;
     memcpy(ret_record + AT_GUEST, entry->guest, strnlen(entry->guest, sizeof(entry->guest) - 1));
     memcpy(ret_record + AT_URI, entry->uri, strnlen(entry->uri, sizeof(entry->uri) - 1));
     memcpy(ret_record + AT_OWNER, entry->owner, strnlen(entry->owner, sizeof(entry->owner) - 1));
@@ -109,6 +111,8 @@ static int decode(const unsigned char *record, struct vst_journal_entry *ret_ent
         .role = role,
         .last = last,
         .cause = cause < VST_HANDOVER_EVENT_COUNT ? cause : VST_HANDOVER_NONE,
+        .outcome = record[AT_OUTCOME] < VST_HANDOVER_TELL_COUNT ? record[AT_OUTCOME]
+                                                                : VST_HANDOVER_TELL_NOTHING,
         .runs = flags & FLAG_RUNS,
         .keep = flags & FLAG_KEEP,
         .time = vst_get_be64(record + AT_TIME),

@@ -6,13 +6,15 @@
  * The first record is the identity of the host, so that who loses the journal is another host. All
  * numbers are big-endian.
  *
- *        0  "vst-jrnl"            24  token, or the host's identity    112  guest's name
- *        8  version               40  peer                             176  peer's URI
- *       12  role, record          56  seconds since 1970               688  whose the token is
- *       16  sequence number       64  cause, flags                    1008  XXH3-64 of all that
- *                                 72  guest's UUID                    1016  "vst-end\n"
+ *        0  "vst-jrnl"            24  token, or the host's identity    111  outcome
+ *        8  version               40  peer                             112  guest's name
+ *       12  role, record          56  seconds since 1970               176  peer's URI
+ *       16  sequence number       64  cause, flags                     688  whose the token is
+ *                                 72  guest's UUID                    1008  XXH3-64 of all that
+ *                                                                     1016  "vst-end\n"
  *
- * The rest is zero, and so is the owner in records of older versions: then it is admin's alone.
+ * The rest is zero, and so is in records of older versions the owner: then it is admin's alone; and
+ * the outcome: then it is what the record as such stands for.
  * A record is two sectors of a disk, aligned, and is synced before the next one is written. So only
  * the last can be torn, and then is short, or lacks a sector, which reads as zeros. Such a record
  * was never acknowledged to anybody: it is as if it were not there. Everything else that is wrong
@@ -44,9 +46,10 @@ struct vst_journal_entry {
     unsigned char peer[VST_HANDOVER_ID];
     enum vst_handover_role role;
     enum vst_handover_record last;
-    enum vst_handover_event cause; /* why it was given up or resolved; NONE */
-    bool runs;                     /* the guest did before the migration, and is to after it */
-    bool keep;                     /* the source's copy stays, paused */
+    enum vst_handover_event cause;  /* why it was given up or resolved; NONE */
+    enum vst_handover_told outcome; /* what had become of the guest; NOTHING: that was not known */
+    bool runs;                      /* the guest did before the migration, and is to after it */
+    bool keep;                      /* the source's copy stays, paused */
     uint64_t time;
     char uuid[37];
     char guest[VST_NAME_MAX + 1];

@@ -151,7 +151,7 @@ enum vst_handover_event vst_message_event(const char *name)
 {
     int event = VST_HANDOVER_FIRST_MESSAGE;
 
-    while (event < VST_HANDOVER_EVENT_COUNT &&
+    while (event <= VST_HANDOVER_LAST_MESSAGE &&
            strcmp(vst_handover_event_name((enum vst_handover_event)event), name) != 0)
         event++;
     return (enum vst_handover_event)event;
@@ -167,7 +167,7 @@ const char *vst_message_check_answer(const char *text)
 {
     enum vst_handover_event event = vst_message_event(text);
 
-    return event >= VST_HANDOVER_STARTED && event < VST_HANDOVER_EVENT_COUNT
+    return event >= VST_HANDOVER_STARTED && event <= VST_HANDOVER_LAST_MESSAGE
                ? NULL
                : "must be a message of the destination";
 }

@@ -111,6 +111,7 @@ static void write_record(struct vst_move *move, enum vst_handover_record record)
             move->end->role == VST_MIGRATION_OUT ? VST_HANDOVER_SOURCE : VST_HANDOVER_DESTINATION,
         .last = record,
         .cause = move->machine.cause,
+        .outcome = move->machine.outcome,
         .runs = move->ran,
         .keep = move->keep,
         .time = (uint64_t)time(NULL),
@@ -214,6 +215,16 @@ int vst_owner_check(const char *owner, const char *token, const struct vst_calle
                          token);
 }
 
+/* The words of whoever saw it are gone; what became of the guest says more than what led to it. */
+static void recall(struct vst_move *move)
+{
+    enum vst_handover_told outcome = move->machine.outcome;
+
+    if (outcome == VST_HANDOVER_TELL_CUT_OFF || outcome == VST_HANDOVER_TELL_DIED ||
+        outcome == VST_HANDOVER_TELL_GUEST_GONE || outcome == VST_HANDOVER_TELL_CONFLICT)
+        vst_error_set(&move->why, VST_ERR_DRIVER, "%s", vst_handover_told_text(outcome));
+}
+
 int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entry)
 {
     struct vst_handover_actions actions;
@@ -229,10 +240,12 @@ int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entr
         snprintf(move->peer, sizeof(move->peer), "%s", entry->uri);
     memcpy(move->machine.peer, entry->peer, sizeof(entry->peer));
     move->machine.cause = entry->cause;
+    move->machine.outcome = entry->outcome;
     if (vst_handover_recover(&move->machine, entry->last, &actions) < 0)
         return -1;
     if (actions.tell == VST_HANDOVER_TELL_RESTARTED)
         vst_error_set(&move->why, VST_ERR_LOST, "%s", vst_handover_told_text(actions.tell));
+    recall(move);
     move->busy = true;
     act(move, &actions);
     settle(move);

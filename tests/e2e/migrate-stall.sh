@@ -4,17 +4,9 @@
 # A migration that stands still, and who is to blame: the destination's QEMU, the link, or the QEMU
 # here. Each is told from the others, and the guest goes on where it was.
 . "$(dirname "$0")/hosts.sh"
+. "$(dirname "$0")/link.sh"
 
 need_guests
-
-make_link()
-{
-    mkfifo "$work/words" || return
-    exec 8<>"$work/words"
-    "$VIRSTREAM_BUILD/tests/e2e/relay" 0 "${port[b]}" <"$work/words" >"$work/link" &
-    relay=$!
-    wait_until 10 grep -q . "$work/link" && link=qemu+tls://localhost:$(head -n 1 "$work/link")/
-}
 
 # qemu_of HOST: the process of the guest there, of one that arrives, too
 qemu_of()
@@ -62,10 +54,10 @@ destination_stands_still()
 
 link_stands_still()
 {
-    begin_moving && echo hold >&8 &&
+    begin_moving && tell_link hold &&
         blames "the link takes nothing, and the destination does not answer"
     local status=$?
-    echo go >&8
+    tell_link go
     [ "$status" = 0 ] && wait_until 20 is_gone_from_b && on a destroy -q g
 }
 

@@ -6,24 +6,11 @@
 # runs there and after; and what becomes of a guest whose memory is lost. What may follow what is
 # told by tests/unit/handover-sim.
 . "$(dirname "$0")/hosts.sh"
+. "$(dirname "$0")/link.sh"
 
 need_guests
-link=
 moving=
 number=0
-
-make_link()
-{
-    mkfifo "$work/words" || return
-    exec 8<>"$work/words"
-    "$VIRSTREAM_BUILD/tests/e2e/relay" 0 "${port[b]}" <"$work/words" >"$work/link" &
-    wait_until 5 grep -q . "$work/link" && link=qemu+tls://localhost:$(head -n 1 "$work/link")/
-}
-
-tell_link()
-{
-    echo "$1" >&8
-}
 
 # qemu_of HOST: the process of the guest there
 qemu_of()

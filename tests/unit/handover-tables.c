@@ -13,7 +13,7 @@ static void every_state_answers_every_event_of_its_end(void **state)
     for (unsigned role = 0; role < 2; role++) {
         for (unsigned s = 0; s < TABLE(role)->state_count; s++) {
             for (unsigned e = EVENT(BEGIN); e < VST_HANDOVER_EVENT_COUNT; e++) {
-                bool of_peer = e >= VST_HANDOVER_FIRST_MESSAGE &&
+                bool of_peer = e >= VST_HANDOVER_FIRST_MESSAGE && e <= VST_HANDOVER_LAST_MESSAGE &&
                                (e >= EVENT(STARTED)) == (role == VST_HANDOVER_SOURCE);
                 bool mine;
 

@@ -22,6 +22,7 @@ static struct vst_journal_entry entry(unsigned number, enum vst_handover_role ro
         .role = role,
         .last = last,
         .cause = VST_HANDOVER_LINK_DOWN,
+        .outcome = VST_HANDOVER_TELL_CUT_OFF,
         .runs = true,
         .time = 1760000000,
         .uuid = "0b5dd1f6-9c5c-4a66-8d4c-7c4a3cf0b6a1",
@@ -70,6 +71,7 @@ static void replay_gives_the_last_word_on_each_token(void **state)
     assert_non_null(found);
     assert_int_equal(found->last, wanted.last);
     assert_int_equal(found->cause, wanted.cause);
+    assert_int_equal(found->outcome, wanted.outcome);
     assert_true(found->runs);
     assert_false(found->keep);
     assert_memory_equal(found->peer, wanted.peer, VST_HANDOVER_ID);
@@ -115,6 +117,28 @@ static void records_keep_the_numbers_that_are_on_disks(void **state)
         assert_int_equal(bytes[14], 0); /* big-endian, after the role */
         assert_int_equal(bytes[15], rows[i].number);
     }
+}
+
+/* Those that were there first, and the last of each. */
+static void reasons_and_outcomes_keep_the_numbers_that_are_on_disks(void **state)
+{
+    static const struct {
+        unsigned is, number;
+    } rows[] = {
+        {VST_HANDOVER_BEGIN, 1},           {VST_HANDOVER_CANCEL, 6},
+        {VST_HANDOVER_LINK_DOWN, 10},      {VST_HANDOVER_QEMU_GONE, 20},
+        {VST_HANDOVER_STREAM_FAILED, 24},  {VST_HANDOVER_PREPARE, 25},
+        {VST_HANDOVER_DIED, 39},           {VST_HANDOVER_RESTARTED, 40},
+        {VST_HANDOVER_EVENT_COUNT, 41},    {VST_HANDOVER_TELL_IN_DOUBT, 1},
+        {VST_HANDOVER_TELL_MIGRATED, 2},   {VST_HANDOVER_TELL_CUT_OFF, 4},
+        {VST_HANDOVER_TELL_DIED, 5},       {VST_HANDOVER_TELL_GIVEN_UP, 6},
+        {VST_HANDOVER_TELL_GUEST_GONE, 7}, {VST_HANDOVER_TELL_CONFLICT, 12},
+        {VST_HANDOVER_TELL_COUNT, 13},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_int_equal(rows[i].is, rows[i].number);
 }
 
 static void every_cut_loses_only_what_was_not_whole(void **state)
@@ -312,6 +336,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST(replay_gives_the_last_word_on_each_token),
         VST_TEST(records_keep_the_numbers_that_are_on_disks),
+        VST_TEST(reasons_and_outcomes_keep_the_numbers_that_are_on_disks),
         VST_TEST(every_cut_loses_only_what_was_not_whole),
         VST_TEST(a_missing_sector_is_a_torn_tail_and_in_the_middle_damage),
         VST_TEST(every_flipped_bit_is_damage_in_the_last_record_too),

@@ -100,7 +100,7 @@ static void answers_of_hosts_arrive_clean(void **state)
     struct vst_migrate_message answer = {.token = UUID, .host = UUID, .text = "no\033[2J\nno"}, got;
 
     (void)state;
-    for (int event = VST_HANDOVER_STARTED; event < VST_HANDOVER_EVENT_COUNT; event++) {
+    for (int event = VST_HANDOVER_STARTED; event <= VST_HANDOVER_LAST_MESSAGE; event++) {
         union vst_results result;
         char *body;
 

@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What `virstream migrations` says of migrations that came to no good end is true, on both sides, and
+# stays so over restarts of the daemons. What may become of a guest is decided elsewhere: see
+# migrate-faults.sh and post-copy.sh.
+. "$(dirname "$0")/hosts.sh"
+. "$(dirname "$0")/link.sh"
+
+need_guests
+number=0
+
+# qemu_of HOST: the process of the guest there, of one that arrives, too
+qemu_of()
+{
+    local pid
+    read -r pid _ 2>/dev/null <"$work/$1/root/$name/identity" && echo "$pid"
+}
+
+# begin_moving OPTION...: slowly, so that there is time for what happens meanwhile
+begin_moving()
+{
+    number=$((number + 1))
+    name=g$number
+    tell_link accept && tell_link go && launch a "$name" F 192 || return
+    "$top/run" virstream -c "qemu+unix://$work/a/socket" migrate -q --bandwidth 6M "$@" "$name" \
+        "$link" >"$work/said" 2>&1 &
+    moving=$!
+    wait_until 60 is_in_phase a memory && wait_until 60 is_in_phase b memory
+}
+
+begin_post_copy()
+{
+    begin_moving --post-copy --downtime 1 "$@" && on a migration post-copy -q "$name" &&
+        wait_until 60 is_in_phase a post-copy && wait_until 60 is_in_phase b post-copy
+}
+
+# phase_on HOST: of the migration that is not over
+phase_on()
+{
+    on "$1" migrations | awk -v name="$name" '$2 == name && $4 != "over" { print $4 }'
+}
+
+is_in_phase()
+{
+    [ "$(phase_on "$1")" = "$2" ]
+}
+
+# told_on HOST: what is said of it below its line
+told_on()
+{
+    on "$1" migrations | awk -v name="$name" '/^ / { if (mine) print } !/^ / { mine = $2 == name }'
+}
+
+# tells HOST TEXT
+tells()
+{
+    told_on "$1" | grep -q -- "$2"
+}
+
+# must_tell HOST TEXT: soon
+must_tell()
+{
+    wait_until 60 tells "$@" && return
+    echo "$1 tells, and not \`$2':"
+    on "$1" migrations
+    return 1
+}
+
+restart()
+{
+    kill_host "$1" KILL
+    begin_host "$1"
+}
+
+is_running_on()
+{
+    [ "$(state_on "$1" "$name")" = running ]
+}
+
+is_gone_from()
+{
+    [ "$(state_on "$1" "$name")" = none ]
+}
+
+all_over()
+{
+    [ -z "$(phase_on a)$(phase_on b)" ]
+}
+
+comes_to_an_end()
+{
+    wait_until 60 all_over && return
+    on a migrations
+    on b migrations
+    return 1
+}
+
+# ---- over restarts ----
+
+# The other host cannot be told, so that the source keeps what it knows.
+guest_is_cut_off()
+{
+    local round
+    begin_post_copy && tell_link refuse && tell_link cut && kill -KILL "$(qemu_of a)" || return
+    ! wait "$moving" && must_tell a "will not get the rest of its memory" || return
+    for round in 1 2; do
+        restart a && must_tell a "guest has died; .*will not get the rest of its memory" || return
+    done
+    tell_link accept && comes_to_an_end && on b destroy -q "$name"
+}
+
+guest_stays()
+{
+    local round
+    begin_moving || return
+    kill_host b KILL
+    for round in 1 2 3; do
+        restart a && wait_until 60 is_in_phase a clean-up &&
+            must_tell a "stayed on the source; virstream ended here before the guest was handed over" || return
+    done
+    ! wait "$moving" && begin_host b && comes_to_an_end && is_running_on a && goes_on "$name" && finish a "$name"
+}
+
+check two_hosts_and_a_link_begin  eval 'make_hosts && make_link'
+check restarted_source_says_that_the_guest_was_cut_off  guest_is_cut_off
+check restarted_twice_the_source_says_why_the_guest_stayed  guest_stays
+
+nothing_left()
+{
+    kill_host a TERM && kill_host b TERM && kill "$relay" && wait_until 20 no_process_left
+}
+
+check nothing_is_left  nothing_left
+end_tests
