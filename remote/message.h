@@ -322,7 +322,7 @@ void vst_event_text_clear(struct vst_event_text *text);
 
 /* ---- errors: without a single allocation, so that running out of memory can be told ---- */
 
-#define VST_ERROR_BODY_MAX 4096
+#define VST_ERROR_BODY_MAX 8192
 
 /* The body, NUL-terminated, and its length. What is not UTF-8 becomes `?`. */
 size_t vst_error_print(const struct vst_error *err, char ret_body[VST_ERROR_BODY_MAX]);

@@ -64,7 +64,7 @@ struct vst_error {
     int system;         /* errno, or the number of the library below; 0 if none */
     enum vst_side side;
     char phase[28]; /* what was being done: "save", "load", "handshake"; may be empty */
-    char text[472]; /* a sentence for people, with the cause; UTF-8, one or more lines */
+    char text[984]; /* a sentence for people, with the cause; UTF-8, one or more lines */
 };
 
 /* The name of a code, as in VST_CODES: "damaged". Never NULL. */

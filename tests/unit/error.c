@@ -5,8 +5,10 @@
 #include "test.h"
 
 #include "core/error.h"
+#include "core/reasons.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static void first_error_wins(void **state)
@@ -54,6 +56,28 @@ static void where_fills_only_what_is_empty(void **state)
     assert_string_equal(err.phase, "load");
 }
 
+static void every_reason_that_fits_is_told_whole_and_the_others_are_counted(void **state)
+{
+    struct vst_reasons reasons = {0};
+    struct vst_error err = {0};
+    char wide[VST_REASONS_MAX], expected[sizeof(err.text)];
+
+    (void)state;
+    assert_int_equal(vst_reasons_tell(&reasons, VST_ERR_ACCESS, &err), 0);
+    assert_int_equal(err.code, VST_ERR_OK);
+    memset(wide, 'w', sizeof(wide));
+    wide[sizeof(wide) - 1] = '\0';
+    vst_reasons_add(&reasons, "one %d", 1);
+    vst_reasons_add(&reasons, "%s", wide);
+    wide[sizeof(wide) - sizeof("one 1\n")] = '\0'; /* as much as there is room for */
+    vst_reasons_add(&reasons, "%sw", wide);
+    vst_reasons_add(&reasons, "%s", wide);
+    assert_int_equal(vst_reasons_tell(&reasons, VST_ERR_ACCESS, &err), -1);
+    assert_int_equal(err.code, VST_ERR_ACCESS);
+    snprintf(expected, sizeof(expected), "one 1\n%s\nand 2 more", wide);
+    assert_string_equal(err.text, expected);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -61,6 +85,7 @@ int main(void)
         VST_TEST(every_code_has_a_name_and_an_exit_code),
         VST_TEST(system_error_follows_from_the_number),
         VST_TEST(where_fills_only_what_is_empty),
+        VST_TEST(every_reason_that_fits_is_told_whole_and_the_others_are_counted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
