@@ -21,6 +21,13 @@
 #include "virstream/volume.h"
 
 /* A message of the hand-over (handover.h), and its answer, between hosts. */
+/* What the rules of a host have against a guest that is offered; `text` NULL is the end of a list.
+ */
+struct vst_objection {
+    char *text;
+    char *file; /* of the guest, which is not even looked at; NULL: it is about none */
+};
+
 struct vst_migrate_message {
     char token[37];
     char host[37];                 /* whose it is: its persistent identity, as a UUID */
@@ -29,6 +36,9 @@ struct vst_migrate_message {
     bool no_args;      /* PREPARE: no raw arguments, though the caller might bring them */
     const char *offer; /* PREPARE: JSON, what the guest is and needs; else NULL */
     const char *text;  /* of an answer: why; may be NULL */
+    /* PREPARE that is a check, within a host: told with all else that stands in the way. They stay
+     * until the operation completes; NULL: none. */
+    const struct vst_objection *objections;
 };
 
 /* What a client that relays does for the source of a migration. */

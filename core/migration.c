@@ -49,6 +49,7 @@ void vst_driver_answer(struct vst_op *op, const struct vst_migrate_message *answ
     if (copy) {
         *copy = *answer;
         copy->offer = NULL;
+        copy->objections = NULL;
         copy->text = length ? memcpy(copy + 1, answer->text, length) : NULL;
     }
     succeed_with(op, copy, 1, free_plain);

@@ -6,10 +6,12 @@
 
 #include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/definition.h"
 #include "core/json.h"
+#include "core/reasons.h"
 #include "core/uri.h"
 
 enum { OFFER_MAX = 2 * VST_DEFINITION_MAX };
@@ -68,28 +70,29 @@ int vst_moves_check_source(const struct vst_access *accept, const struct vst_ide
                          text);
 }
 
-/* What is wrong, a line for each. */
-struct blockers {
-    char text[sizeof(((struct vst_error *)0)->text)];
-    size_t used;
+/* What is found; without memory for all of it there is none. */
+struct list {
+    struct vst_objection *objections;
+    size_t count;
+    struct vst_error error;
 };
 
-__attribute__((format(printf, 2, 3))) static void add(struct blockers *blockers, const char *format,
-                                                      ...)
+/* Takes `text` and `file`. */
+static void add(struct list *list, char *text, char *file)
 {
-    size_t room = sizeof(blockers->text) - blockers->used;
-    va_list args;
-    int length;
+    struct vst_objection *grown =
+        reallocarray(list->objections, list->count + 2, sizeof(*list->objections));
 
-    if (room < 2)
+    if (grown)
+        list->objections = grown;
+    if (!grown || !text) {
+        free(text);
+        free(file);
+        vst_error_no_memory(&list->error);
         return;
-    if (blockers->used)
-        blockers->text[blockers->used++] = '\n';
-    room = sizeof(blockers->text) - blockers->used;
-    va_start(args, format);
-    length = vsnprintf(blockers->text + blockers->used, room, format, args);
-    va_end(args);
-    blockers->used += (size_t)length < room ? (size_t)length : room - 1;
+    }
+    grown[list->count++] = (struct vst_objection){text, file};
+    grown[list->count] = (struct vst_objection){NULL, NULL};
 }
 
 /* Whether a part of the path is `..`: then its name says nothing about where it is. */
@@ -112,32 +115,33 @@ static bool is_below(const char *path, const char *directory)
     return strncmp(path, directory, length) == 0 && path[length] == '/';
 }
 
-static void check_path(struct blockers *blockers, char *const *paths, const char *what,
-                       const char *path)
+static void check_path(struct list *list, char *const *paths, const char *what, const char *path)
 {
+    char *text, *file;
+
     if (!path)
         return;
     for (; !climbs(path) && *paths; paths++)
         if (is_below(path, *paths))
             return;
-    add(blockers,
-        "%s %.200s: not in a directory where files of guests that come may be ([migrate] "
-        "allow-path)",
-        what, path);
+    file = strdup(path);
+    if (!file || asprintf(&text, "%s %.400s: not in a directory that [migrate] allow-path names",
+                          what, path) < 0)
+        text = NULL;
+    add(list, text, file);
 }
 
-static void check_paths(struct blockers *blockers, char *const *paths,
-                        const struct vst_definition *def)
+static void check_paths(struct list *list, char *const *paths, const struct vst_definition *def)
 {
     /* Without a slash it is one that QEMU brings. */
     if (def->firmware && strchr(def->firmware, '/'))
-        check_path(blockers, paths, "firmware", def->firmware);
-    check_path(blockers, paths, "kernel", def->kernel);
-    check_path(blockers, paths, "initrd", def->initrd);
+        check_path(list, paths, "firmware", def->firmware);
+    check_path(list, paths, "kernel", def->kernel);
+    check_path(list, paths, "initrd", def->initrd);
     for (size_t i = 0; def->disks && def->disks[i]; i++)
-        check_path(blockers, paths, "disk", def->disks[i]->file);
+        check_path(list, paths, "disk", def->disks[i]->file);
     if (def->console)
-        check_path(blockers, paths, "console log", def->console->log);
+        check_path(list, paths, "console log", def->console->log);
 }
 
 static struct vst_definition *read_definition(const char *offer, struct vst_error *ret_err)
@@ -156,20 +160,47 @@ static struct vst_definition *read_definition(const char *offer, struct vst_erro
 }
 
 int vst_moves_check_offer(const char *offer, char *const *paths, bool args,
-                          struct vst_error *ret_err)
+                          struct vst_objection **ret_objections, struct vst_error *ret_err)
 {
     struct vst_definition *def = read_definition(offer, ret_err);
-    struct blockers blockers = {.used = 0};
+    struct list list = {.count = 0};
     struct vst_error err = {0};
 
     if (!def)
         return -1;
     if (!args && vst_definition_check_no_args(def, &err) < 0)
-        add(&blockers, "%s", err.text);
+        add(&list, strdup(err.text), NULL);
     if (paths)
-        check_paths(&blockers, paths, def);
+        check_paths(&list, paths, def);
     vst_definition_free(&def);
-    if (!blockers.used)
-        return 0;
-    return vst_error_set(ret_err, VST_ERR_ACCESS, "%s", blockers.text);
+    if (vst_error_is_set(&list.error)) {
+        vst_objections_free(&list.objections);
+        return vst_error_copy(ret_err, &list.error);
+    }
+    *ret_objections = list.objections;
+    return 0;
+}
+
+int vst_objections_tell(const struct vst_objection *objections, const char *more,
+                        struct vst_error *ret_err)
+{
+    struct vst_reasons reasons = {0};
+
+    for (; objections && objections->text; objections++)
+        vst_reasons_add(&reasons, "%s", objections->text);
+    if (more)
+        vst_reasons_add(&reasons, "%s", more);
+    return vst_reasons_tell(&reasons, VST_ERR_ACCESS, ret_err);
+}
+
+void vst_objections_free(struct vst_objection **slot)
+{
+    struct vst_objection *objections = *slot;
+
+    *slot = NULL;
+    for (struct vst_objection *at = objections; at && at->text; at++) {
+        free(at->text);
+        free(at->file);
+    }
+    free(objections);
 }

@@ -9,6 +9,7 @@
 #define VST_REMOTE_MOVES_H
 
 #include "access.h"
+#include "core/driver.h"
 
 /*
  * Whether a client may send guests of this host there: only where another host is, and unless it
@@ -24,11 +25,16 @@ int vst_moves_check_source(const struct vst_access *accept, const struct vst_ide
 
 /*
  * Whether the guest may come that this offer is of, JSON with a definition in it. Its files must be
- * below one of the directories `paths`, which ends in NULL, or anywhere if that is NULL. INVALID,
- * or ACCESS with all that stands in the way, one a line. Names are compared, nothing is looked up:
- * a link below the directory leads where it leads.
+ * below one of the directories `paths`, which ends in NULL, or anywhere if that is NULL. 0, with
+ * all that stands in the way, or NULL; INVALID or NO_MEMORY. Names are compared, nothing is looked
+ * up: a link below the directory leads where it leads.
  */
 int vst_moves_check_offer(const char *offer, char *const *paths, bool args,
-                          struct vst_error *ret_err);
+                          struct vst_objection **ret_objections, struct vst_error *ret_err);
+/* -1 and ACCESS with all of them, and `more`, one a line; or 0 when there are none. NULL: none. */
+int vst_objections_tell(const struct vst_objection *objections, const char *more,
+                        struct vst_error *ret_err);
+/* Sets *objections to NULL. Accepts NULL. */
+void vst_objections_free(struct vst_objection **objections);
 
 #endif

@@ -12,6 +12,7 @@
 #include "core/connection.h"
 #include "core/op.h"
 #include "core/stream.h"
+#include "moves.h"
 #include "server-private.h"
 
 enum { STREAM_LIMIT = 256 * 1024 }; /* between the mux and the driver, which have buffers already */
@@ -28,6 +29,7 @@ static void call_free(struct call *call)
     vst_arguments_clear(call->procedure, &call->arguments);
     vst_stream_free(&call->stream);
     vst_domain_free(&call->domain);
+    vst_objections_free(&call->objections);
     free(call);
 }
 

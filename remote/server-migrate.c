@@ -177,7 +177,12 @@ void vst_run_relay_stream(struct call *call)
 
 /* ---- for other hosts ---- */
 
-static int check_message(const struct call *call, const struct vst_migrate_message *message,
+/*
+ * What the rules have against a guest is all that they say of it: the driver only looks what else
+ * stands in its way, at nothing that may not be named, and begins nothing. So whoever asks need not
+ * ask again for each reason. A host that no guest is taken from learns nothing.
+ */
+static int check_message(struct call *call, struct vst_migrate_message *message,
                          struct vst_error *ret_err)
 {
     const struct vst_policy *policy = policy_of(call);
@@ -188,8 +193,26 @@ static int check_message(const struct call *call, const struct vst_migrate_messa
         return 0;
     if (!message->offer)
         return vst_error_set(ret_err, VST_ERR_INVALID, "migrate-message: offer: missing");
-    return vst_moves_check_offer(message->offer, policy->allow_paths,
-                                 may_use_args(call) && !message->no_args, ret_err);
+    if (vst_moves_check_offer(message->offer, policy->allow_paths,
+                              may_use_args(call) && !message->no_args, &call->objections,
+                              ret_err) < 0)
+        return -1;
+    message->objections = call->objections;
+    message->check |= call->objections != NULL;
+    return 0;
+}
+
+/* An answer to the check has the objections in it already. */
+static void refuse(struct call *call, const struct vst_migrate_message *answer,
+                   const struct vst_error *err)
+{
+    struct vst_error refused = {0};
+
+    if (answer && answer->event == VST_HANDOVER_REFUSED && answer->text)
+        vst_error_set(&refused, VST_ERR_ACCESS, "%s", answer->text);
+    else
+        vst_objections_tell(call->objections, err ? err->text : NULL, &refused);
+    vst_call_fail(call, &refused);
 }
 
 static void have_answer(const struct vst_migrate_message *answer, const struct vst_error *err,
@@ -198,7 +221,9 @@ static void have_answer(const struct vst_migrate_message *answer, const struct v
     struct call *call = opaque;
 
     call->op = NULL;
-    if (err)
+    if (call->objections)
+        refuse(call, answer, err);
+    else if (err)
         vst_call_fail(call, err);
     else
         vst_call_reply(call, vst_answer_print(answer, NULL));

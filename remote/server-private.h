@@ -137,11 +137,12 @@ struct call {
     uint32_t id;
     enum vst_procedure procedure;
     union vst_arguments arguments;
-    struct vst_stream *stream; /* NULL: moves no bytes */
-    struct vst_domain *domain; /* of methods on one */
-    struct vst_op *op;         /* NULL: none is pending */
-    struct vst_error why;      /* it was stopped before it ran */
-    struct vst_turn started;   /* STARTED, once its stream has both ends */
+    struct vst_stream *stream;        /* NULL: moves no bytes */
+    struct vst_domain *domain;        /* of methods on one */
+    struct vst_op *op;                /* NULL: none is pending */
+    struct vst_error why;             /* it was stopped before it ran */
+    struct vst_objection *objections; /* to the guest that it offers; NULL: none */
+    struct vst_turn started;          /* STARTED, once its stream has both ends */
     int64_t began_us;
     bool left;      /* its client has gone, and it goes on */
     bool told;      /* its client has the answer already, and it is not over yet */

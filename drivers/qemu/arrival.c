@@ -388,14 +388,17 @@ static void looked(void *opaque, const struct vst_error *err)
 }
 
 /* Only what stands in the way is wanted: the machine hears nothing of it. */
-static void only_check(struct vst_arrival *arrival)
+static void only_check(struct vst_arrival *arrival, const struct vst_objection *objections)
 {
     struct vst_error err = {0};
 
     arrival->check = vst_arrival_check(arrival, looked, &err);
-    if (!arrival->check)
+    if (!arrival->check) {
         looked(arrival, &err);
-    else if (arrival->offer->method)
+        return;
+    }
+    vst_check_object(arrival->check, objections);
+    if (arrival->offer->method)
         vst_check_post_copy(arrival->check);
 }
 
@@ -480,7 +483,7 @@ void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *m
     }
     replace_asker(arrival, op);
     if (message->check) {
-        only_check(arrival);
+        only_check(arrival, message->objections);
         return;
     }
     vst_id_parse(message->host, host);

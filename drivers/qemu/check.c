@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/reasons.h"
 #include "core/worker.h"
 #include "probe.h"
 
@@ -18,13 +19,13 @@ struct vst_check {
     struct vst_job job; /* from here to `worker` the thread's, while it looks */
     struct vst_definition *def;
     enum vst_disks disks;
-    char found[440]; /* the reasons, one after the other: as much as an error holds */
-    unsigned count, left_out;
+    struct vst_reasons reasons;
     bool restores;  /* and so takes the name last: see restore.c */
     bool post_copy; /* is to be possible */
     struct vst_worker *worker;
     struct vst_qemu *qemu;
-    const struct vst_probe *probe; /* NULL: it has not answered yet */
+    const struct vst_probe *probe; /* NULL: it has not answered yet, or cannot */
+    struct vst_error unknown;      /* why it cannot */
     struct vst_probe_wait wait;
     void (*fn)(void *opaque, const struct vst_error *err);
     void *opaque;
@@ -32,29 +33,13 @@ struct vst_check {
 
 /* ---- on the thread ---- */
 
-static void block(struct vst_check *check, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-/* One that has no room is counted, not cut. */
-static void block(struct vst_check *check, const char *format, ...)
-{
-    size_t used = strlen(check->found), room = sizeof(check->found) - used;
-    char reason[sizeof(check->found)];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(reason, sizeof(reason), format, args);
-    va_end(args);
-    if (snprintf(check->found + used, room, "%s%s", check->count++ ? "; " : "", reason) >=
-        (int)room) {
-        check->found[used] = '\0';
-        check->left_out++;
-    }
-}
+#define block(check, ...) vst_reasons_add(&(check)->reasons, __VA_ARGS__)
 
 static void block_file(void *opaque, const struct vst_error *err)
 {
-    block(opaque, "%s", err->text);
+    struct vst_check *check = opaque;
+
+    block(check, "%s", err->text);
 }
 
 /* MemAvailable of /proc/meminfo, in MiB; 0 if it cannot be told. */
@@ -151,22 +136,8 @@ static void check_devices(struct vst_check *check)
             check_device(check, arg[1]);
 }
 
-static void looked(struct vst_job *job)
+static void check_qemu(struct vst_check *check)
 {
-    struct vst_check *check = (struct vst_check *)job;
-    struct vst_root *root = check->qemu->root;
-    bool leaving = check->restores && vst_root_is_leaving(root, check->def);
-    bool taken = !leaving && vst_root_has(root, check->def->name);
-    struct vst_error err = {0};
-    char more[24];
-
-    if (taken) {
-        block(check, "a domain named %s is there already", check->def->name);
-    } else if (check->restores && vst_root_check_uuid(root, check->def, NULL, &err) < 0) {
-        block(check, "%s", err.text);
-        taken = err.code == VST_ERR_EXISTS;
-        err = (struct vst_error){0};
-    }
     if (!vst_probe_knows_machine(check->probe, check->def->machine))
         block(check, "QEMU %s of this host has no machine type %s", vst_probe_version(check->probe),
               check->def->machine);
@@ -177,11 +148,38 @@ static void looked(struct vst_job *job)
               "post-copy is not possible on this host, for want of userfaultfd (%s; see the sysctl "
               "vm.unprivileged_userfaultfd)",
               vst_probe_post_copy(check->probe)->text);
-    snprintf(more, sizeof(more), "; and %u more", check->left_out);
-    if (check->count)
-        vst_error_set(&err, taken && check->count == 1 ? VST_ERR_EXISTS : VST_ERR_INCOMPATIBLE,
-                      "%s%s", check->found, check->left_out ? more : "");
-    tell(check, check->count ? &err : NULL);
+}
+
+static enum vst_code code_of(const struct vst_check *check, bool taken)
+{
+    if (check->reasons.count > 1)
+        return VST_ERR_INCOMPATIBLE;
+    if (vst_error_is_set(&check->unknown))
+        return check->unknown.code;
+    return taken ? VST_ERR_EXISTS : VST_ERR_INCOMPATIBLE;
+}
+
+static void looked(struct vst_job *job)
+{
+    struct vst_check *check = (struct vst_check *)job;
+    struct vst_root *root = check->qemu->root;
+    bool leaving = check->restores && vst_root_is_leaving(root, check->def);
+    bool taken = !leaving && vst_root_has(root, check->def->name);
+    struct vst_error err = {0};
+
+    if (taken) {
+        block(check, "a domain named %s is there already", check->def->name);
+    } else if (check->restores && vst_root_check_uuid(root, check->def, NULL, &err) < 0) {
+        block(check, "%s", err.text);
+        taken = err.code == VST_ERR_EXISTS;
+        err = (struct vst_error){0};
+    }
+    if (check->probe)
+        check_qemu(check);
+    else
+        block(check, "%s", check->unknown.text);
+    vst_reasons_tell(&check->reasons, code_of(check, taken), &err);
+    tell(check, check->reasons.count ? &err : NULL);
 }
 
 static void probed(void *opaque, const struct vst_probe *probe, const struct vst_error *err)
@@ -190,9 +188,8 @@ static void probed(void *opaque, const struct vst_probe *probe, const struct vst
 
     check->probe = probe;
     if (err)
-        tell(check, err);
-    else
-        vst_worker_submit(check->worker, &check->job);
+        check->unknown = *err;
+    vst_worker_submit(check->worker, &check->job);
 }
 
 struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_definition *saved,
@@ -232,6 +229,35 @@ void vst_check_add(struct vst_check *check, const struct vst_error *err)
     block(check, "%s", err->text);
 }
 
+static void leave_out(char **path, const char *file)
+{
+    if (!*path || strcmp(*path, file) != 0)
+        return;
+    free(*path);
+    *path = NULL;
+}
+
+/* Nobody learns by us whether it is there. */
+static void leave_file_out(struct vst_definition *def, const char *file)
+{
+    leave_out(&def->firmware, file);
+    leave_out(&def->kernel, file);
+    leave_out(&def->initrd, file);
+    if (def->console)
+        leave_out(&def->console->log, file);
+    for (struct vst_disk **disk = def->disks; disk && *disk; disk++)
+        leave_out(&(*disk)->file, file);
+}
+
+void vst_check_object(struct vst_check *check, const struct vst_objection *objections)
+{
+    for (; objections && objections->text; objections++) {
+        block(check, "%s", objections->text);
+        if (objections->file)
+            leave_file_out(check->def, objections->file);
+    }
+}
+
 void vst_check_cancel(struct vst_check **slot)
 {
     struct vst_check *check = *slot;
@@ -241,10 +267,11 @@ void vst_check_cancel(struct vst_check **slot)
     if (!check)
         return;
     worker = check->worker;
-    vst_probe_unwait(&check->wait);
-    if (check->probe)
-        vst_job_abandon(&check->job);
-    else
+    if (check->wait.waiting) {
+        vst_probe_unwait(&check->wait);
         dispose(&check->job);
+    } else {
+        vst_job_abandon(&check->job);
+    }
     vst_worker_put(&worker);
 }

@@ -29,6 +29,10 @@ void vst_check_post_copy(struct vst_check *check);
 /* One reason more, which the caller knows. Right after the start. */
 void vst_check_add(struct vst_check *check, const struct vst_error *err);
 
+/* What the rules of this host have against it, likewise: the files that they name are not looked
+ * at. NULL: nothing. */
+void vst_check_object(struct vst_check *check, const struct vst_objection *objections);
+
 /* Sets *check to NULL. Accepts NULL. */
 void vst_check_cancel(struct vst_check **check);
 

@@ -171,7 +171,7 @@ void vst_files_check(const struct vst_definition *def, enum vst_disks disks,
     for (struct vst_disk **disk = def->disks; disk && *disk; disk++) {
         struct vst_error err = {0};
 
-        if (check_disk(*disk, disks, &err) < 0)
+        if ((*disk)->file && check_disk(*disk, disks, &err) < 0)
             tell(opaque, &err);
     }
 }

@@ -28,7 +28,8 @@ enum vst_disks {
 };
 
 /* Tells of each that is not so, or could not be opened; also of those that QEMU opens itself, and
- * of a log that could not be written. For a job of the worker, too. */
+ * of a log that could not be written. What has no file (NULL) is not looked at. For a job of the
+ * worker, too. */
 void vst_files_check(const struct vst_definition *def, enum vst_disks disks,
                      void (*tell)(void *opaque, const struct vst_error *err), void *opaque);
 

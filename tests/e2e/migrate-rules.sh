@@ -106,7 +106,23 @@ names_that_only_look_like_it()
         refuses 4 "console log $work/in/../climber.log" check_of climber && finish a climber
 }
 
+# With what the rules say comes all else that stands in the way.
+all_else_too()
+{
+    local command
+    launch b taken || return
+    for command in "migrate --check" "migrate -q"; do
+        # shellcheck disable=SC2086 # words
+        refuses 4 "a domain named taken is there already" \
+            on a $command --rename taken g "$(uri_of b)" || return
+    done
+    refuses 4 "kernel $guest_elf: not in a directory" \
+        on a migrate --check --rename taken g "$(uri_of b)" &&
+        [ "$(state_on a g)" = running ] && goes_on g && finish b taken
+}
+
 check guest_with_files_elsewhere_is_refused_and_all_are_told  all_paths
+check what_stands_in_the_way_besides_is_told_with_it  all_else_too
 check one_file_elsewhere_is_enough  one_path
 check guest_whose_files_are_all_allowed_goes  no_path
 check path_that_only_looks_allowed_is_refused  names_that_only_look_like_it

@@ -62,7 +62,7 @@ static char *make_offer(const char *machine, const char *more)
 static struct {
     enum vst_code code;
     enum vst_handover_event event;
-    char text[600];
+    char text[1024];
 } answer;
 
 static void have_answer(const struct vst_migrate_message *message, const struct vst_error *err,
@@ -77,10 +77,16 @@ static void have_answer(const struct vst_migrate_message *message, const struct 
                              : "");
 }
 
+static const struct vst_objection *objections; /* of the rules of this host */
+
 static void say(enum vst_handover_event event, bool check, char *offer)
 {
-    struct vst_migrate_message message = {
-        .token = TOKEN, .host = SOURCE, .event = event, .check = check, .offer = offer};
+    struct vst_migrate_message message = {.token = TOKEN,
+                                          .host = SOURCE,
+                                          .event = event,
+                                          .check = check,
+                                          .offer = offer,
+                                          .objections = objections};
     struct vst_answer_cb cb = {have_answer, NULL, NULL};
 
     vst_op_wait(vst_conn_migrate_message(host.conn, &message, &cb), NULL);
@@ -120,6 +126,42 @@ static void everything_that_stands_in_the_way_is_told_at_once(void **state)
         assert_said("no device warp-drive");
         assert_nothing_began();
     }
+}
+
+/* Whether they are there, who may not name them does not hear; all else he does. */
+static void files_that_may_not_be_named_are_not_looked_at(void **state)
+{
+#define BARRED "\"/nowhere/barred\""
+#define ALLOWED "\"/nowhere/allowed\""
+    static const char *const members[] = {
+        "\"firmware\": " BARRED,
+        "\"kernel\": " BARRED ", \"initrd\": " ALLOWED,
+        "\"kernel\": " ALLOWED ", \"initrd\": " BARRED,
+        "\"console\": {\"log\": " BARRED "}",
+        "\"disks\": [{\"name\": \"a\", \"file\": " BARRED ", \"format\": \"raw\"}, "
+        "{\"name\": \"b\", \"file\": " ALLOWED ", \"format\": \"raw\"}]",
+    };
+    static const struct vst_objection list[] = {{(char *)"not that one", (char *)"/nowhere/barred"},
+                                                {NULL, NULL}};
+    char more[250];
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(members) / sizeof(*members); i++) {
+        const char *member = members[i / 2];
+        bool barred = i % 2;
+
+        objections = barred ? list : NULL;
+        snprintf(more, sizeof(more), ", \"memory-mib\": 16777216, %s", member);
+        say(VST_HANDOVER_PREPARE, true, make_offer("none", more));
+        assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+        assert_said("needs 16777216 MiB of memory");
+        assert_int_equal(strstr(answer.text, "/nowhere/barred") != NULL, !barred);
+        assert_int_equal(strstr(answer.text, "not that one") != NULL, barred);
+        assert_int_equal(strstr(answer.text, "/nowhere/allowed") != NULL,
+                         strstr(member, ALLOWED) != NULL);
+    }
+    objections = NULL;
+    assert_nothing_began();
 }
 
 static void name_that_is_taken_is_told(void **state)
@@ -224,11 +266,11 @@ static void of_two_that_start_with_one_uuid_one_does_not(void **state)
 
 static void reason_that_finds_no_room_is_counted(void **state)
 {
-    char more[2000] = ", \"memory-mib\": 1, \"disks\": [";
+    char more[3000] = ", \"memory-mib\": 1, \"disks\": [";
     size_t used = strlen(more);
 
     (void)state;
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 14; i++)
         used += (size_t)snprintf(more + used, sizeof(more) - used,
                                  "%s{\"name\": \"d%d\", \"file\": \"/nowhere/%0100d\", "
                                  "\"format\": \"raw\"}",
@@ -238,7 +280,7 @@ static void reason_that_finds_no_room_is_counted(void **state)
     assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
     assert_said("d0: ");
     assert_said(" more");
-    assert_null(strstr(answer.text, "d8: "));
+    assert_null(strstr(answer.text, "d13: "));
 }
 
 static void every_way_to_name_a_device_is_understood(void **state)
@@ -574,6 +616,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(everything_that_stands_in_the_way_is_told_at_once, begin, end),
+        VST_TEST_WITH(files_that_may_not_be_named_are_not_looked_at, begin, end),
         VST_TEST_WITH(name_that_is_taken_is_told, begin, end),
         VST_TEST_WITH(cpus_that_are_not_to_be_had_are_told, begin, end),
         VST_TEST_WITH(uuid_that_is_taken_is_told, begin, end),

@@ -416,6 +416,8 @@ static void have_answer(const struct vst_migrate_message *message, const struct 
         assert_string_equal(message->text, "because");
 }
 
+static struct vst_error refusal; /* of the last, if it was */
+
 static enum vst_code say(enum vst_handover_event event, const char *offer)
 {
     struct vst_migrate_message message = {
@@ -426,6 +428,7 @@ static enum vst_code say(enum vst_handover_event event, const char *offer)
     vst_conn_migrate_message(app.conn, &message, &cb);
     while (!outcome.calls)
         event_base_loop(served.base, EVLOOP_ONCE);
+    refusal = outcome.err;
     return outcome.err.code;
 }
 
@@ -453,21 +456,65 @@ static void messages_come_with_who_sent_them(void **state)
     assert_int_equal(answer.event, VST_HANDOVER_UNKNOWN);
 }
 
-static void offer_that_may_not_come_is_refused_before_the_driver(void **state)
+static void allow_path(const char *path)
 {
-    const char *kernel = OFFER(",\"kernel\":\"/boot/vmlinuz\"");
+    struct vst_policy policy = served_policy(VST_ROLE_TRANSFER, NULL);
+
+    policy.allow_paths = calloc(2, sizeof(*policy.allow_paths));
+    policy.allow_paths[0] = strdup(path);
+    served_set_policy(&served, &policy);
+}
+
+static const char kernel[] = OFFER(",\"kernel\":\"/boot/vmlinuz\"");
+
+static void offer_that_may_not_come_begins_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(say(VST_HANDOVER_PREPARE, NULL), VST_ERR_INVALID);
+    assert_int_equal(mover.messages, 0);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, OFFER(",\"args\":[\"-S\"]")), VST_ERR_ACCESS);
+    assert_int_equal(mover.messages, 1);
+    assert_true(mover.message.check);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_OK);
+    assert_false(mover.message.check);
+    allow_path("/vm");
+    assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_ACCESS);
+    assert_true(mover.message.check);
+    assert_non_null(strstr(refusal.text, "kernel /boot/vmlinuz: not in a directory"));
+}
+
+/* The driver has put the objections among its reasons; or could not look, and says why. */
+static void refusal_by_the_rules_has_all_that_the_driver_finds(void **state)
+{
+    (void)state;
+    allow_path("/vm");
+    mover.refuses = "not from there\nthe name is taken";
+    assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_ACCESS);
+    assert_string_equal(refusal.text, mover.refuses);
+    assert_string_equal(mover.barred, "/boot/vmlinuz");
+    mover.refuses = NULL;
+    mover.fails = "too busy to look";
+    assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_ACCESS);
+    assert_non_null(strstr(refusal.text, "kernel /boot/vmlinuz: not in a directory"));
+    assert_non_null(strstr(refusal.text, "\ntoo busy to look"));
+}
+
+/* Not even whether its offer could come. */
+static void host_that_no_guest_is_taken_from_learns_nothing(void **state)
+{
     struct vst_policy policy = served_policy(VST_ROLE_TRANSFER, NULL);
 
     (void)state;
-    assert_int_equal(say(VST_HANDOVER_PREPARE, NULL), VST_ERR_INVALID);
-    assert_int_equal(say(VST_HANDOVER_PREPARE, OFFER(",\"args\":[\"-S\"]")), VST_ERR_ACCESS);
-    assert_int_equal(mover.messages, 0);
-    assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_OK);
-    policy.allow_paths = calloc(2, sizeof(*policy.allow_paths));
-    policy.allow_paths[0] = strdup("/vm");
+    policy.accept = vst_access_new(NULL);
+    vst_access_add(policy.accept, VST_ROLE_TRANSFER, "x509:CN=elsewhere", NULL);
     served_set_policy(&served, &policy);
     assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_ACCESS);
-    assert_int_equal(mover.messages, 1);
+    assert_non_null(strstr(refusal.text, "no guest is taken from unix:"));
+    assert_null(strstr(refusal.text, "\n"));
+    served_set_role(&served, VST_ROLE_OBSERVE);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, kernel), VST_ERR_ACCESS);
+    assert_null(strstr(refusal.text, "\n"));
+    assert_int_equal(mover.messages, 0);
 }
 
 static void who_may_bring_raw_arguments_may_refuse_them(void **state)
@@ -575,7 +622,9 @@ int main(void)
         MIGRATE_TEST(drain_ends_with_what_was_left),
         MIGRATE_TEST(end_of_the_server_gives_nothing_up),
         MIGRATE_TEST(messages_come_with_who_sent_them),
-        MIGRATE_TEST(offer_that_may_not_come_is_refused_before_the_driver),
+        MIGRATE_TEST(offer_that_may_not_come_begins_nothing),
+        MIGRATE_TEST(refusal_by_the_rules_has_all_that_the_driver_finds),
+        MIGRATE_TEST(host_that_no_guest_is_taken_from_learns_nothing),
         MIGRATE_TEST(who_may_bring_raw_arguments_may_refuse_them),
         MIGRATE_TEST(stream_moves_both_ways),
         MIGRATE_TEST(guests_come_from_those_that_are_named_alone),

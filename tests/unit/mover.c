@@ -220,16 +220,28 @@ static void migrate_message(struct vst_conn *conn, const struct vst_migrate_mess
 {
     struct mover *mover = mover_of(conn);
     struct vst_migrate_message answer = *message;
+    struct vst_error err = {0};
 
     mover->messages++;
     mover->message = *message;
     mover->message.offer = NULL;
+    if (message->objections && message->objections->file)
+        snprintf(mover->barred, sizeof(mover->barred), "%s", message->objections->file);
     mover->caller = *vst_conn_caller(conn);
     memset(answer.host, '2', 8);
     answer.event = message->event == VST_HANDOVER_COMMIT    ? VST_HANDOVER_COMMITTED
                    : message->event == VST_HANDOVER_PREPARE ? VST_HANDOVER_STARTED
                                                             : VST_HANDOVER_UNKNOWN;
     answer.text = message->event == VST_HANDOVER_PREPARE ? NULL : "because";
+    if (message->check && mover->fails) {
+        vst_error_set(&err, VST_ERR_BUSY, "%s", mover->fails);
+        vst_op_fail(op, &err);
+        return;
+    }
+    if (message->check && mover->refuses) {
+        answer.event = VST_HANDOVER_REFUSED;
+        answer.text = mover->refuses;
+    }
     vst_driver_answer(op, &answer);
 }
 

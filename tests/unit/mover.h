@@ -46,7 +46,11 @@ struct mover {
     enum vst_migration_order order;
     struct vst_migration_change change;
     struct vst_migrate_message message;
+    char barred[64]; /* the file of the first objection to it */
     unsigned messages;
+    /* What is said to a check: REFUSED with this, or no answer but this; NULL: neither. */
+    const char *refuses;
+    const char *fails;
     struct vst_caller caller;
     char part[64];
 };
