@@ -5,6 +5,7 @@
  */
 #include "connection.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "fsm.h"
 #include "handover.h"
 #include "pool.h"
+#include "utf8.h"
 
 #define CONN_STATES(X)                                              \
     X(CONN_OPENING, "the driver", "not yet the application's")      \
@@ -62,8 +64,11 @@ void vst_conn_set_event_callback(struct vst_conn *conn, const struct vst_event_c
 void vst_driver_event(struct vst_conn *conn, enum vst_event_kind kind, const char *name,
                       const char *uuid, const char *reason)
 {
-    struct vst_event event = {kind, name, uuid, reason ? reason : ""};
+    char text[sizeof(((struct vst_domain_info *)NULL)->reason)];
+    struct vst_event event = {kind, name, uuid, text};
 
+    snprintf(text, sizeof(text), "%s", reason ? reason : "");
+    vst_utf8_mend(text);
     if (conn->state == CONN_OPEN && conn->event_cb.fn)
         conn->event_cb.fn(conn, &event, conn->event_cb.opaque);
 }

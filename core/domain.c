@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dispatch.h"
+#include "utf8.h"
 
 static const char *const state_names[] = {
     [VST_DOMAIN_RUNNING] = "running",
@@ -112,6 +113,8 @@ void vst_driver_infos(struct vst_op *op, const struct vst_domain_info *infos, si
     }
     if (count)
         memcpy(copy, infos, count * sizeof(*copy));
+    for (size_t i = 0; i < count; i++)
+        vst_utf8_mend(copy[i].reason);
     vst_op_succeed(op, (struct vst_result){copy, count, free_plain});
 }
 

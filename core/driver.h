@@ -163,6 +163,12 @@ struct vst_driver {
 /* All drivers, NULL at the end; drivers/drivers.c. */
 extern const struct vst_driver *const vst_drivers[];
 
+/*
+ * What drivers complete with is copied, unless it says that it is taken. Reasons and other texts
+ * for people may be of any bytes, those of QEMU or cut anywhere: they reach the application as
+ * UTF-8.
+ */
+
 /* Success with a domain. Without memory it fails the operation instead and returns -1, else 0. */
 int vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name, const char *uuid);
 /* Success with `count` infos, copied. */

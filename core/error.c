@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "utf8.h"
+
 struct code {
     const char *name;
     int exit;
@@ -53,6 +55,7 @@ int vst_error_vset(struct vst_error *err, enum vst_code code, const char *format
         return -1;
     err->code = code;
     vsnprintf(err->text, sizeof(err->text), format, args);
+    vst_utf8_mend(err->text);
     return -1;
 }
 
@@ -132,6 +135,7 @@ void vst_error_prefix(struct vst_error *err, const char *format, ...)
     va_end(args);
     used = strlen(err->text);
     snprintf(err->text + used, sizeof(err->text) - used, ": %s", text);
+    vst_utf8_mend(err->text);
 }
 
 int vst_error_copy(struct vst_error *err, const struct vst_error *from)

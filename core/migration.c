@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dispatch.h"
+#include "utf8.h"
 
 /* ---- results ---- */
 
@@ -37,6 +38,8 @@ void vst_driver_migrations(struct vst_op *op, const struct vst_migration_info *i
 
     if (copy && count)
         memcpy(copy, infos, count * sizeof(*copy));
+    for (size_t i = 0; copy && i < count; i++)
+        vst_utf8_mend(copy[i].reason);
     succeed_with(op, copy, count, free_plain);
 }
 
@@ -51,6 +54,8 @@ void vst_driver_answer(struct vst_op *op, const struct vst_migrate_message *answ
         copy->offer = NULL;
         copy->objections = NULL;
         copy->text = length ? memcpy(copy + 1, answer->text, length) : NULL;
+        if (length)
+            vst_utf8_mend((char *)(copy + 1));
     }
     succeed_with(op, copy, 1, free_plain);
 }

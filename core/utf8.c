@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is UTF-8 (RFC 3629). Nothing is converted here.
+ * What is UTF-8 (RFC 3629), and what becomes of a text that is not. Nothing is converted here.
  */
 #include "utf8.h"
 
@@ -40,4 +40,31 @@ bool vst_utf8_check(const char *text)
     for (; *text && length; text += length)
         length = vst_utf8_character(text);
     return length;
+}
+
+/* A lead byte, and fewer bytes than it asks for. */
+static bool is_cut(const char *text)
+{
+    size_t length = 1;
+
+    if ((unsigned char)text[0] < 0xc2 || (unsigned char)text[0] > 0xf4)
+        return false;
+    while (((unsigned char)text[length] & 0xc0) == 0x80)
+        length++;
+    return !text[length];
+}
+
+void vst_utf8_mend(char *text)
+{
+    for (size_t length; *text; text += length) {
+        length = vst_utf8_character(text);
+        if (!length && is_cut(text)) {
+            *text = '\0';
+            return;
+        }
+        if (!length) {
+            *text = '?';
+            length = 1;
+        }
+    }
 }

@@ -89,13 +89,10 @@ void vst_call_fail(struct call *call, const struct vst_error *err)
     over(call, &copy);
 }
 
-void vst_call_reply(struct call *call, char *body)
+void vst_call_reply(struct call *call, char *body, const struct vst_error *err)
 {
-    struct vst_error err = {0};
-
     if (!body) {
-        vst_error_no_memory(&err);
-        vst_call_fail(call, &err);
+        vst_call_fail(call, err);
         return;
     }
     if (!call->told)

@@ -66,23 +66,26 @@ const char *vst_call_volume(const struct call *call)
 void vst_call_done(const struct vst_error *err, void *opaque)
 {
     struct call *call = opaque;
+    struct vst_error failed = {0};
 
     call->op = NULL;
     if (err)
         vst_call_fail(call, err);
     else
-        vst_call_reply(call, vst_reply_print(call->procedure, NULL, NULL));
+        vst_call_reply(call, vst_reply_print(call->procedure, NULL, &failed), &failed);
 }
 
 static void reply_domain(struct call *call)
 {
+    struct vst_error failed = {0};
     struct vst_domain_result result = {
         .name = (char *)vst_domain_get_name(call->domain),
         .uuid = (char *)vst_domain_get_uuid(call->domain),
     };
 
-    vst_call_reply(call,
-                   vst_reply_print(call->procedure, &(union vst_results){.domain = result}, NULL));
+    vst_call_reply(
+        call, vst_reply_print(call->procedure, &(union vst_results){.domain = result}, &failed),
+        &failed);
 }
 
 static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
@@ -101,19 +104,21 @@ static void have_info(const struct vst_domain_info *infos, size_t count,
                       const struct vst_error *err, void *opaque)
 {
     struct call *call = opaque;
+    struct vst_error failed = {0};
 
     (void)count;
     call->op = NULL;
     if (err)
         vst_call_fail(call, err);
     else
-        vst_call_reply(call, vst_info_print(infos, NULL));
+        vst_call_reply(call, vst_info_print(infos, &failed), &failed);
 }
 
 static void have_list(const struct vst_domain_info *infos, size_t count,
                       const struct vst_error *err, void *opaque)
 {
     struct call *call = opaque;
+    struct vst_error failed = {0};
     struct vst_domain_info *sorted;
     char *body = NULL;
 
@@ -126,10 +131,12 @@ static void have_list(const struct vst_domain_info *infos, size_t count,
     if (sorted) {
         if (count)
             memcpy(sorted, infos, count * sizeof(*sorted));
-        body = vst_page_print(sorted, count, call->arguments.list.after, NULL);
+        body = vst_page_print(sorted, count, call->arguments.list.after, &failed);
+    } else {
+        vst_error_no_memory(&failed);
     }
     free(sorted);
-    vst_call_reply(call, body);
+    vst_call_reply(call, body, &failed);
 }
 
 void vst_call_began(struct call *call, struct vst_op *op)
@@ -172,11 +179,12 @@ static void run_events(struct call *call)
     if (vst_client_subscribe(call->client, &err) < 0)
         vst_call_fail(call, &err);
     else
-        vst_call_reply(call, vst_reply_print(call->procedure, NULL, NULL));
+        vst_call_reply(call, vst_reply_print(call->procedure, NULL, &err), &err);
 }
 
 static void run_stats(struct call *call)
 {
+    struct vst_error failed = {0};
     struct client *client = call->client;
     struct vst_server_stats stats;
     struct vst_stats_result result = {.software = (char *)PACKAGE_STRING};
@@ -193,7 +201,8 @@ static void run_stats(struct call *call)
     result.sent = stats.sent;
     result.calls = stats.calls_ended;
     vst_call_reply(call,
-                   vst_reply_print(call->procedure, &(union vst_results){.stats = result}, NULL));
+                   vst_reply_print(call->procedure, &(union vst_results){.stats = result}, &failed),
+                   &failed);
 }
 
 static void run_start(struct call *call)
@@ -266,12 +275,14 @@ static void have_volumes(const struct vst_volume_info *infos, size_t count,
                          const struct vst_error *err, void *opaque)
 {
     struct call *call = opaque;
+    struct vst_error failed = {0};
 
     call->op = NULL;
     if (err)
         vst_call_fail(call, err);
     else
-        vst_call_reply(call, vst_volumes_print(infos, count, call->arguments.list.after, NULL));
+        vst_call_reply(call, vst_volumes_print(infos, count, call->arguments.list.after, &failed),
+                       &failed);
 }
 
 static void run_volumes(struct call *call)

@@ -94,6 +94,7 @@ static void have_migrations(const struct vst_migration_info *infos, size_t count
                             const struct vst_error *err, void *opaque)
 {
     struct call *call = opaque;
+    struct vst_error failed = {0};
     struct vst_migration_info *sorted;
     char *body = NULL;
 
@@ -106,10 +107,12 @@ static void have_migrations(const struct vst_migration_info *infos, size_t count
     if (sorted) {
         if (count)
             memcpy(sorted, infos, count * sizeof(*sorted));
-        body = vst_migrations_print(sorted, count, call->arguments.list.after, NULL);
+        body = vst_migrations_print(sorted, count, call->arguments.list.after, &failed);
+    } else {
+        vst_error_no_memory(&failed);
     }
     free(sorted);
-    vst_call_reply(call, body);
+    vst_call_reply(call, body, &failed);
 }
 
 void vst_run_migrations(struct call *call)
@@ -124,12 +127,13 @@ void vst_run_migrations(struct call *call)
 static void have_errand(const struct vst_errand *errand, const struct vst_error *err, void *opaque)
 {
     struct call *call = opaque;
+    struct vst_error failed = {0};
 
     call->op = NULL;
     if (err)
         vst_call_fail(call, err);
     else
-        vst_call_reply(call, vst_errand_print(call->procedure, errand, NULL));
+        vst_call_reply(call, vst_errand_print(call->procedure, errand, &failed), &failed);
 }
 
 /* The destination is for people here: nobody connects to it but the client. */
@@ -219,6 +223,7 @@ static void have_answer(const struct vst_migrate_message *answer, const struct v
                         void *opaque)
 {
     struct call *call = opaque;
+    struct vst_error failed = {0};
 
     call->op = NULL;
     if (call->objections)
@@ -226,7 +231,7 @@ static void have_answer(const struct vst_migrate_message *answer, const struct v
     else if (err)
         vst_call_fail(call, err);
     else
-        vst_call_reply(call, vst_answer_print(answer, NULL));
+        vst_call_reply(call, vst_answer_print(answer, &failed), &failed);
 }
 
 void vst_run_migrate_message(struct call *call)

@@ -209,8 +209,8 @@ void vst_call_stop(struct client *client, uint32_t id, const struct vst_error *w
 void vst_calls_leave(struct client *client);
 /* They are answered, before they are over; those that go on without their client as lost. */
 void vst_calls_dismiss(struct client *client, const struct vst_error *why);
-/* Exactly one of the two. `body` is taken; NULL is out of memory. */
-void vst_call_reply(struct call *call, char *body);
+/* Exactly one of the two. `body` is taken; if it is NULL, then `err` is why. */
+void vst_call_reply(struct call *call, char *body, const struct vst_error *err);
 void vst_call_fail(struct call *call, const struct vst_error *err);
 
 /* ---- server-methods.c: what the procedures do ---- */

@@ -127,6 +127,31 @@ check one_file_elsewhere_is_enough  one_path
 check guest_whose_files_are_all_allowed_goes  no_path
 check path_that_only_looks_allowed_is_refused  names_that_only_look_like_it
 
+# ---- reasons ----
+
+# The reason is cut where it is kept; one of two names that differ by a byte is cut in a character.
+reasons_of_long_names()
+{
+    local more dir name
+    for more in x xx; do
+        name=long$more dir=$work/$more$(printf 'ü%.0s' {1..115})
+        mkdir -p "$dir" && truncate -s 1M "$dir/disk" && define "$name" &&
+            sed -i "s|\"vcpus\"|\"disks\": [{\"name\": \"d\", \"file\": \"$dir/disk\", \"format\": \"raw\"}], &|" \
+                "$work/$name.json" && on a start -q "$work/$name.json" && wait_until 20 counts "$name" &&
+            mv "$dir/disk" "$dir/away" && ! on a migrate -q "$name" "$(uri_of b)" 2>"$work/said" &&
+            grep -qF "$dir/disk" "$work/said" &&
+            contains "/$more" on a migrations && wait_until 20 all_is_over_here && finish a "$name" || return
+    done
+}
+
+begin_without_rules()
+{
+    rules
+}
+
+check rules_are_gone  begin_without_rules
+check reasons_of_any_length_are_told  reasons_of_long_names
+
 nothing_left()
 {
     kill_host a TERM && kill_host b TERM && wait_until 10 no_process_left

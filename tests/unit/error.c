@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/reasons.h"
+#include "core/utf8.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -31,6 +32,31 @@ static void every_code_has_a_name_and_an_exit_code(void **state)
     VST_CODES(CHECK)
 #undef CHECK
     assert_non_null(vst_code_name((enum vst_code)9999));
+}
+
+/* Messages carry names and paths, and bytes of logs. */
+static void text_is_utf8_wherever_it_was_cut(void **state)
+{
+    struct vst_error err = {0};
+    char long_path[sizeof(err.text)] = "/";
+
+    (void)state;
+    while (strlen(long_path) + 2 < sizeof(long_path))
+        strcat(long_path, "\xc3\xbc");
+    for (int more = 0; more < 2; more++) {
+        err = (struct vst_error){0};
+        vst_error_set(&err, VST_ERR_NOT_FOUND, "%*s%s%s", 1 + more, "", long_path, long_path);
+        assert_true(vst_utf8_check(err.text));
+        assert_in_range(strlen(err.text), sizeof(err.text) - 2, sizeof(err.text) - 1);
+        vst_error_prefix(&err, "a");
+        assert_true(vst_utf8_check(err.text));
+    }
+    err = (struct vst_error){0};
+    vst_error_set(&err, VST_ERR_DRIVER, "\xfc and \xc3\xbc and \xe2\x82\xac and \xe2\x82");
+    assert_string_equal(err.text, "? and \xc3\xbc and \xe2\x82\xac and ");
+    err = (struct vst_error){0};
+    vst_error_set(&err, VST_ERR_DRIVER, "\xe2\x82 \xed\xa0\x80.");
+    assert_string_equal(err.text, "?? ???.");
 }
 
 static void system_error_follows_from_the_number(void **state)
@@ -82,6 +108,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VST_TEST(first_error_wins),
+        VST_TEST(text_is_utf8_wherever_it_was_cut),
         VST_TEST(every_code_has_a_name_and_an_exit_code),
         VST_TEST(system_error_follows_from_the_number),
         VST_TEST(where_fills_only_what_is_empty),
