@@ -83,21 +83,38 @@ static void free_plain(void *value, size_t count)
     free(value);
 }
 
-int vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name, const char *uuid)
+struct vst_domain *vst_driver_make_domain(struct vst_conn *conn, const char *name, const char *uuid,
+                                          struct vst_error *ret_err)
 {
     struct vst_domain *domain = calloc(1, sizeof(*domain));
-    struct vst_error err = {0};
 
     if (!domain) {
-        vst_error_no_memory(&err);
-        vst_op_fail(op, &err);
-        return -1;
+        vst_error_no_memory(ret_err);
+        return NULL;
     }
     domain->conn = conn;
     vst_conn_ref(conn);
     strncpy(domain->name, name, sizeof(domain->name) - 1);
     strncpy(domain->uuid, uuid, sizeof(domain->uuid) - 1);
-    vst_op_succeed(op, (struct vst_result){domain, 1, free_domain});
+    return domain;
+}
+
+void vst_driver_tell_domain(struct vst_op *op, struct vst_domain **domain)
+{
+    vst_op_succeed(op, (struct vst_result){*domain, 1, free_domain});
+    *domain = NULL;
+}
+
+int vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name, const char *uuid)
+{
+    struct vst_error err = {0};
+    struct vst_domain *domain = vst_driver_make_domain(conn, name, uuid, &err);
+
+    if (!domain) {
+        vst_op_fail(op, &err);
+        return -1;
+    }
+    vst_driver_tell_domain(op, &domain);
     return 0;
 }
 

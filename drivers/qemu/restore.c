@@ -52,6 +52,7 @@ struct restore {
     struct vst_restore_options opt;
     enum restore_state state;
     struct vst_definition *def;       /* until the guest has it */
+    struct vst_domain *domain;        /* from when QEMU is there, to be told of */
     struct vst_channel *image;        /* the stream's sink, for as long as nothing has failed */
     struct vst_channel *gate;         /* in it, once plugged */
     bool run;                         /* resume it at the end */
@@ -107,6 +108,7 @@ static void restore_free(void *opaque)
     struct restore *restore = opaque;
 
     vst_definition_free(&restore->def);
+    vst_domain_free(&restore->domain);
     free(restore->name);
     free(restore);
 }
@@ -114,15 +116,11 @@ static void restore_free(void *opaque)
 static void done(struct restore *restore)
 {
     const struct vst_definition *def = vst_guest_definition(restore->guest);
-    bool told = vst_driver_domain(restore->conn, restore->op, def->name, def->uuid) == 0;
 
-    if (told)
-        vst_guest_keep(restore->guest);
+    vst_driver_tell_domain(restore->op, &restore->domain);
+    vst_guest_keep(restore->guest);
     over(restore);
-    if (told)
-        vst_driver_event(restore->conn, VST_EVENT_STARTED, def->name, def->uuid, "restored");
-    else
-        vst_guest_kill(restore->guest);
+    vst_driver_event(restore->conn, VST_EVENT_STARTED, def->name, def->uuid, "restored");
 }
 
 /* Not for a QEMU that refuses what it is given: it ends by itself, and guest_gone() says why. */
@@ -405,16 +403,20 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
 
 /* ---- before QEMU ---- */
 
-static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *err)
+/* What tells of it is made first: a guest that runs is not to end for want of memory. */
+static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_error *ready_err)
 {
     struct restore *restore = opaque;
+    const struct vst_definition *def = vst_guest_definition(restore->guest);
+    struct vst_error err = {0};
 
-    if (err) {
-        fail(restore, err);
-        return;
-    }
     (void)guest; /* known since it was spawned */
-    set_capabilities(restore);
+    if (!ready_err)
+        restore->domain = vst_driver_make_domain(restore->conn, def->name, def->uuid, &err);
+    if (restore->domain)
+        set_capabilities(restore);
+    else
+        fail(restore, ready_err ? ready_err : &err);
 }
 
 static void spawn(struct restore *restore)

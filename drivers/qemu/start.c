@@ -30,6 +30,7 @@ struct start {
     struct vst_guest_watch watch;
     struct vst_op *op;
     struct vst_definition *def; /* until the guest has it */
+    struct vst_domain *domain;  /* from when the guest is ready, to be told of */
     unsigned looks;             /* in NAMING */
     bool paused;
     enum start_state state;
@@ -65,15 +66,11 @@ static void over(struct start *start)
 static void done(struct start *start)
 {
     const struct vst_definition *def = vst_guest_definition(start->guest);
-    bool told = vst_driver_domain(start->conn, start->op, def->name, def->uuid) == 0;
 
-    if (told)
-        vst_guest_keep(start->guest);
+    vst_driver_tell_domain(start->op, &start->domain);
+    vst_guest_keep(start->guest);
     over(start);
-    if (told)
-        vst_driver_event(start->conn, VST_EVENT_STARTED, def->name, def->uuid, "");
-    else
-        vst_guest_kill(start->guest);
+    vst_driver_event(start->conn, VST_EVENT_STARTED, def->name, def->uuid, "");
 }
 
 /* Killed, and still there: in the kernel's hands (a dead disk). */
@@ -141,23 +138,34 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
         fail(opaque, err);
 }
 
-static void ready(void *opaque, struct vst_guest *guest, const struct vst_error *ready_err)
+static void resume(struct start *start, struct vst_guest *guest)
 {
-    struct start *start = opaque;
     struct vst_error err = {0};
 
-    if (ready_err)
-        return; /* gone() comes with the same */
-    if (start->paused) {
-        done(start);
-        return;
-    }
     enter(start, START_RESUMING);
     vst_place_clear_job(vst_guest_place(guest)); /* no half-made one for whoever comes after us */
     vst_guest_let_run(guest);
     if (vst_qmp_execute(vst_guest_qmp(guest), "cont", (struct vst_qmp_reply){resumed, start}, &err,
                         NULL) < 0)
         fail(start, &err);
+}
+
+/* What tells of it is made first: a guest that runs is not to end for want of memory. */
+static void ready(void *opaque, struct vst_guest *guest, const struct vst_error *ready_err)
+{
+    struct start *start = opaque;
+    const struct vst_definition *def = vst_guest_definition(start->guest);
+    struct vst_error err = {0};
+
+    if (ready_err)
+        return; /* gone() comes with the same */
+    start->domain = vst_driver_make_domain(start->conn, def->name, def->uuid, &err);
+    if (!start->domain)
+        fail(start, &err);
+    else if (start->paused)
+        done(start);
+    else
+        resume(start, guest);
 }
 
 static void cancelled(void *opaque, const struct vst_error *why)
@@ -209,6 +217,7 @@ static void start_free(void *opaque)
     struct start *start = opaque;
 
     vst_definition_free(&start->def);
+    vst_domain_free(&start->domain);
     free(start);
 }
 

@@ -61,7 +61,9 @@ static void hear(unsigned category, const char *line, void *opaque)
         return;
     if (category == VST_TRACE_STATE)
         hear_edge(host, line);
-    else if (sscanf(line, "process %d started as", &pid) == 1 &&
+    else if (category == VST_TRACE_QMP && host->line)
+        host->line(host->opaque, line);
+    else if (category == VST_TRACE_PROCESS && sscanf(line, "process %d started as", &pid) == 1 &&
              host->started->count <
                  sizeof(host->started->processes) / sizeof(struct vst_host_process))
         host->started->processes[host->started->count++] =
@@ -99,7 +101,8 @@ void vst_host_disconnect(struct vst_host *host)
 
 void vst_host_make_with(struct vst_host *host, void (*prepare)(const struct vst_host *host))
 {
-    static const struct vst_trace trace = {VST_TRACE_STATE | VST_TRACE_PROCESS, hear, NULL};
+    static const struct vst_trace trace = {VST_TRACE_STATE | VST_TRACE_PROCESS | VST_TRACE_QMP,
+                                           hear, NULL};
     const char *tmp = getenv("TMPDIR");
 
     *host = (struct vst_host){0};

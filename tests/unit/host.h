@@ -32,6 +32,8 @@ struct vst_host {
     struct vst_host_started *started; /* every QEMU since the last look, probes included */
     /* Hears of every edge, before anything else happens; it must not call the library. */
     void (*edge)(void *opaque, const char *machine, const char *to);
+    /* And of every line of a monitor, likewise. */
+    void (*line)(void *opaque, const char *line);
     void *opaque;
 };
 
