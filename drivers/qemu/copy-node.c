@@ -13,7 +13,7 @@
 #include "qmp.h"
 
 #define PREFIX "copy-"
-enum { TOKEN_LETTERS = 8 };
+enum { TOKEN_LETTERS = 8, BUFFER_MAX = 16 * 1024 * 1024 };
 
 void vst_copy_put_name(char ret_name[VST_COPY_NAME_MAX + 1], const char *token, size_t number)
 {
@@ -57,6 +57,62 @@ const char *vst_copy_of_node(struct json_object *node, const struct vst_definiti
         if (strcmp((*disk)->name, name) == 0)
             return NULL;
     return name;
+}
+
+/* {"type": "fd", "str": NAME} */
+static struct json_object *server_of(const char *copy)
+{
+    struct json_object *server = vst_json_object("type", json_object_new_string("fd"));
+    struct json_object *name = server ? json_object_new_string(copy) : NULL;
+
+    if (name && json_object_object_add(server, "str", name) == 0)
+        return server;
+    json_object_put(name);
+    json_object_put(server);
+    return NULL;
+}
+
+int vst_copy_add(struct vst_qmp *qmp, const char *name, const char *disk,
+                 struct vst_qmp_reply reply, struct vst_error *ret_err)
+{
+    return vst_qmp_execute(qmp, "blockdev-add", reply, ret_err, "driver",
+                           json_object_new_string("nbd"), "node-name", json_object_new_string(name),
+                           "server", server_of(name), "export", json_object_new_string(disk),
+                           "discard", json_object_new_string("unmap"), NULL);
+}
+
+/* 0 is unlimited. */
+static struct json_object *speed_of(uint64_t bandwidth)
+{
+    return json_object_new_int64(bandwidth < INT64_MAX ? (int64_t)bandwidth : 0);
+}
+
+/* QEMU copies as much at once as this, and then waits until that was no more than its speed: with
+ * 16 MiB, as it has it, a slow copy would seem to stand still. */
+static struct json_object *buffer_of(uint64_t bandwidth)
+{
+    uint64_t quarter = bandwidth / 4;
+
+    if (!quarter || quarter > BUFFER_MAX)
+        quarter = BUFFER_MAX;
+    return json_object_new_int64(quarter > VST_COPY_PIECE ? (int64_t)quarter : VST_COPY_PIECE);
+}
+
+int vst_copy_start(struct vst_qmp *qmp, const char *name, const char *disk, uint64_t bandwidth,
+                   struct vst_qmp_reply reply, struct vst_error *ret_err)
+{
+    return vst_qmp_execute(
+        qmp, "blockdev-mirror", reply, ret_err, "job-id", json_object_new_string(name), "device",
+        json_object_new_string(disk), "target", json_object_new_string(name), "sync",
+        json_object_new_string("full"), "copy-mode", json_object_new_string("write-blocking"),
+        "speed", speed_of(bandwidth), "buf-size", buffer_of(bandwidth), NULL);
+}
+
+int vst_copy_set_speed(struct vst_qmp *qmp, const char *name, uint64_t bandwidth,
+                       struct vst_error *ret_err)
+{
+    return vst_qmp_execute(qmp, "block-job-set-speed", (struct vst_qmp_reply){0}, ret_err, "device",
+                           json_object_new_string(name), "speed", speed_of(bandwidth), NULL);
 }
 
 /* [{"type": "block-node", "node-name": NAME}] */

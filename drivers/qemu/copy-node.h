@@ -11,12 +11,12 @@
 #include <stddef.h>
 
 #include "core/error.h"
+#include "qmp.h"
 
 struct json_object;
 struct vst_definition;
-struct vst_qmp;
 
-enum { VST_COPY_NAME_MAX = 23 };
+enum { VST_COPY_NAME_MAX = 23, VST_COPY_PIECE = 65536 /* bytes: QEMU copies no fewer at once */ };
 
 /* Another one in each migration, by its token. */
 void vst_copy_put_name(char ret_name[VST_COPY_NAME_MAX + 1], const char *token, size_t number);
@@ -25,6 +25,17 @@ void vst_copy_put_name(char ret_name[VST_COPY_NAME_MAX + 1], const char *token, 
  * NULL. Valid as long as that. No disk of the guest's definition is one, whatever its name is. */
 const char *vst_copy_of_job(struct json_object *job);
 const char *vst_copy_of_node(struct json_object *node, const struct vst_definition *def);
+
+/* The node: QEMU has a descriptor of this name (getfd), behind which is an NBD server that exports
+ * `disk`. Replied when NBD is negotiated. */
+int vst_copy_add(struct vst_qmp *qmp, const char *name, const char *disk,
+                 struct vst_qmp_reply reply, struct vst_error *ret_err);
+/* The job: all of `disk`, and then what is written to it. `bandwidth`: bytes a second, 0 for as
+ * fast as it goes. */
+int vst_copy_start(struct vst_qmp *qmp, const char *name, const char *disk, uint64_t bandwidth,
+                   struct vst_qmp_reply reply, struct vst_error *ret_err);
+int vst_copy_set_speed(struct vst_qmp *qmp, const char *name, uint64_t bandwidth,
+                       struct vst_error *ret_err);
 
 /* The NBD client shuts its socket, and makes no other connection. */
 void vst_copy_yank(struct vst_qmp *qmp, const char *name);

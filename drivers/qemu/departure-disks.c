@@ -300,46 +300,24 @@ static void pass_socket(struct departing_disk *disk)
          &err);
 }
 
-/* {"type": "fd", "str": NODE} */
-static struct json_object *server_of(const struct departing_disk *disk)
-{
-    struct json_object *server = vst_json_object("type", json_object_new_string("fd"));
-    struct json_object *name = server ? json_object_new_string(disk->node) : NULL;
-
-    if (name && json_object_object_add(server, "str", name) == 0)
-        return server;
-    json_object_put(name);
-    json_object_put(server);
-    return NULL;
-}
-
 static void add_node(struct departing_disk *disk)
 {
     struct vst_error err = {0};
 
     enter(disk, COPY_ADDING);
     sent(disk,
-         vst_qmp_execute(qmp_of(disk->departure), "blockdev-add", then_step(disk), &err, "driver",
-                         json_object_new_string("nbd"), "node-name",
-                         json_object_new_string(disk->node), "server", server_of(disk), "export",
-                         json_object_new_string(disk->copy.disk), "discard",
-                         json_object_new_string("unmap"), NULL),
+         vst_copy_add(qmp_of(disk->departure), disk->node, disk->copy.disk, then_step(disk), &err),
          &err);
 }
 
 static void start_mirror(struct departing_disk *disk)
 {
-    uint64_t speed = disk->departure->opt.bandwidth;
     struct vst_error err = {0};
 
     enter(disk, COPY_STARTING);
     sent(disk,
-         vst_qmp_execute(qmp_of(disk->departure), "blockdev-mirror", then_step(disk), &err,
-                         "job-id", json_object_new_string(disk->node), "device",
-                         json_object_new_string(disk->copy.disk), "target",
-                         json_object_new_string(disk->node), "sync", json_object_new_string("full"),
-                         "copy-mode", json_object_new_string("write-blocking"), "speed",
-                         json_object_new_int64(speed < INT64_MAX ? (int64_t)speed : 0), NULL),
+         vst_copy_start(qmp_of(disk->departure), disk->node, disk->copy.disk,
+                        disk->departure->opt.bandwidth, then_step(disk), &err),
          &err);
 }
 
@@ -403,6 +381,18 @@ bool vst_departure_disks_begin(struct vst_departure *departure)
     vst_departure_enter(departure, DEPARTURE_COPYING);
     go_on(departure);
     return true;
+}
+
+int vst_departure_disks_set(struct vst_departure *departure, struct vst_error *ret_err)
+{
+    struct vst_departure_disks *disks = departure->disks;
+    int status = 0;
+
+    for (size_t i = 0; i < disks->count && status == 0; i++)
+        if (disks->list[i].state >= COPY_STARTING && disks->list[i].state <= COPY_READY)
+            status = vst_copy_set_speed(qmp_of(departure), disks->list[i].node,
+                                        departure->opt.bandwidth, ret_err);
+    return status;
 }
 
 /* ---- what QEMU tells of its jobs ---- */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "copy-node.h"
 #include "core/clock.h"
 #include "departure.h"
 #include "migration.h"
@@ -117,13 +118,21 @@ static void stalled(struct vst_departure *departure, int64_t us)
         vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, &err);
 }
 
+/* So long a disk may stand still between two pieces of it, for the speed that it is held to. */
+static int64_t pause_us(const struct vst_departure *departure)
+{
+    if (departure->state != DEPARTURE_COPYING || !departure->opt.bandwidth)
+        return 0;
+    return (int64_t)(INT64_C(2000000) * VST_COPY_PIECE / departure->opt.bandwidth);
+}
+
 /* When it is getting late, the other host is asked whether it is there: by then it has answered, or
  * will not. */
 static void look_for_stall(struct vst_departure *departure)
 {
     unsigned seconds = departure->opt.stall_seconds ? departure->opt.stall_seconds
                                                     : vst_conn_patience(departure->move.qemu->conn);
-    int64_t now = vst_now_us(), most = (int64_t)seconds * 1000000;
+    int64_t now = vst_now_us(), most = (int64_t)seconds * 1000000 + pause_us(departure);
 
     if (departure->progress.sent != departure->moved || !departure->moved_us) {
         departure->moved = departure->progress.sent;
@@ -314,13 +323,14 @@ void vst_departure_get_info(const struct vst_move *move, struct vst_migration_in
 {
     const struct vst_departure *departure = vst_departure_of(move);
     const struct vst_migration_info *known = &departure->progress;
+    bool copies = departure->state == DEPARTURE_COPYING;
 
     snprintf(ret_info->phase, sizeof(ret_info->phase), "%s", phase_of(departure));
     ret_info->pass = known->pass;
     ret_info->total = known->total;
     ret_info->sent = known->sent;
-    ret_info->left = moves(departure) ? known->left : 0;
-    ret_info->rate = moves(departure) ? known->rate : 0;
+    ret_info->left = moves(departure) || copies ? known->left : 0;
+    ret_info->rate = moves(departure) || copies ? known->rate : 0;
     ret_info->dirty_rate = moves(departure) ? known->dirty_rate : 0;
     ret_info->downtime_ms = known->downtime_ms;
     memcpy(ret_info->verdict, known->verdict, sizeof(ret_info->verdict));

@@ -202,14 +202,18 @@ static void set_parameters(struct vst_departure *departure)
 int vst_departure_set(struct vst_departure *departure, const struct vst_migration_change *change,
                       struct vst_error *ret_err)
 {
-    if (!departure->move.guest ||
-        (departure->state != DEPARTURE_MOVING && departure->state != DEPARTURE_SERVING))
-        return vst_error_set(ret_err, VST_ERR_STATE, "%s: memory is not being moved now",
+    bool copies = departure->state == DEPARTURE_COPYING;
+
+    if (!departure->move.guest || (!copies && departure->state != DEPARTURE_MOVING &&
+                                   departure->state != DEPARTURE_SERVING))
+        return vst_error_set(ret_err, VST_ERR_STATE, "%s: nothing is being moved now",
                              departure->move.name);
     if (change->bandwidth)
         departure->opt.bandwidth = change->bandwidth;
     if (change->downtime_ms)
         departure->opt.downtime_ms = change->downtime_ms;
+    if (copies) /* memory gets them when it follows */
+        return vst_departure_disks_set(departure, ret_err);
     return vst_qmp_execute(qmp_of(departure), "migrate-set-parameters", (struct vst_qmp_reply){0},
                            ret_err, "max-bandwidth", bandwidth_of(departure->opt.bandwidth),
                            "max-postcopy-bandwidth", post_copy_bandwidth(departure->opt.bandwidth),

@@ -156,6 +156,8 @@ void vst_departure_disks_event(struct vst_departure *departure, const char *name
                                struct json_object *data);
 /* From the reply to query-block-jobs, for people. */
 void vst_departure_disks_look(struct vst_departure *departure, struct json_object *jobs);
+/* The bandwidth has changed. */
+int vst_departure_disks_set(struct vst_departure *departure, struct vst_error *ret_err);
 /* Nothing is called any more. */
 void vst_departure_disks_drop(struct vst_departure *departure);
 

@@ -606,6 +606,79 @@ static void destination_that_dies_leaves_the_guest_and_no_file(void **state)
     vst_host_expect_gapless(&host, "g");
 }
 
+/* ---- it is slow, by one's own wish ---- */
+
+/* QEMU by itself would copy 16 MiB at once, and then rest for longer than a stall may take. */
+static void slow_copy_is_no_stall(void **state)
+{
+    const uint64_t size = 20 * 1024 * 1024;
+    const struct vst_migrate_options slow = {
+        .copy_disks = true, .bandwidth = size / 5, .stall_seconds = 3};
+    char disks[DISKS_MAX] = "";
+    struct vst_error err = {0};
+    int fd;
+
+    (void)state;
+    make_folder("disks");
+    fd = make_disk("a", "raw", size);
+    for (off_t at = 0; at < (off_t)size; at += CLUSTER)
+        put_random(fd, at);
+    close(fd);
+    describe(disks, "a", "raw");
+    start_with(disks);
+    if (migrate(&slow, false, &err) < 0)
+        fail_msg("migrate: %s", err.text);
+    end_at(far);
+}
+
+static struct vst_migration_info known;
+
+static void have_one(const struct vst_migration_info *infos, size_t count,
+                     const struct vst_error *err, void *opaque)
+{
+    (void)err, (void)opaque;
+    assert_int_equal(count, 1);
+    known = infos[0];
+}
+
+static void look(void)
+{
+    struct vst_migrations_cb cb = {.fn = have_one};
+
+    vst_host_run(&host, 20);
+    vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
+}
+
+/* At the first speed it would take all day. */
+static void slow_copy_is_made_fast(void **state)
+{
+    const struct vst_migrate_options slow = {.copy_disks = true, .bandwidth = 64};
+    const struct vst_migration_change change = {.bandwidth = 1024 * CLUSTER};
+    struct vst_done cb = {.fn = over};
+    struct vst_error err = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    start();
+    domain = look_up(host.conn);
+    done = false;
+    assert_non_null(vst_domain_migrate(domain, there, &slow, &cb));
+    for (known = (struct vst_migration_info){0}; !strstr(known.verdict, "0 of 2") || !known.left;)
+        look();
+    assert_string_equal(known.phase, "disks");
+    assert_int_equal(known.total, 2 * SIZE);
+    if (vst_op_wait(
+            vst_conn_order_migration(host.conn, known.token, VST_MIGRATION_SET, &change, NULL),
+            &err) < 0)
+        fail_msg("set: %s", err.text);
+    while (!done)
+        vst_host_run(&host, 20);
+    if (vst_error_is_set(&outcome))
+        fail_msg("migrate: %s", outcome.text);
+    vst_domain_free(&domain);
+    end_at(far);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,6 +692,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(given_up_copy_leaves_the_guest_and_no_file, begin, end),
         cmocka_unit_test_setup_teardown(destination_that_dies_leaves_the_guest_and_no_file, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(slow_copy_is_no_stall, begin, end),
+        cmocka_unit_test_setup_teardown(slow_copy_is_made_fast, begin, end),
     };
 
     if (!vst_host_has_qemu())
