@@ -130,7 +130,7 @@ enum vst_handover_record {
     X(CONT, "destination: let the guest run if it did before: RESUMED or LACKS; REFUSED only "   \
             "if it surely has not run")                                                          \
     X(ADOPT, "destination, after a restart, or when its monitor was lost: PAUSED, RESUMED or "   \
-             "LACKS, as it is")                                                                  \
+             "LACKS, as it is; REFUSED if it is gone and surely has not run")                    \
     X(REJOIN, "destination, after a restart, when the guest lacked memory: LACKS, COMPLETED")    \
     X(END, "end it: GONE, at once where there is none")
 

@@ -583,6 +583,10 @@ active proctype world()
 				troubles++; destination_command = Q_NOTHING; kept = RELEASED;
 				destination_tells(E_QEMU_REFUSED)
 			}
+		/* it is known never to have been told to run, or is not */
+		:: (destination_command == Q_CONT || destination_command == Q_ADOPT) &&
+		   (destination_qemu == GONE || destination_qemu == NONE) && !ran_there ->
+			d_step { destination_command = Q_NOTHING; destination_tells(E_QEMU_REFUSED) }
 		:: source_qemu == MOVING && !broken ->
 			d_step { source_qemu = PAUSED; source_tells(E_QEMU_PAUSED) }
 		:: source_qemu >= MOVING && source_qemu <= SWITCHES && broken ->

@@ -196,7 +196,7 @@ static void ask(struct vst_arrival *arrival, struct vst_guest *guest, const stru
                 struct vst_qmp_reply then)
 {
     if (err && !vst_move_qemu_exists(&arrival->move)) {
-        vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_GONE, err);
+        vst_move_note_death(&arrival->move, err);
     } else if (!err) {
         hold(arrival, guest);
         vst_qmp_execute(qmp_of(arrival), "query-migrate", then, NULL, NULL);

@@ -283,7 +283,7 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
 }
 
 /* Without a deadline: a QEMU that was told once may obey at any time, and its word, or its end, is
- * all that counts. */
+ * all that counts. One whose monitor is lost already has not been told. */
 static void cont(struct vst_arrival *arrival)
 {
     struct vst_error err = {0};
@@ -294,8 +294,9 @@ static void cont(struct vst_arrival *arrival)
     else if (!arrival->move.ran)
         vst_arrival_runs(arrival);
     else if (vst_qmp_send(qmp_of(arrival), "cont", NULL, NULL, VST_QMP_EVER,
-                          (struct vst_qmp_reply){resumed, &arrival->move}, &err) < 0 &&
-             err.code != VST_ERR_LOST)
+                          (struct vst_qmp_reply){resumed, &arrival->move}, &err) == 0)
+        arrival->told = true;
+    else if (err.code != VST_ERR_LOST)
         vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_REFUSED, &err);
 }
 

@@ -292,11 +292,21 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
     snprintf(ret_info->phase, sizeof(ret_info->phase), "%s", phase);
 }
 
+/* A guest that was never told to run is given back: the source may resume it. */
+static enum vst_handover_event death(const struct vst_move *move)
+{
+    bool to_run = vst_handover_heeds(&move->machine, VST_HANDOVER_QEMU_REFUSED);
+
+    return to_run && !vst_arrival_of(move)->told ? VST_HANDOVER_QEMU_REFUSED
+                                                 : VST_HANDOVER_QEMU_GONE;
+}
+
 const struct vst_move_end vst_arrival_end = {
     .role = VST_MIGRATION_IN,
     .send = say_to_source,
     .qemu = vst_arrival_qemu,
     .tell = tell,
+    .death = death,
     .over = over,
     .free = arrival_free,
     .get_info = get_info,
@@ -328,6 +338,7 @@ int vst_arrival_recover(struct vst_qemu *qemu, const struct vst_journal_entry *e
 
     if (!arrival)
         return -1;
+    arrival->told = entry->last != VST_HANDOVER_RECORD_LOADED; /* it may have been after that */
     vst_id_print(entry->peer, arrival->move.peer);
     if (vst_move_recover(&arrival->move, entry) == 0)
         return 0;

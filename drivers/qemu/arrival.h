@@ -36,6 +36,7 @@ struct vst_arrival {
     int spare;
     bool taken;                       /* all of the stream has been delivered, END included */
     bool returned;                    /* and all that goes back */
+    bool told;                        /* QEMU was, to run the guest, or may have been */
     struct vst_arrival_disks *disks;  /* NULL: none is copied */
     enum vst_migration_status status; /* by QEMU's last word */
     struct event awaited;             /* the first stream, which is to come soon */

@@ -142,6 +142,11 @@ bool vst_move_qemu_exists(const struct vst_move *move)
     return exists;
 }
 
+void vst_move_note_death(struct vst_move *move, const struct vst_error *err)
+{
+    vst_move_fail(move, move->end->death ? move->end->death(move) : VST_HANDOVER_QEMU_GONE, err);
+}
+
 static void gone(void *opaque, const struct vst_error *err)
 {
     struct vst_move *move = opaque;
@@ -155,7 +160,7 @@ static void gone(void *opaque, const struct vst_error *err)
     else if (vst_move_qemu_exists(move))
         vst_move_fail(move, VST_HANDOVER_QEMU_FAILED, err);
     else
-        vst_move_fail(move, VST_HANDOVER_QEMU_GONE, err);
+        vst_move_note_death(move, err);
 }
 
 void vst_move_hold(struct vst_move *move, struct vst_guest *guest)

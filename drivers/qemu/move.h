@@ -25,6 +25,8 @@ struct vst_move_end {
     /* The guest's QEMU, or our hold of it, is gone. Optional; true: the machine, which has not
      * begun, is not to hear of it, and the move is freed. */
     bool (*gone)(struct vst_move *move, const struct vst_error *err);
+    /* What it is to the machine that QEMU is gone. Optional: QEMU_GONE. */
+    enum vst_handover_event (*death)(const struct vst_move *move);
     /* The guest is let go of, or gone; what served to move it may go. Optional; often. */
     void (*settled)(struct vst_move *move);
     /* The machine is through with it; and the memory is to go, which may be without that. */
@@ -117,6 +119,8 @@ const char *vst_move_reason(const struct vst_move *move);
 
 /* ---- what both ends do with their guest ---- */
 
+/* QEMU is gone, though nobody wanted that. */
+void vst_move_note_death(struct vst_move *move, const struct vst_error *err);
 /* Whether a QEMU of this name exists, whatever became of its monitor. */
 bool vst_move_qemu_exists(const struct vst_move *move);
 /* Keeps it, and says when it is gone. */

@@ -348,15 +348,23 @@ static void tell_it_runs(struct world *world)
                world->lacks ? VST_HANDOVER_QEMU_LACKS : VST_HANDOVER_QEMU_RESUMED);
 }
 
+/* That it was never told to run is known, or not any more. */
+static void tell_it_is_gone(struct world *world)
+{
+    bool known = !world->destination_ran && world_chance(world, 2);
+
+    world_tell(world, DESTINATION, known ? VST_HANDOVER_QEMU_REFUSED : VST_HANDOVER_QEMU_GONE);
+}
+
 static void destination_adopt(struct world *world)
 {
     world_rule(world, world->destination != D_INCOMING, "committed, and QEMU still loads");
     if (world->destination == D_RUN)
         tell_it_runs(world);
+    else if (world->destination == D_LOADED)
+        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_PAUSED);
     else
-        world_tell(world, DESTINATION,
-                   world->destination == D_LOADED ? VST_HANDOVER_QEMU_PAUSED
-                                                  : VST_HANDOVER_QEMU_GONE);
+        tell_it_is_gone(world);
 }
 
 static void destination_rejoin(struct world *world)
@@ -388,7 +396,7 @@ void world_destination_command(struct world *world, enum vst_handover_command co
     } else if (command == VST_HANDOVER_QEMU_END) {
         destination_end(world);
     } else if (world->destination == D_GONE || world->destination == D_NONE) { /* CONT */
-        world_tell(world, DESTINATION, VST_HANDOVER_QEMU_GONE);
+        tell_it_is_gone(world);
     } else if (world->destination != D_RUN && world_trouble(world, WORLD_FAIL, 8)) {
         world_release(world);
         world_tell(world, DESTINATION, VST_HANDOVER_QEMU_REFUSED);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/fd.h"
+#include "core/migration.h"
 
 /* ---- what is ended ---- */
 
@@ -145,6 +146,100 @@ static void nobody_takes_the_name_of_a_guest_that_is_lost(void **state)
     assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
 }
 
+/* ---- one that dies before it was told to run ---- */
+
+struct answer {
+    bool there; /* more than that the question was asked again */
+    enum vst_handover_event event;
+};
+
+static void have_answer(const struct vst_migrate_message *message, const struct vst_error *err,
+                        void *opaque)
+{
+    struct answer *answer = opaque;
+
+    if (err && err->code == VST_ERR_BUSY)
+        return;
+    answer->there = true;
+    answer->event = err ? VST_HANDOVER_NONE : message->event;
+}
+
+static void commit(struct answer *answer)
+{
+    struct vst_migrate_message message = {.event = VST_HANDOVER_COMMIT, .token = TOKEN};
+    struct vst_answer_cb cb = {have_answer, answer, NULL};
+
+    memset(message.host, '7', 36);
+    for (int i = 8; i <= 23; i += 5)
+        message.host[i] = '-';
+    vst_conn_migrate_message(left.app.conn, &message, &cb);
+}
+
+static bool adopting;
+
+static void hear(unsigned category, const char *line, void *opaque)
+{
+    (void)category, (void)opaque;
+    adopting |= strstr(line, "-> DESTINATION_ADOPTING") != NULL;
+}
+
+/* All of a guest is here, and then nobody hears its QEMU any more. */
+static void lose_monitor_of_a_whole_copy(struct answer *answer)
+{
+    left_set_job("in", TOKEN);
+    left_make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_LOADED, false);
+    left_restart();
+    left_greet();
+    left_expect("query-status", "{\"status\": \"paused\", \"running\": false}");
+    left_expect("query-migrate", "{\"status\": \"completed\"}");
+    left_run(100);
+    vst_close(&left.listening);
+    vst_close(&left.monitor);
+    left_run(100);
+    commit(answer);
+}
+
+/* As a source does, which asks again and again. */
+static void expect_given_back(struct answer *answer)
+{
+    pidfd_send_signal(left.pidfd, SIGKILL, NULL, 0);
+    while (!answer->there) {
+        left_run(200);
+        commit(answer);
+    }
+    assert_int_equal(answer->event, VST_HANDOVER_ABORTED);
+    assert_false(left_is_alive() || left_has_place());
+}
+
+static void copy_that_dies_without_a_monitor_before_it_ran_is_given_back(void **state)
+{
+    static struct answer answer;
+
+    (void)state;
+    answer = (struct answer){0};
+    lose_monitor_of_a_whole_copy(&answer);
+    left_run(100);
+    assert_false(answer.there);
+    expect_given_back(&answer);
+}
+
+/* The same, when its monitor has been tried again. */
+static void copy_that_dies_deaf_before_it_ran_is_given_back(void **state)
+{
+    static const struct vst_trace trace = {VST_TRACE_STATE, hear, NULL};
+    static struct answer answer;
+
+    (void)state;
+    answer = (struct answer){0};
+    adopting = false;
+    vst_trace_set(&trace);
+    lose_monitor_of_a_whole_copy(&answer);
+    while (!adopting)
+        left_run(10);
+    vst_trace_set(NULL);
+    expect_given_back(&answer);
+}
+
 /* ---- a copy that is to stay ---- */
 
 static void expect_away(void)
@@ -224,6 +319,9 @@ int main(void)
         VST_TEST_WITH(copy_of_another_token_is_not_taken_for_the_guest, left_make, left_drop),
         VST_TEST_WITH(guest_that_came_is_known_again_without_a_job, left_make, left_drop),
         VST_TEST_WITH(nobody_takes_the_name_of_a_guest_that_is_lost, left_make, left_drop),
+        VST_TEST_WITH(copy_that_dies_without_a_monitor_before_it_ran_is_given_back, left_make,
+                      left_drop),
+        VST_TEST_WITH(copy_that_dies_deaf_before_it_ran_is_given_back, left_make, left_drop),
         VST_TEST_WITH(sources_copy_that_is_kept_stays_after_a_restart, left_make, left_drop),
         VST_TEST_WITH(sources_copy_that_was_kept_stays_after_another_restart, left_make, left_drop),
         VST_TEST_WITH(copy_that_was_kept_never_runs_whoever_takes_hold_of_it, left_make, left_drop),
