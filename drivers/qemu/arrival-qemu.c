@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "arrival.h"
+#include "stray.h"
 
 static struct vst_qmp *qmp_of(const struct vst_arrival *arrival)
 {
@@ -67,6 +68,16 @@ static void add_if(struct vst_check *check, int status, const struct vst_error *
         vst_check_add(check, err);
 }
 
+/* What is left of a stray may be all that is left of a guest. One that lives has been told of. */
+static int check_name(const struct vst_move *move, struct vst_error *ret_err)
+{
+    if (vst_move_check_name(move->qemu, move->name, move->token, ret_err) < 0)
+        return -1;
+    return vst_root_has(move->qemu->root, move->name)
+               ? 0
+               : vst_stray_check(move->qemu, move->name, ret_err);
+}
+
 /* What stands in the way of those that come from elsewhere. */
 static void add_reasons(const struct vst_arrival *arrival, struct vst_check *check)
 {
@@ -75,7 +86,7 @@ static void add_reasons(const struct vst_arrival *arrival, struct vst_check *che
     struct vst_error room = {0}, name = {0}, uuid = {0};
 
     add_if(check, vst_move_check_room(move->qemu, move, &room), &room);
-    add_if(check, vst_move_check_name(move->qemu, move->name, move->token, &name), &name);
+    add_if(check, check_name(move, &name), &name);
     add_if(check,
            vst_root_check_uuid(move->qemu->root, def, vst_move_leaves_as(move->qemu, move->token),
                                &uuid),

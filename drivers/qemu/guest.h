@@ -112,6 +112,11 @@ void vst_guest_go_on(struct vst_guest *guest, const struct vst_guest_job *job);
 /* The job ends, but what its place says of it stays: the guest is not ours any more. */
 void vst_guest_leave(struct vst_guest *guest);
 
+/* Its place has another word than when this connection got hold of it: what follows is done. */
+void vst_guest_take_word(struct vst_guest *guest);
+
+/* A kind for what follows, of a stray that people say is the guest. */
+#define VST_MEND_TAKEN_BACK "taken back"
 /*
  * For a job that ends, well or not, and leaves the guest where it is: whatever migrates is
  * cancelled, or if `kind` is "live" waited for, copies of disks that were begun are ended, and the

@@ -36,6 +36,12 @@ static bool is_restored(const struct vst_guest *guest)
     return strcmp(guest->left.kind, "restore") == 0;
 }
 
+/* By people's word: it is the guest, whatever QEMU's migration came to. */
+static bool is_taken_back(const struct vst_guest *guest)
+{
+    return strcmp(guest->left.kind, VST_MEND_TAKEN_BACK) == 0;
+}
+
 /* What a manager before us left undone, and what became of it. A job that has hold of the guest
  * tells its own story. */
 static const char *reason_of(const struct vst_guest *guest)
@@ -48,7 +54,7 @@ static const char *reason_of(const struct vst_guest *guest)
                "it with its disks tries that again";
     if (!guest->left.kind[0] || guest->job.kind != VST_JOB_NONE)
         return "";
-    if (vst_place_job_is_stray(&guest->left))
+    if (vst_place_job_is_stray(&guest->left) || is_taken_back(guest))
         return guest->running ? "a migration of it, which the journal of this host does not know, "
                                 "was given up; it goes on here"
                               : "a migration of it, which the journal of this host does not know, "
@@ -114,6 +120,14 @@ static void look_again(struct vst_guest *guest, uint64_t moved)
     event_add(&guest->timer, &pause);
 }
 
+/* A stray that QEMU had still to let go of was never handed over; else it may be elsewhere. */
+static bool may_have_left(const struct vst_guest *guest, enum vst_migration_status status)
+{
+    return vst_place_job_is_stray(&guest->left) && !guest->running &&
+           (status == VST_MIGRATION_COMPLETED || status == VST_MIGRATION_POST_COPY ||
+            status == VST_MIGRATION_POST_COPY_PAUSED);
+}
+
 static void looked(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     enum vst_migration_status status = vst_migration_status(value);
@@ -123,6 +137,8 @@ static void looked(void *opaque, struct json_object *value, const struct vst_err
 
     if (err) {
         failed(guest, err);
+    } else if (may_have_left(guest, status)) {
+        vst_guest_become_ready(guest);
     } else if (under_way && guest->polls++ < LOOKS) {
         look_again(guest, vst_migration_moved(value));
     } else {
@@ -163,12 +179,15 @@ void vst_guest_mend(struct vst_guest *guest, const char *kind, bool ran,
     begin(guest);
 }
 
-/* What a migration has hold of, or has left, is the business of its journal and of people. A stray
- * that runs never was handed over. */
-static bool is_to_be_mended(const struct vst_guest *guest)
+/*
+ * What a migration has hold of, or has left, is the business of its journal and of people. A stray
+ * that runs never was handed over, nor one that was paused before and that QEMU does not say to be
+ * on its way: that is its word from the switch on, whatever comes of it.
+ */
+static bool is_to_be_mended(const struct vst_guest *guest, const char *status)
 {
     if (vst_place_job_is_stray(&guest->left) && !guest->running)
-        return false;
+        return !guest->left.running && strcmp(status, "paused") == 0;
     return guest->left.kind[0] && guest->fate != FATE_END && !vst_place_job_moves(&guest->left) &&
            !vst_place_job_is_away(&guest->left);
 }
@@ -190,10 +209,18 @@ static void told_status(void *opaque, struct json_object *value, const struct vs
     guest->running = strcmp(status, "running") == 0;
     if (strcmp(guest->left.kind, "end") == 0)
         vst_guest_expect_exit(guest); /* it is shutting down */
-    if (is_to_be_mended(guest))
+    if (is_to_be_mended(guest, status))
         begin(guest);
     else
         vst_guest_become_ready(guest);
+}
+
+void vst_guest_take_word(struct vst_guest *guest)
+{
+    if (guest->job.kind != VST_JOB_NONE || vst_place_get_job(guest->place, &guest->left, NULL) < 0)
+        return;
+    if (guest->state == GUEST_READY)
+        vst_guest_ask_status(guest);
 }
 
 void vst_guest_ask_status(struct vst_guest *guest)

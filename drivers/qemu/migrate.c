@@ -131,8 +131,13 @@ static bool go_on_all(struct vst_qemu *qemu)
  */
 static void clear_place(struct vst_qemu *qemu, const char *name, const struct vst_place_job *job)
 {
+    struct vst_guest *guest = vst_guest_find(qemu, name);
     struct vst_place *place;
 
+    if (guest && strcmp(job->kind, "out") == 0) { /* somebody asked for it before the journal */
+        vst_stray_mark(qemu, vst_guest_place(guest), job);
+        vst_guest_take_word(guest);
+    }
     if (vst_place_open(qemu->root, name, &place, NULL) < 0)
         return;
     if (strcmp(job->kind, "out") == 0)

@@ -166,12 +166,13 @@ static const char *job_name(enum vst_job_kind kind)
 static int check_remains(struct vst_guest *guest, struct vst_error *ret_err)
 {
     const char *name = guest->def->name;
+    bool arrives = guest->job.kind == VST_JOB_MIGRATE;
 
-    if (guest->job.kind == VST_JOB_MIGRATE) /* another migration may hold it, this one does */
-        return vst_move_check_name(guest->qemu, name, guest->job.token, ret_err);
+    if (arrives && vst_move_check_name(guest->qemu, name, guest->job.token, ret_err) < 0)
+        return -1; /* another migration may hold it, this one does */
     if (vst_root_has(guest->qemu->root, name))
         return 0; /* it is not only what is left */
-    if (vst_move_check(guest->qemu, name, ret_err) < 0)
+    if (!arrives && vst_move_check(guest->qemu, name, ret_err) < 0)
         return -1;
     return vst_stray_check(guest->qemu, name, ret_err);
 }

@@ -182,7 +182,7 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
         over(stray, NULL); /* it was found running */
     } else {
         stray->wait = (struct vst_guest_wait){.fn = mended, .opaque = stray};
-        vst_guest_mend(guest, job.kind, job.running, &stray->wait);
+        vst_guest_mend(guest, VST_MEND_TAKEN_BACK, job.running, &stray->wait);
     }
 }
 

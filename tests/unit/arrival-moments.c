@@ -155,6 +155,43 @@ static void console_log_that_cannot_be_made_stands_in_the_way(void **state)
     assert_int_equal(access(console_log, F_OK), -1);
 }
 
+/* A guest that was leaving when the journal was lost, and has died since. */
+static void leave_a_dead_stray(char ret_job[160])
+{
+    char *definition = vst_host_none("g");
+    FILE *to;
+
+    assert_int_equal(vst_host_start(&host, definition, NULL), 0);
+    free(definition);
+    vst_host_disconnect(&host);
+    snprintf(ret_job, 160, "%s/root/g/job", host.dir);
+    to = fopen(ret_job, "we");
+    assert_non_null(to);
+    fprintf(to, "{\"job\":\"stray\",\"running\":true,\"token\":\"" TOKEN "\"}\n");
+    fclose(to);
+    kill(host.started->processes[host.started->count - 1].pid, SIGKILL);
+    while (vst_host_is_alive(&host.started->processes[host.started->count - 1]))
+        usleep(1000);
+    vst_host_connect(&host);
+}
+
+/* It may be the only word that the guest runs elsewhere. */
+static void name_of_a_stray_that_is_dead_is_taken(void **state)
+{
+    struct answer answer;
+    char job[160];
+
+    (void)state;
+    leave_a_dead_stray(job);
+    for (int check = 1; check >= 0; check--) {
+        answer = say(VST_HANDOVER_PREPARE, check);
+        assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+        if (!strstr(answer.text, "may run there"))
+            fail_msg("%s", answer.text);
+        assert_int_equal(access(job, F_OK), 0);
+    }
+}
+
 static void switch_of_a_token_that_is_not_known_is_answered(void **state)
 {
     (void)state;
@@ -316,6 +353,7 @@ int main(void)
         VST_TEST_WITH(one_who_goes_before_the_journal_is_open_is_missed_by_nobody, begin, end),
         VST_TEST_WITH(nothing_but_a_beginning_can_be_checked, begin, end),
         VST_TEST_WITH(console_log_that_cannot_be_made_stands_in_the_way, begin, end),
+        VST_TEST_WITH(name_of_a_stray_that_is_dead_is_taken, begin, end),
         VST_TEST_WITH(switch_of_a_token_that_is_not_known_is_answered, begin, end),
         VST_TEST_WITH(what_is_asked_while_one_is_looked_at_is_busy, begin, end),
         VST_TEST_WITH(tokens_that_nobody_knows_are_not_kept_for_ever, begin, end),

@@ -185,6 +185,81 @@ static void guest_that_runs_is_no_stray(void **state)
     assert_true(left_is_alive() && left_has_place());
 }
 
+/* It was paused before, and is paused: QEMU tells that it has never come to the switch. */
+static void paused_guest_that_never_came_to_the_switch_is_no_stray(void **state)
+{
+    (void)state;
+    left_set_paused_job("out", TOKEN);
+    left_make_journal(NULL, 0);
+    left_restart();
+    left_greet();
+    left_expect("query-status", "{\"status\": \"paused\", \"running\": false}");
+    left_expect("query-migrate", "{\"status\": \"failed\"}");
+    left_expect("query-block-jobs", "[]");
+    left_expect("query-named-block-nodes", "[]");
+    left_expect("migrate-set-capabilities", "{}");
+    while (left_look().count)
+        event_base_loop(left.app.base, EVLOOP_NONBLOCK);
+    assert_null(strstr(left.heard, "cont"));
+    assert_int_equal(access(left_path_of("job"), F_OK), -1);
+    assert_true(left_is_alive() && left_has_place());
+}
+
+static void expect_stray(const char *status, const char *migration)
+{
+    char answer[64];
+
+    left_set_paused_job("out", TOKEN);
+    left_make_journal(NULL, 0);
+    left_restart();
+    left_greet();
+    snprintf(answer, sizeof(answer), "{\"status\": \"%s\", \"running\": false}", status);
+    left_expect("query-status", answer);
+    if (migration)
+        left_expect("query-migrate", migration);
+    left_run(100);
+    assert_int_equal(left_look().count, 1);
+    assert_null(strstr(left.heard, "cont"));
+}
+
+static void paused_guest_that_has_come_to_the_switch_is_a_stray(void **state)
+{
+    (void)state;
+    expect_stray("postmigrate", NULL);
+}
+
+static void paused_guest_that_has_left_while_it_was_looked_at_is_a_stray(void **state)
+{
+    (void)state;
+    expect_stray("paused", "{\"status\": \"completed\"}");
+}
+
+/* Whoever asks how it is does not open the journal. */
+static void stray_that_was_found_before_the_journal_was_open_is_listed(void **state)
+{
+    struct outcome info = {0}, resumed = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    left_set_job("out", TOKEN);
+    left_make_journal(NULL, 0);
+    left_connect();
+    domain = left_look_up();
+    vst_domain_resume(domain, outcome_done(&resumed));
+    left_greet();
+    left_expect("query-status", "{\"status\": \"paused\", \"running\": false}");
+    left_expect_refusal(&resumed, VST_ERR_IN_DOUBT, "is being migrated");
+    assert_int_equal(left_look().count, 1);
+    left_expect("query-status", "{\"status\": \"paused\", \"running\": false}");
+    resumed = (struct outcome){0};
+    vst_domain_resume(domain, outcome_done(&resumed));
+    left_expect_refusal(&resumed, VST_ERR_IN_DOUBT, "may run there");
+    vst_domain_get_info(domain, outcome_infos(&info));
+    left_expect("query-status", "{\"status\": \"paused\", \"running\": false}");
+    outcome_await(left.app.base, &info);
+    vst_domain_free(&domain);
+}
+
 /* It died here before it was handed over, and that is known. */
 static void guest_that_has_died_of_a_known_migration_is_no_stray(void **state)
 {
@@ -217,6 +292,12 @@ int main(void)
         VST_TEST_WITH(stray_cannot_be_cancelled, left_make, left_drop),
         VST_TEST_WITH(nobody_takes_the_name_of_a_stray_that_is_dead, left_make, left_drop),
         VST_TEST_WITH(guest_that_runs_is_no_stray, left_make, left_drop),
+        VST_TEST_WITH(paused_guest_that_never_came_to_the_switch_is_no_stray, left_make, left_drop),
+        VST_TEST_WITH(paused_guest_that_has_come_to_the_switch_is_a_stray, left_make, left_drop),
+        VST_TEST_WITH(paused_guest_that_has_left_while_it_was_looked_at_is_a_stray, left_make,
+                      left_drop),
+        VST_TEST_WITH(stray_that_was_found_before_the_journal_was_open_is_listed, left_make,
+                      left_drop),
         VST_TEST_WITH(guest_that_has_died_of_a_known_migration_is_no_stray, left_make, left_drop),
         VST_TEST_WITH(guest_that_has_returned_is_no_stray, left_make, left_drop),
     };
