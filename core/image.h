@@ -21,6 +21,13 @@ struct vst_disk_copy {
     uint64_t size; /* in bytes, as the guest sees it */
 };
 
+/* What a disk is where its guest is. */
+struct vst_disk_size {
+    char *disk;
+    uint64_t size;      /* in bytes, as the guest sees it */
+    uint64_t allocated; /* what its file takes; 0: nothing, or it is not known */
+};
+
 /* Strings and lists that are absent are NULL. */
 struct vst_image_header {
     struct vst_definition *definition;
@@ -33,6 +40,7 @@ struct vst_image_header {
     char *compression;             /* "none" or "zstd", of the raw state */
     struct vst_disk_copy **copies; /* of a migration only: without it disks are shared */
     char *method;                  /* of a migration only: "post-copy" if it may come to that */
+    struct vst_disk_size **disks;  /* of a migration only: all whose size is known */
 };
 
 /* The JSON of a header, the caller's to free(). NULL without memory. */
@@ -41,6 +49,11 @@ char *vst_image_header_to_json(const struct vst_image_header *header, struct vst
 /* NULL, with DAMAGED and the member's path, or NO_MEMORY. */
 struct vst_image_header *vst_image_header_parse(const char *text, size_t length,
                                                 struct vst_error *ret_err);
+
+/* The same of an offer to a host, which may say more than is known here, and is nobody's image:
+ * INVALID instead of DAMAGED. */
+struct vst_image_header *vst_offer_parse(const char *text, size_t length,
+                                         struct vst_error *ret_err);
 
 /* Sets *header to NULL. Accepts NULL. */
 void vst_image_header_free(struct vst_image_header **header);

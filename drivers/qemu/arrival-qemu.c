@@ -104,6 +104,8 @@ struct vst_check *vst_arrival_check(struct vst_arrival *arrival,
         check = vst_check_start(arrival->move.qemu, NULL, def, vst_arrival_expects(arrival), fn,
                                 arrival, ret_err);
     vst_definition_free(&def);
+    if (check && vst_check_sizes(check, arrival->offer->disks, ret_err) < 0)
+        vst_check_cancel(&check);
     if (check)
         add_reasons(arrival, check);
     return check;

@@ -356,7 +356,7 @@ static int take_offer(struct vst_arrival *arrival, const struct vst_migrate_mess
 
     if (!message->offer)
         return vst_error_set(ret_err, VST_ERR_INVALID, "a migration without an offer");
-    offer = vst_image_header_parse(message->offer, strlen(message->offer), ret_err);
+    offer = vst_offer_parse(message->offer, strlen(message->offer), ret_err);
     if (!offer)
         return -1;
     vst_image_header_free(&arrival->offer);

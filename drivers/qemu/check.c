@@ -19,6 +19,7 @@ struct vst_check {
     struct vst_job job; /* from here to `worker` the thread's, while it looks */
     struct vst_definition *def;
     enum vst_disks disks;
+    struct vst_disk_fact *facts; /* of its disks; NULL: nothing is known */
     struct vst_reasons reasons;
     bool restores;  /* and so takes the name last: see restore.c */
     bool post_copy; /* is to be possible */
@@ -67,6 +68,8 @@ static void look(struct vst_job *job)
         block(check, "the guest needs %" PRIu64 " MiB of memory, %" PRIu64 " are available",
               check->def->memory_mib, available);
     vst_files_check(check->def, check->disks, block_file, check);
+    if (check->facts)
+        vst_disks_check(check->def, check->facts, check->disks, block_file, check);
 }
 
 static void dispose(struct vst_job *job)
@@ -74,6 +77,7 @@ static void dispose(struct vst_job *job)
     struct vst_check *check = (struct vst_check *)job;
 
     vst_definition_free(&check->def);
+    free(check->facts);
     free(check);
 }
 
@@ -227,6 +231,13 @@ void vst_check_post_copy(struct vst_check *check)
 void vst_check_add(struct vst_check *check, const struct vst_error *err)
 {
     block(check, "%s", err->text);
+}
+
+int vst_check_sizes(struct vst_check *check, struct vst_disk_size *const *sizes,
+                    struct vst_error *ret_err)
+{
+    check->facts = vst_disk_facts(check->def, sizes);
+    return check->facts ? 0 : vst_error_no_memory(ret_err);
 }
 
 static void leave_out(char **path, const char *file)

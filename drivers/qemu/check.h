@@ -6,7 +6,7 @@
 #ifndef VST_DRIVERS_QEMU_CHECK_H
 #define VST_DRIVERS_QEMU_CHECK_H
 
-#include "files.h"
+#include "disk-check.h"
 #include "guest.h"
 
 struct vst_check;
@@ -28,6 +28,11 @@ void vst_check_post_copy(struct vst_check *check);
 
 /* One reason more, which the caller knows. Right after the start. */
 void vst_check_add(struct vst_check *check, const struct vst_error *err);
+
+/* What the source says of its disks is compared with those here. Right after the start; -1 without
+ * memory. */
+int vst_check_sizes(struct vst_check *check, struct vst_disk_size *const *sizes,
+                    struct vst_error *ret_err);
 
 /* What the rules of this host have against it, likewise: the files that they name are not looked
  * at. NULL: nothing. */

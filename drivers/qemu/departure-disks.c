@@ -94,24 +94,7 @@ static bool all_are(const struct vst_departure_disks *disks, enum copy_state sta
 
 /* ---- which, and how large ---- */
 
-static uint64_t size_of_node(struct json_object *nodes, const char *name)
-{
-    size_t count =
-        json_object_is_type(nodes, json_type_array) ? json_object_array_length(nodes) : 0;
-
-    for (size_t i = 0; i < count; i++) {
-        struct json_object *node = json_object_array_get_idx(nodes, i), *image, *size;
-        const char *is = vst_json_string(node, "node-name");
-
-        if (is && strcmp(is, name) == 0 && json_object_object_get_ex(node, "image", &image) &&
-            json_object_object_get_ex(image, "virtual-size", &size))
-            return json_object_get_uint64(size);
-    }
-    return 0;
-}
-
-static int list_disks(struct vst_departure *departure, struct json_object *nodes,
-                      struct vst_error *ret_err)
+static int list_disks(struct vst_departure *departure, struct vst_error *ret_err)
 {
     const struct vst_definition *def = vst_guest_definition(departure->move.guest);
     struct vst_departure_disks *disks = departure->disks;
@@ -122,7 +105,7 @@ static int list_disks(struct vst_departure *departure, struct json_object *nodes
         if ((*disk)->readonly)
             continue;
         *made = (struct departing_disk){.departure = departure, .spare = -1};
-        made->copy.size = size_of_node(nodes, (*disk)->name);
+        made->copy.size = vst_departure_size_of(departure, (*disk)->name);
         if (!made->copy.size)
             return vst_error_set(ret_err, VST_ERR_PROTOCOL, "qemu %s does not tell the size of %s",
                                  def->name, (*disk)->name);
@@ -134,8 +117,7 @@ static int list_disks(struct vst_departure *departure, struct json_object *nodes
     return 0;
 }
 
-int vst_departure_disks_take(struct vst_departure *departure, struct json_object *nodes,
-                             struct vst_error *ret_err)
+int vst_departure_disks_take(struct vst_departure *departure, struct vst_error *ret_err)
 {
     const struct vst_definition *def = vst_guest_definition(departure->move.guest);
     size_t most = 0;
@@ -146,7 +128,7 @@ int vst_departure_disks_take(struct vst_departure *departure, struct json_object
         calloc(1, sizeof(*departure->disks) + most * sizeof(departure->disks->list[0]));
     if (!departure->disks)
         return vst_error_no_memory(ret_err);
-    return list_disks(departure, nodes, ret_err);
+    return list_disks(departure, ret_err);
 }
 
 int vst_departure_disks_offer(struct vst_departure *departure, struct vst_disk_copy ***ret_copies,

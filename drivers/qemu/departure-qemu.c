@@ -133,10 +133,7 @@ static void take_machine(struct vst_departure *departure, struct json_object *va
     }
     memcpy(departure->machine, type, length);
     departure->machine[length] = '\0';
-    if (departure->opt.copy_disks)
-        vst_departure_ask_sizes(departure);
-    else
-        vst_departure_offer(departure);
+    vst_departure_ask_sizes(departure);
 }
 
 /* ---- MIGRATE: from capabilities to a stream that moves ---- */

@@ -267,6 +267,7 @@ static char *print_offer(struct vst_departure *departure, struct vst_error *ret_
         .created_by = by,
         .compression = departure->opt.zstd_level ? zstd : none,
         .method = departure->opt.post_copy ? post_copy : NULL,
+        .disks = departure->sizes,
     };
     char *text = NULL;
 
@@ -321,6 +322,7 @@ static void departure_free(struct vst_move *move)
     vst_departure_stop_stream(departure);
     vst_stream_free(&departure->stream);
     vst_departure_disks_drop(departure);
+    vst_departure_drop_sizes(departure);
     vst_link_free(&departure->link);
     event_del(&departure->poll);
     free(departure->offer);

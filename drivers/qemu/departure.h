@@ -24,7 +24,7 @@ struct json_object;
     X(DEPARTURE_ASKING, "reply to query-status", "does it run, and can it be migrated?")       \
     X(DEPARTURE_ACCELERATOR, "reply to query-kvm", "does QEMU see each change of memory?")     \
     X(DEPARTURE_MACHINE, "reply to qom-get", "the exact machine type, for the offer")          \
-    X(DEPARTURE_SIZES, "reply to query-named-block-nodes", "of the disks that are copied")     \
+    X(DEPARTURE_SIZES, "reply to query-named-block-nodes", "of its disks, for the offer")      \
     X(DEPARTURE_CLEARING, "the guest, and sizes again", "copies that were left are ended")     \
     X(DEPARTURE_REACHING, "the connection", "a host that is not there is to be told nothing")  \
     X(DEPARTURE_CHECKING, "the destination's answer", "only what stands in the way is wanted") \
@@ -72,6 +72,7 @@ struct vst_departure {
     int spare;
     enum vst_migration_status status;  /* by QEMU's last word */
     struct vst_rescue *rescue;         /* NULL: none is under way */
+    struct vst_disk_size **sizes;      /* of its disks, as far as QEMU tells; NULL: of none */
     struct vst_departure_disks *disks; /* NULL: none is copied */
     struct event poll;
     struct vst_migration_info progress; /* by QEMU's last word */
@@ -138,13 +139,15 @@ void vst_departure_served(struct vst_departure *departure);
 /* The stream that memory follows by is over. */
 void vst_departure_unserved(struct vst_departure *departure, const struct vst_error *err);
 
-/* departure-sizes.c: of the disks that are copied; an offer follows. */
+/* departure-sizes.c: of the disks, if there are any; an offer follows. */
 void vst_departure_ask_sizes(struct vst_departure *departure);
+/* 0: it is not known. */
+uint64_t vst_departure_size_of(const struct vst_departure *departure, const char *disk);
+void vst_departure_drop_sizes(struct vst_departure *departure);
 
 /* departure-disks.c */
-/* Which disks there are, from the reply to query-named-block-nodes. */
-int vst_departure_disks_take(struct vst_departure *departure, struct json_object *nodes,
-                             struct vst_error *ret_err);
+/* Which disks there are, when their sizes are known. */
+int vst_departure_disks_take(struct vst_departure *departure, struct vst_error *ret_err);
 /* For the offer; what it points to stays. NULL: nothing is copied. To be freed. */
 int vst_departure_disks_offer(struct vst_departure *departure, struct vst_disk_copy ***ret_copies,
                               struct vst_error *ret_err);

@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "core/image.h"
 #include "core/journal-codec.h"
 #include "core/migration.h"
+#include "drivers/qemu/new-disk.h"
 #include "host.h"
 
 #define TOKEN "00000000-0000-4000-8000-000000000001"
@@ -21,9 +23,16 @@
 
 static struct vst_host host;
 
+static const struct vst_objection *objections; /* of the rules of this host */
+static struct vst_disk_size **sizes;           /* that the source has for its disks */
+static bool copies;                            /* they are copied */
+
 static int begin(void **state)
 {
     (void)state;
+    objections = NULL;
+    sizes = NULL;
+    copies = false;
     vst_test_seconds(60);
     vst_host_make(&host);
     return 0;
@@ -41,6 +50,7 @@ static int end(void **state)
 /* Of a tiny guest, with more members; `machine` is the type in full, as its QEMU has it. */
 static char *make_offer(const char *machine, const char *more)
 {
+    static struct vst_disk_copy of_disk = {(char *)"d", 1 << 20}, *list[] = {&of_disk, NULL};
     static char qemu[] = "qemu", none[] = "none", test[] = "test";
     struct vst_image_header header = {.driver = qemu, .running = true, .compression = none};
     char *definition, *text;
@@ -50,6 +60,8 @@ static char *make_offer(const char *machine, const char *more)
                  more) < 0)
         fail_msg("memory");
     header.created_by = test;
+    header.disks = sizes;
+    header.copies = copies ? list : NULL;
     header.machine = (char *)machine;
     header.definition = vst_definition_parse(definition, strlen(definition), NULL);
     assert_non_null(header.definition);
@@ -76,8 +88,6 @@ static void have_answer(const struct vst_migrate_message *message, const struct 
              : message->text ? message->text
                              : "");
 }
-
-static const struct vst_objection *objections; /* of the rules of this host */
 
 static void say(enum vst_handover_event event, bool check, char *offer)
 {
@@ -160,8 +170,137 @@ static void files_that_may_not_be_named_are_not_looked_at(void **state)
         assert_int_equal(strstr(answer.text, "/nowhere/allowed") != NULL,
                          strstr(member, ALLOWED) != NULL);
     }
-    objections = NULL;
     assert_nothing_began();
+}
+
+/* ---- disks ---- */
+
+static void make_image(const char *path, const char *format, off_t size)
+{
+    struct vst_disk disk = {(char *)"d", (char *)path, (char *)format, NULL, false};
+    struct vst_error err = {0};
+
+    unlink(path);
+    if (vst_new_disk_make(&disk, (uint64_t)size, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void offer_disk(const char *path, const char *format, bool check)
+{
+    char more[250];
+
+    snprintf(more, sizeof(more),
+             ", \"memory-mib\": 1, \"disks\": [{\"name\": \"d\", \"file\": \"%s\", \"format\": "
+             "\"%s\"}]",
+             path, format);
+    say(VST_HANDOVER_PREPARE, check, make_offer("none", more));
+}
+
+enum { DISK_SIZE = 1 << 20, SECTOR = 512 };
+
+static void disk_of_another_size_is_told(void **state)
+{
+    static const struct {
+        const char *format;
+        const char *is; /* the format of what is there */
+        off_t size;
+        const char *said; /* "": nothing stands in the way */
+    } rows[] = {
+        {"raw", "raw", DISK_SIZE, ""},
+        {"raw", "raw", DISK_SIZE - SECTOR, "has 1048064 bytes here, and 1048576 at the source"},
+        {"raw", "raw", DISK_SIZE + SECTOR, "has 1049088 bytes here, and 1048576 at the source"},
+        {"qcow2", "qcow2", DISK_SIZE, ""},
+        {"qcow2", "qcow2", DISK_SIZE / 2, "has 524288 bytes here, and 1048576 at the source"},
+        {"qcow2", "raw", DISK_SIZE, "is no qcow2 image"},
+        {"qcow2", "raw", SECTOR, "is no qcow2 image"},
+    };
+    struct vst_disk_size size = {(char *)"d", DISK_SIZE, 0}, *list[] = {&size, NULL};
+    char path[120];
+
+    (void)state;
+    sizes = list;
+    snprintf(path, sizeof(path), "%s/disk", host.dir);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        make_image(path, rows[i].is, rows[i].size);
+        offer_disk(path, rows[i].format, true);
+        assert_said(rows[i].said);
+        assert_int_equal(answer.event, *rows[i].said ? VST_HANDOVER_REFUSED : VST_HANDOVER_STARTED);
+        assert_nothing_began();
+    }
+    offer_disk(path, "qcow2", false);
+    assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+    assert_said("is no qcow2 image");
+    assert_nothing_began();
+}
+
+/* A disk with holes needs what it has, and not what it could have. */
+static void copy_that_finds_no_room_is_told(void **state)
+{
+    struct vst_disk_size size = {(char *)"d", INT64_MAX, 0}, *list[] = {&size, NULL};
+    char path[120];
+
+    (void)state;
+    sizes = list;
+    copies = true;
+    snprintf(path, sizeof(path), "%s/new", host.dir);
+    size.allocated = 4096;
+    offer_disk(path, "raw", true);
+    assert_int_equal(answer.event, VST_HANDOVER_STARTED);
+    size.allocated = 0; /* it is not known */
+    offer_disk(path, "raw", true);
+    assert_int_equal(answer.event, VST_HANDOVER_STARTED);
+    size =
+        (struct vst_disk_size){(char *)"d", 4096, (uint64_t)1 << 60}; /* by a file system's whim */
+    offer_disk(path, "raw", true);
+    assert_int_equal(answer.event, VST_HANDOVER_STARTED);
+    size.size = INT64_MAX;
+    for (int check = 1; check >= 0; check--) {
+        size.allocated = (uint64_t)1 << 60;
+        offer_disk(path, "raw", check);
+        assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+        assert_said("/new: a copy needs 1152921504606846976 bytes, and ");
+        assert_said(" are free for it");
+        assert_nothing_began();
+    }
+}
+
+/* Each alone would find its room. */
+static void copies_that_find_no_room_together_are_told(void **state)
+{
+    struct vst_disk_size size = {(char *)"d", INT64_MAX, 0}, other = {(char *)"e", INT64_MAX, 0};
+    struct vst_disk_size *list[] = {&size, &other, NULL};
+    struct statvfs fs;
+    char more[400];
+
+    (void)state;
+    sizes = list;
+    copies = true;
+    assert_int_equal(statvfs(host.dir, &fs), 0);
+    size.allocated = other.allocated = (uint64_t)fs.f_bavail * fs.f_frsize / 8 * 5;
+    snprintf(more, sizeof(more),
+             ", \"memory-mib\": 1, \"disks\": [{\"name\": \"d\", \"file\": \"%s/d\", \"format\": "
+             "\"raw\"}, {\"name\": \"e\", \"file\": \"%s/e\", \"format\": \"raw\"}]",
+             host.dir, host.dir);
+    say(VST_HANDOVER_PREPARE, true, make_offer("none", more));
+    assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+    assert_null(strstr(answer.text, "/d: "));
+    assert_said("/e: a copy needs ");
+}
+
+/* Hosts that are newer may say more of a guest. */
+static void offer_that_says_more_is_taken_and_a_bad_one_refused(void **state)
+{
+    char *offer = make_offer("none", ", \"memory-mib\": 1"), *more;
+
+    (void)state;
+    assert_true(asprintf(&more, "{\"colour\": \"red\", %s", offer + 1) > 0);
+    say(VST_HANDOVER_PREPARE, true, more);
+    assert_int_equal(answer.event, VST_HANDOVER_STARTED);
+    assert_true(asprintf(&more, "{\"method\": \"by mail\", %s", offer + 1) > 0);
+    say(VST_HANDOVER_PREPARE, true, more);
+    assert_int_equal(answer.code, VST_ERR_INVALID);
+    assert_said("the offer: header: method: ");
+    free(offer);
 }
 
 static void name_that_is_taken_is_told(void **state)
@@ -617,6 +756,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(everything_that_stands_in_the_way_is_told_at_once, begin, end),
         VST_TEST_WITH(files_that_may_not_be_named_are_not_looked_at, begin, end),
+        VST_TEST_WITH(disk_of_another_size_is_told, begin, end),
+        VST_TEST_WITH(copy_that_finds_no_room_is_told, begin, end),
+        VST_TEST_WITH(copies_that_find_no_room_together_are_told, begin, end),
+        VST_TEST_WITH(offer_that_says_more_is_taken_and_a_bad_one_refused, begin, end),
         VST_TEST_WITH(name_that_is_taken_is_told, begin, end),
         VST_TEST_WITH(cpus_that_are_not_to_be_had_are_told, begin, end),
         VST_TEST_WITH(uuid_that_is_taken_is_told, begin, end),

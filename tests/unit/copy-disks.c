@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "drivers/qemu/new-disk.h"
@@ -102,9 +103,11 @@ static int make_disk(const char *name, const char *format, uint64_t size)
 }
 
 /* Every second cluster has data: with holes it is told whether they stay. */
+static uint64_t disk_size = SIZE;
+
 static void make_raw(const char *name)
 {
-    int fd = make_disk(name, "raw", SIZE);
+    int fd = make_disk(name, "raw", disk_size);
 
     for (int i = 0; i < CLUSTERS; i += 2)
         put_random(fd, (off_t)i * CLUSTER);
@@ -127,6 +130,14 @@ static void make_qcow2(const char *name)
         put_random(fd, (off_t)next * CLUSTER);
     }
     close(fd);
+}
+
+static void remove_disk(const char *name)
+{
+    char path[160];
+
+    path_of(path, "disks", name);
+    assert_int_equal(unlink(path), 0);
 }
 
 /* What the guest sees of a qcow2 file: zeros where there is no cluster, or one said to be zero. */
@@ -458,6 +469,54 @@ static void missing_disks_are_no_blocker_when_they_are_copied(void **state)
     end_at(host.conn);
 }
 
+/* To the destination, which has other files by the same names. */
+static void disks_of_another_size_keep_the_guest(void **state)
+{
+    struct vst_error err = {0};
+
+    (void)state;
+    start();
+    close(make_disk("a", "raw", SIZE));
+    close(make_disk("b", "qcow2", SIZE));
+    if (migrate(NULL, true, &err) < 0)
+        fail_msg("check: %s", err.text);
+    remove_disk("a");
+    remove_disk("b");
+    close(make_disk("a", "raw", SIZE / 2));
+    close(make_disk("b", "qcow2", 2 * SIZE));
+    for (int check = 1; check >= 0; check--) {
+        err = (struct vst_error){0};
+        assert_int_equal(migrate(NULL, check, &err), -1);
+        assert_int_equal(err.code, VST_ERR_INCOMPATIBLE);
+        assert_non_null(strstr(err.text, "disks/a: has 2097152 bytes here, and 4194304 at "));
+        assert_non_null(strstr(err.text, "disks/b: has 8388608 bytes here, and 4194304 at "));
+    }
+    vst_host_expect_counting(&host, "g", 3);
+    end_at(host.conn);
+    vst_host_expect_gapless(&host, "g");
+}
+
+/* Far more than there is room for, and nearly all of it a hole. */
+static void hole_needs_no_room(void **state)
+{
+    struct vst_error err = {0};
+    struct statvfs fs;
+    struct stat st;
+    char path[160];
+
+    (void)state;
+    disk_size = (uint64_t)1 << 42;
+    start();
+    disk_size = SIZE;
+    path_of(path, "moved", "a");
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(statvfs(path, &fs), 0);
+    assert_true((uint64_t)st.st_size > (uint64_t)fs.f_bavail * fs.f_frsize);
+    if (migrate(&copying, true, &err) < 0)
+        fail_msg("check: %s", err.text);
+    end_at(host.conn);
+}
+
 static void file_that_is_there_is_not_written_over(void **state)
 {
     struct vst_error err = {0};
@@ -688,6 +747,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_that_is_written_meanwhile_is_missing, begin, end),
         cmocka_unit_test_setup_teardown(missing_disks_are_no_blocker_when_they_are_copied, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(disks_of_another_size_keep_the_guest, begin, end),
+        cmocka_unit_test_setup_teardown(hole_needs_no_room, begin, end),
         cmocka_unit_test_setup_teardown(file_that_is_there_is_not_written_over, begin, end),
         cmocka_unit_test_setup_teardown(given_up_copy_leaves_the_guest_and_no_file, begin, end),
         cmocka_unit_test_setup_teardown(destination_that_dies_leaves_the_guest_and_no_file, begin,
