@@ -59,6 +59,12 @@ const char *vst_copy_of_node(struct json_object *node, const struct vst_definiti
     return name;
 }
 
+void vst_copy_close(struct vst_qmp *qmp, const char *name)
+{
+    vst_qmp_execute(qmp, "closefd", (struct vst_qmp_reply){0}, NULL, "fdname",
+                    json_object_new_string(name), NULL);
+}
+
 /* {"type": "fd", "str": NAME} */
 static struct json_object *server_of(const char *copy)
 {

@@ -26,6 +26,9 @@ void vst_copy_put_name(char ret_name[VST_COPY_NAME_MAX + 1], const char *token, 
 const char *vst_copy_of_job(struct json_object *job);
 const char *vst_copy_of_node(struct json_object *node, const struct vst_definition *def);
 
+/* What QEMU was given (getfd) and has not used. That there is none is no harm. */
+void vst_copy_close(struct vst_qmp *qmp, const char *name);
+
 /* The node: QEMU has a descriptor of this name (getfd), behind which is an NBD server that exports
  * `disk`. Replied when NBD is negotiated. */
 int vst_copy_add(struct vst_qmp *qmp, const char *name, const char *disk,

@@ -95,10 +95,25 @@ void vst_guest_clear_copies_again(struct vst_guest *guest)
         give_up(guest, &err);
 }
 
+/* QEMU does not tell which there are; but what they would be called is known by the token. */
+static void close_descriptors(struct vst_guest *guest)
+{
+    char name[VST_COPY_NAME_MAX + 1];
+    struct vst_place_job job;
+
+    if (vst_place_get_job(guest->place, &job, NULL) < 0 || !job.token[0])
+        return;
+    for (size_t i = 0; guest->def->disks && guest->def->disks[i]; i++) {
+        vst_copy_put_name(name, job.token, i);
+        vst_copy_close(guest->qmp, name);
+    }
+}
+
 void vst_guest_clear_copies(struct vst_guest *guest)
 {
     guest->polls = 0;
     vst_guest_enter(guest, GUEST_CLEARING);
+    close_descriptors(guest);
     vst_guest_clear_copies_again(guest);
 }
 

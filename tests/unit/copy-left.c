@@ -5,6 +5,7 @@
  * begin another copy, to save and to migrate for as long as it has a hold of the disk. That a copy
  * is given up by somebody who lives is in copy-disks.c.
  */
+#include <dirent.h>
 #include <event2/buffer.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -295,6 +296,38 @@ static void disks_of_a_guest_whose_manager_died_are_copied_again(void **state)
     vst_host_expect_gapless(&host, "g");
 }
 
+static unsigned count_descriptors(pid_t pid)
+{
+    char path[64];
+    unsigned count = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    dir = opendir(path);
+    assert_non_null(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+/* It was given to QEMU, and nobody has told QEMU what it is for. */
+static void descriptor_of_a_copy_whose_manager_died_is_closed(void **state)
+{
+    static const struct place_of_death adding = {"copy", "COPY_ADDING"};
+    unsigned before;
+    pid_t pid;
+
+    (void)state;
+    start();
+    pid = host.started->processes[host.started->count - 1].pid;
+    die_and_come_back(&adding);
+    before = count_descriptors(pid);
+    for (int times = 0; times < 3; times++)
+        die_and_come_back(&adding);
+    assert_int_equal(count_descriptors(pid), before);
+}
+
 static void expect_saved(void)
 {
     struct evbuffer *image = evbuffer_new();
@@ -341,6 +374,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(disks_of_a_guest_whose_manager_died_are_copied_again, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(descriptor_of_a_copy_whose_manager_died_is_closed, begin,
                                         end),
         cmocka_unit_test_setup_teardown(guest_whose_manager_died_copying_its_disk_is_saved, begin,
                                         end),
