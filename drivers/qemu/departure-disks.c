@@ -11,6 +11,7 @@
  * socket is shut here, and the stream goes on until it has: a gate keeps back that QEMU's end is
  * closed, so that the destination does not take it for a copy that is complete.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
@@ -398,9 +399,35 @@ static void ready(struct departing_disk *disk)
     go_on(disk->departure);
 }
 
+static const char *file_of(const struct departing_disk *disk)
+{
+    struct vst_disk **list = vst_guest_definition(disk->departure->move.guest)->disks;
+
+    while (strcmp((*list)->name, disk->copy.disk) != 0)
+        list++;
+    return (*list)->file;
+}
+
+/* QEMU has its reason from the C library, and NBD carries the want of space from the other end;
+ * nothing is written on this one. */
+static void explain(const struct departing_disk *disk, const char *reason,
+                    struct vst_error *ret_err)
+{
+    if (!reason || strcmp(reason, strerrordesc_np(ENOSPC)) != 0) {
+        ret_err->side = VST_SIDE_QEMU;
+        vst_error_set(ret_err, VST_ERR_DRIVER, "the copy failed: %s",
+                      reason ? reason : "QEMU has cancelled it");
+        return;
+    }
+    ret_err->side = VST_SIDE_DESTINATION;
+    ret_err->system = ENOSPC;
+    vst_error_set(ret_err, VST_ERR_SYSTEM, "no space left at %s for its copy, %s",
+                  disk->departure->move.peer, file_of(disk));
+}
+
 static void ended(struct departing_disk *disk, const char *reason)
 {
-    struct vst_error err = {.side = VST_SIDE_QEMU};
+    struct vst_error err = {0};
     bool meant = disk->state == COPY_ENDING && !reason;
 
     if (!meant && !disk->departure->disks->undoing)
@@ -417,8 +444,7 @@ static void ended(struct departing_disk *disk, const char *reason)
         if (disk->stream)
             vst_gate_open(disk->gate);
     } else {
-        vst_error_set(&err, VST_ERR_DRIVER, "the copy failed: %s",
-                      reason ? reason : "QEMU has cancelled it");
+        explain(disk, reason, &err);
         fail(disk, VST_HANDOVER_QEMU_FAILED, &err);
     }
 }

@@ -5,11 +5,14 @@
  * has opened them: to the destination they are not there. What was copied is compared with it.
  */
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -616,6 +619,50 @@ static void expect_guest_and_no_file(const char *step)
         fail_msg("%s: a file is left", step);
 }
 
+/* There is room for the copies when it is looked, and none when they are made. */
+static void fill_up(struct vst_op *op)
+{
+    static char zeros[CLUSTER];
+    char path[160];
+    int fd;
+
+    (void)op;
+    path_of(path, "disks", "other");
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    while (write(fd, zeros, sizeof(zeros)) > 0)
+        ;
+    assert_int_equal(errno, ENOSPC);
+    close(fd);
+}
+
+static bool may_mount; /* for this process alone */
+
+static void space_that_runs_out_there_is_told_as_that(void **state)
+{
+    char path[160];
+
+    (void)state;
+    if (!may_mount) {
+        print_message("no file system may be mounted here\n");
+        skip();
+    }
+    start();
+    path_of(path, "disks", "");
+    assert_int_equal(mount("small", path, "tmpfs", 0, "size=8M"), 0);
+    break_at("copy", "COPY_PASSING", fill_up);
+    print_message("%s\n", outcome.text);
+    assert_int_equal(outcome.code, VST_ERR_SYSTEM);
+    assert_int_equal(outcome.system, ENOSPC);
+    assert_int_equal(outcome.side, VST_SIDE_DESTINATION);
+    assert_non_null(strstr(outcome.text, "disk a: no space left at qemu:///?root="));
+    assert_non_null(strstr(outcome.text, "for its copy, "));
+    vst_host_expect_counting(&host, "g", 3);
+    end_at(host.conn);
+    assert_int_equal(umount2(path, MNT_DETACH), 0);
+    vst_host_expect_gapless(&host, "g");
+}
+
 static void given_up_copy_leaves_the_guest_and_no_file(void **state)
 {
     static const char *const steps[][2] = {
@@ -750,6 +797,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(disks_of_another_size_keep_the_guest, begin, end),
         cmocka_unit_test_setup_teardown(hole_needs_no_room, begin, end),
         cmocka_unit_test_setup_teardown(file_that_is_there_is_not_written_over, begin, end),
+        cmocka_unit_test_setup_teardown(space_that_runs_out_there_is_told_as_that, begin, end),
         cmocka_unit_test_setup_teardown(given_up_copy_leaves_the_guest_and_no_file, begin, end),
         cmocka_unit_test_setup_teardown(destination_that_dies_leaves_the_guest_and_no_file, begin,
                                         end),
@@ -757,6 +805,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(slow_copy_is_made_fast, begin, end),
     };
 
+    may_mount = unshare(CLONE_NEWNS) == 0 && mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
     if (!vst_host_has_qemu())
         return 0;
     return cmocka_run_group_tests(tests, NULL, NULL);
