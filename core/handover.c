@@ -102,7 +102,8 @@ static bool is_outcome(enum vst_handover_told told)
 {
     return told == VST_HANDOVER_TELL_MIGRATED || told == VST_HANDOVER_TELL_CUT_OFF ||
            told == VST_HANDOVER_TELL_DIED || told == VST_HANDOVER_TELL_GIVEN_UP ||
-           told == VST_HANDOVER_TELL_GUEST_GONE || told == VST_HANDOVER_TELL_CONFLICT;
+           told == VST_HANDOVER_TELL_GUEST_GONE || told == VST_HANDOVER_TELL_CONFLICT ||
+           told == VST_HANDOVER_TELL_NOWHERE;
 }
 
 static void follow(struct vst_handover *handover, const struct vst_handover_edge *edge,

@@ -107,12 +107,12 @@ static void say_to_source(struct vst_move *move, enum vst_handover_event message
     answer(arrival, message);
 }
 
-/* How QEMU ended is known; that it took a guest with it which can run nowhere else, is not. */
-static void note_death(struct vst_move *move)
+/* What led to it is known; that it took the guest, which can run nowhere else, is not. */
+static void note_end(struct vst_move *move, enum vst_handover_told told)
 {
     struct vst_error err = {0};
 
-    vst_error_set(&err, VST_ERR_DRIVER, "%s (%s)", vst_handover_told_text(VST_HANDOVER_TELL_DIED),
+    vst_error_set(&err, VST_ERR_DRIVER, "%s (%s)", vst_handover_told_text(told),
                   vst_move_reason(move));
     move->why = err;
 }
@@ -122,8 +122,9 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
     vst_trace(VST_TRACE_STATE, "arrival %s: %s", move->name, vst_handover_told_text(told));
     if (told == VST_HANDOVER_TELL_CUT_OFF)
         vst_arrival_cut_off(vst_arrival_of(move));
-    if (told == VST_HANDOVER_TELL_DIED)
-        note_death(move);
+    if (told == VST_HANDOVER_TELL_CUT_OFF || told == VST_HANDOVER_TELL_DIED ||
+        told == VST_HANDOVER_TELL_NOWHERE)
+        note_end(move, told);
     if (told == VST_HANDOVER_TELL_MIGRATED)
         vst_driver_event(move->qemu->conn, VST_EVENT_STARTED, move->name, move->uuid, "migrated");
 }

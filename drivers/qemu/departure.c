@@ -95,6 +95,7 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
         break;
     case VST_HANDOVER_TELL_GUEST_GONE:
     case VST_HANDOVER_TELL_CONFLICT:
+    case VST_HANDOVER_TELL_NOWHERE:
         answer_with_reason(departure, VST_ERR_DRIVER);
         break;
     case VST_HANDOVER_TELL_MIGRATED: /* whoever asked is told at FINISH: QEMU here has ended, too */

@@ -425,6 +425,9 @@ static int forget(struct vst_move *move, struct vst_error *ret_err)
     enum vst_handover_event word =
         move->end->role == VST_MIGRATION_OUT ? VST_HANDOVER_FINISHED : VST_HANDOVER_FINISH;
 
+    if (!vst_handover_heeds(&move->machine, word) &&
+        vst_handover_heeds(&move->machine, VST_HANDOVER_ABORT))
+        word = VST_HANDOVER_ABORT; /* this end has given up, and the other had to hear it */
     if (!vst_handover_settled(&move->machine))
         return vst_error_set(
             ret_err, VST_ERR_STATE,
@@ -442,6 +445,20 @@ static int forget(struct vst_move *move, struct vst_error *ret_err)
     return 0;
 }
 
+/* A word that this host knows to be wrong: a guest cannot go on here whose QEMU is gone. */
+static int check_word(const struct vst_move *move, enum vst_migration_order order,
+                      struct vst_error *ret_err)
+{
+    if (order != VST_MIGRATION_RUNS_ON_SOURCE || move->end->role != VST_MIGRATION_OUT ||
+        !vst_handover_can_be_resolved(&move->machine) || vst_move_qemu_exists(move))
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_STATE,
+                         "%s: its QEMU is gone on this host, so it cannot go on here, and what %s "
+                         "has may be the last copy: it is the destination's, or wait until that "
+                         "host answers",
+                         move->name, move->peer);
+}
+
 static int order(struct vst_move *move, const struct call *call, struct vst_error *ret_err)
 {
     unsigned state = move->machine.state;
@@ -452,6 +469,8 @@ static int order(struct vst_move *move, const struct call *call, struct vst_erro
         return change(move, call, ret_err);
     if (call->order == VST_MIGRATION_CANCEL && give_up_early(move))
         return 0;
+    if (check_word(move, call->order, ret_err) < 0)
+        return -1;
     vst_move_feed(move, event_of(call->order), NULL);
     if (move->machine.state != state)
         return 0;

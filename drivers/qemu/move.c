@@ -221,7 +221,8 @@ static void recall(struct vst_move *move)
     enum vst_handover_told outcome = move->machine.outcome;
 
     if (outcome == VST_HANDOVER_TELL_CUT_OFF || outcome == VST_HANDOVER_TELL_DIED ||
-        outcome == VST_HANDOVER_TELL_GUEST_GONE || outcome == VST_HANDOVER_TELL_CONFLICT)
+        outcome == VST_HANDOVER_TELL_GUEST_GONE || outcome == VST_HANDOVER_TELL_CONFLICT ||
+        outcome == VST_HANDOVER_TELL_NOWHERE)
         vst_error_set(&move->why, VST_ERR_DRIVER, "%s", vst_handover_told_text(outcome));
 }
 
@@ -347,6 +348,7 @@ static enum vst_migration_outcome outcome_of(const struct vst_move *move)
         return VST_MIGRATION_CONFLICT;
     case VST_HANDOVER_TELL_CUT_OFF:
     case VST_HANDOVER_TELL_DIED:
+    case VST_HANDOVER_TELL_NOWHERE:
     case VST_HANDOVER_TELL_GUEST_GONE:
         return VST_MIGRATION_DIED;
     default:

@@ -174,6 +174,20 @@ static void in_post_copy_the_operator_is_heard_when_the_stream_is_broken(void **
     machine_feed(EVENT(LINK_DOWN));
     machine_feed(EVENT(RESOLVE_DESTINATION));
     machine_is_in("SOURCE_CLOSING");
+    assert_int_equal(actions.tell, VST_HANDOVER_TELL_CUT_OFF);
+}
+
+/* It was resolved at the source. Both would write to the disks. */
+static void copy_that_lacks_memory_ends_when_the_source_has_the_guest_back(void **state)
+{
+    (void)state;
+    destination_lacks();
+    machine_feed(EVENT(ABORT));
+    assert_int_equal(actions.write, RECORD(ABORTED));
+    assert_int_equal(actions.send, EVENT(NONE));
+    machine_written(RECORD(ABORTED));
+    assert_int_equal(actions.qemu, QEMU(END));
+    assert_int_equal(actions.send, EVENT(ABORTED));
 }
 
 static void restarted_a_guest_that_lacked_memory_is_what_it_is(void **state)
@@ -206,6 +220,7 @@ int main(void)
         VST_TEST(a_guest_that_dies_lacking_memory_is_told_of),
         VST_TEST(memory_that_is_gone_is_told_of),
         VST_TEST(in_post_copy_the_operator_is_heard_when_the_stream_is_broken),
+        VST_TEST(copy_that_lacks_memory_ends_when_the_source_has_the_guest_back),
         VST_TEST(restarted_a_guest_that_lacked_memory_is_what_it_is),
     };
 

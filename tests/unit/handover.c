@@ -414,6 +414,33 @@ static void the_operator_is_heard_in_doubt_only(void **state)
     machine_is_in("DESTINATION_RUNNING"); /* the source may still have to be told */
 }
 
+/* The operator gave it to a destination that had given up: it is too late, but nobody is told that
+ * the guest is where it is not. */
+static void guest_that_is_nowhere_is_told_of_on_both_sides(void **state)
+{
+    (void)state;
+    in_doubt();
+    machine_feed(EVENT(RESOLVE_DESTINATION));
+    machine_feed(EVENT(QEMU_COMPLETED));
+    machine_written(RECORD(COMMITTED));
+    machine_feed(EVENT(QEMU_GONE));
+    assert_int_equal(actions.send, EVENT(FINISH));
+    machine_feed(EVENT(ABORTED));
+    assert_int_equal(actions.tell, VST_HANDOVER_TELL_NOWHERE);
+    assert_int_equal(actions.send, EVENT(ABORT));
+    machine_feed(EVENT(FINISHED));
+    assert_int_equal(machine.outcome, VST_HANDOVER_TELL_NOWHERE);
+    destination_has_loaded();
+    machine_feed(EVENT(QEMU_GONE));
+    machine_written(RECORD(ABORTED));
+    machine_feed(EVENT(QEMU_GONE));
+    machine_feed(EVENT(FINISH));
+    assert_int_equal(actions.send, EVENT(ABORTED));
+    assert_int_equal(actions.tell, VST_HANDOVER_TELL_NOWHERE);
+    machine_feed(EVENT(ABORT));
+    assert_int_equal(actions.write, RECORD(DONE));
+}
+
 static void what_only_is_to_be_told_is_told_thirty_times(void **state)
 {
     unsigned tries = 0;
@@ -503,6 +530,7 @@ int main(void)
         VST_TEST(aborted_and_unknown_give_the_guest_back_when_that_is_on_disk),
         VST_TEST(lost_there_stays_in_doubt_with_that_reason),
         VST_TEST(the_operator_is_heard_in_doubt_only),
+        VST_TEST(guest_that_is_nowhere_is_told_of_on_both_sides),
         VST_TEST(what_only_is_to_be_told_is_told_thirty_times),
         VST_TEST(that_it_has_given_up_the_source_says_until_it_is_answered),
         VST_TEST(a_record_that_is_not_waited_for_changes_nothing),
