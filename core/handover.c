@@ -85,9 +85,8 @@ static void enter(struct vst_handover *handover, unsigned state,
 static void note_reason(struct vst_handover *handover, const struct vst_handover_edge *edge,
                         enum vst_handover_event event)
 {
-    const struct vst_handover_entry *entry = entry_of(handover);
-    bool again = entry->timer == VST_HANDOVER_TIMER_AGAIN && among(event, IDLE);
-    bool meant = entry->qemu == VST_HANDOVER_QEMU_END && event == VST_HANDOVER_QEMU_GONE;
+    bool again = entry_of(handover)->timer == VST_HANDOVER_TIMER_AGAIN && among(event, IDLE);
+    bool meant = vst_handover_ends_qemu(handover) && event == VST_HANDOVER_QEMU_GONE;
 
     if (edge->tell == VST_HANDOVER_TELL_MIGRATED)
         handover->doubt = VST_HANDOVER_NONE;
@@ -248,6 +247,11 @@ bool vst_handover_holds_guest(const struct vst_handover *handover)
 bool vst_handover_settled(const struct vst_handover *handover)
 {
     return entry_of(handover)->settled;
+}
+
+bool vst_handover_ends_qemu(const struct vst_handover *handover)
+{
+    return entry_of(handover)->qemu == VST_HANDOVER_QEMU_END;
 }
 
 bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_event event)

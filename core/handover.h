@@ -247,6 +247,9 @@ bool vst_handover_holds_guest(const struct vst_handover *handover);
  * words to the other host, who may be silent for long, and the journal. */
 bool vst_handover_settled(const struct vst_handover *handover);
 
+/* This state ends the QEMU of the guest: it is gone because it was told to be. */
+bool vst_handover_ends_qemu(const struct vst_handover *handover);
+
 /* This event would lead it to another state, or into this one anew. */
 bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_event event);
 

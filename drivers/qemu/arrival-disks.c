@@ -301,6 +301,8 @@ static void stream_failed(void *opaque, const struct vst_error *err)
     vst_error_where(&why, VST_SIDE_DESTINATION, "copy");
     if (disk->spare >= 0)
         vst_migration_break(disk->spare);
+    if (vst_arrival_awaits_reason(arrival, err))
+        return; /* which whoever fills it is told, too */
     end_filling(disk, &why);
     vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &why);
 }

@@ -5,12 +5,15 @@
  */
 #include "arrival.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/trace.h"
 #include "journal.h"
+
+enum { EXPLAIN_SECONDS = 1 };
 
 /* ---- answers ---- */
 
@@ -48,6 +51,7 @@ void vst_arrival_end_stream(struct vst_arrival *arrival, const struct vst_error 
     struct vst_op *op = arrival->loading;
     struct vst_error why;
 
+    event_del(&arrival->explained);
     arrival->loading = NULL;
     arrival->stream = NULL;
     arrival->gate = NULL;
@@ -162,9 +166,35 @@ void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error
         vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &why);
 }
 
+/* ---- a stream that QEMU breaks off ---- */
+
+static void unexplained(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_arrival *arrival = opaque;
+    const struct vst_error *why = &arrival->move.why;
+
+    (void)fd, (void)what;
+    vst_arrival_fail_stream(arrival, vst_error_is_set(why) ? why : &arrival->broken);
+}
+
+bool vst_arrival_awaits_reason(struct vst_arrival *arrival, const struct vst_error *err)
+{
+    static const struct timeval moment = {EXPLAIN_SECONDS, 0};
+
+    if ((err->system != EPIPE && err->system != ECONNRESET) ||
+        arrival->post_copy >= ARRIVAL_SWITCHED)
+        return false; /* the other end broke it off; or the guest may run, and needs another */
+    arrival->stream = NULL;
+    arrival->gate = NULL;
+    arrival->broken = *err;
+    event_add(&arrival->explained, &moment);
+    return true;
+}
+
 static void stream_failed(void *opaque, const struct vst_error *err)
 {
-    vst_arrival_fail_stream(opaque, err);
+    if (!vst_arrival_awaits_reason(opaque, err))
+        vst_arrival_fail_stream(opaque, err);
 }
 
 /* The source sees a break of the stream first, and makes another. */
@@ -286,7 +316,7 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
         phase = "clean-up";
     else if (vst_arrival_lacks(arrival))
         phase = "post-copy";
-    else if (arrival->stream)
+    else if (arrival->loading)
         phase = "memory";
     else if (arrival->taken || !arrival->offer)
         phase = "hand-over";
@@ -324,6 +354,7 @@ static struct vst_arrival *arrival_new(struct vst_qemu *qemu, const unsigned cha
     }
     arrival->spare = -1;
     event_assign(&arrival->awaited, qemu->conn->base, -1, 0, never_came, arrival);
+    event_assign(&arrival->explained, qemu->conn->base, -1, 0, unexplained, arrival);
     if (vst_move_init(&arrival->move, qemu, &vst_arrival_end, token, ret_err) < 0) {
         free(arrival);
         return NULL;

@@ -40,6 +40,8 @@ struct vst_arrival {
     struct vst_arrival_disks *disks;  /* NULL: none is copied */
     enum vst_migration_status status; /* by QEMU's last word */
     struct event awaited;             /* the first stream, which is to come soon */
+    struct event explained;           /* QEMU's end of a stream broke: its own end says why */
+    struct vst_error broken;          /* what the stream says of that */
     enum arrival_state post_copy;
     struct event look;
 };
@@ -80,6 +82,9 @@ struct vst_guest_job vst_arrival_job(struct vst_arrival *arrival);
 /* The stream is over, or is to be. */
 void vst_arrival_end_stream(struct vst_arrival *arrival, const struct vst_error *err);
 void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error *err);
+/* Whether it is QEMU that broke a stream off, which as a rule ends then and says more: what it says
+ * follows as its end, or STREAM_FAILED when that does not come. */
+bool vst_arrival_awaits_reason(struct vst_arrival *arrival, const struct vst_error *err);
 
 /* arrival-post-copy.c */
 void vst_arrival_post_copy_init(struct vst_arrival *arrival);

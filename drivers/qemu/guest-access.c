@@ -120,7 +120,7 @@ bool vst_guest_is_running(const struct vst_guest *guest)
 
 bool vst_guest_expects_exit(const struct vst_guest *guest)
 {
-    return guest->fate == FATE_END || guest->fate == FATE_REMOVE;
+    return guest->fate == FATE_END;
 }
 
 bool vst_guest_is_mending(const struct vst_guest *guest)

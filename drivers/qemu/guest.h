@@ -149,6 +149,7 @@ void vst_guest_get_info(const struct vst_guest *guest, struct vst_domain_info *r
 
 /* The end of this QEMU is meant: no crash, and nothing is kept. */
 void vst_guest_expect_exit(struct vst_guest *guest);
+/* Whether that was said, of a guest that is whole: of any other its maker knows. */
 bool vst_guest_expects_exit(const struct vst_guest *guest);
 /* Ends QEMU at once; gone() follows, and the directory goes. */
 void vst_guest_kill(struct vst_guest *guest);

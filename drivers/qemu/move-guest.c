@@ -147,15 +147,22 @@ void vst_move_note_death(struct vst_move *move, const struct vst_error *err)
     vst_move_fail(move, move->end->death ? move->end->death(move) : VST_HANDOVER_QEMU_GONE, err);
 }
 
+/* By the machine, or, as long as that holds the guest, by the guest itself. */
+static bool is_meant(const struct vst_move *move)
+{
+    return vst_handover_ends_qemu(&move->machine) ||
+           (vst_guest_expects_exit(move->guest) && vst_handover_holds_guest(&move->machine));
+}
+
 static void gone(void *opaque, const struct vst_error *err)
 {
     struct vst_move *move = opaque;
-    bool meant = vst_guest_expects_exit(move->guest);
+    bool meant = is_meant(move);
 
     if (move->end->gone && move->end->gone(move, err))
         return;
     move->guest = NULL;
-    if (meant && vst_handover_holds_guest(&move->machine))
+    if (meant)
         vst_move_feed(move, VST_HANDOVER_QEMU_GONE, NULL); /* nothing went wrong */
     else if (vst_move_qemu_exists(move))
         vst_move_fail(move, VST_HANDOVER_QEMU_FAILED, err);

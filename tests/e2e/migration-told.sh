@@ -122,9 +122,46 @@ guest_stays()
     ! wait "$moving" && begin_host b && comes_to_an_end && is_running_on a && goes_on "$name" && finish a "$name"
 }
 
+# ---- in QEMU's words ----
+
+# A QEMU that is given twice the memory that it is asked for.
+make_liar()
+{
+    mkdir -p "$work/liar" && cat >"$work/liar/qemu-system-x86_64" <<END
+#!/bin/bash
+words=("\$@")
+for ((i = 1; i < \$#; i++)); do
+    [ "\${words[i - 1]}" != -m ] || words[i]=\$((2 * \${words[i]%M}))M
+done
+exec "$(command -v qemu-system-x86_64)" "\${words[@]}"
+END
+    chmod +x "$work/liar/qemu-system-x86_64"
+}
+
+is_refused_with()
+{
+    ! on a migrate -q "$name" "$(uri_of b)" 2>"$work/said" && grep -q "$1" "$work/said" && return
+    echo "not refused with $1:"
+    cat "$work/said"
+    return 1
+}
+
+qemu_refuses()
+{
+    local round
+    name=refused
+    make_liar && kill_host b TERM && PATH=$work/liar:$PATH begin_host b && launch a "$name" || return
+    for round in 1 2 3 4; do
+        is_refused_with 'Size mismatch: pc.ram' && wait_until 60 is_running_on a || return
+    done
+    must_tell a 'Size mismatch: pc.ram' && must_tell b 'Size mismatch: pc.ram' && comes_to_an_end &&
+        finish a "$name" && kill_host b TERM && begin_host b
+}
+
 check two_hosts_and_a_link_begin  eval 'make_hosts && make_link'
 check restarted_source_says_that_the_guest_was_cut_off  guest_is_cut_off
 check restarted_twice_the_source_says_why_the_guest_stayed  guest_stays
+check what_the_qemu_of_the_destination_refuses_is_told_in_its_words  qemu_refuses
 
 nothing_left()
 {
