@@ -82,10 +82,10 @@ static void a_copy_that_lacks_memory_is_given_up_when_its_stream_breaks(void **s
     machine_begin(VST_HANDOVER_DESTINATION);
     machine.state = machine_state(&vst_handover_destination, "DESTINATION_SWITCHED");
     machine_feed(EVENT(STREAM_VERIFIED)); /* which it is only when nothing is lacking any more */
+    assert_int_equal(actions.write, RECORD(LOADED));
     machine_feed(EVENT(SWITCH));
     assert_int_equal(actions.send, EVENT(NONE));
-    actions.write = RECORD(LOADED);
-    machine_written(RECORD(LOADED));
+    vst_handover_written(&machine, RECORD(LOADED), true, &actions);
     assert_int_equal(actions.send, EVENT(LOADED));
     machine_feed(EVENT(LINK_DOWN));
     machine_is_in("DESTINATION_LOADED");

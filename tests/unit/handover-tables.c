@@ -7,23 +7,34 @@
 #define TABLE(role) \
     ((role) == VST_HANDOVER_SOURCE ? &vst_handover_source : &vst_handover_destination)
 
+/* How many states of this end answer the event. */
+static size_t count_answers(unsigned role, enum vst_handover_event event)
+{
+    size_t count = 0;
+
+    for (unsigned s = 0; s < TABLE(role)->state_count; s++) {
+        machine_begin(role);
+        machine.state = s;
+        count += vst_handover_feed(&machine, event, peer, &actions) == 0;
+        assert_true(machine.state < TABLE(role)->state_count);
+    }
+    return count;
+}
+
+/* Messages are those of the other end; what else one state knows, all do. */
 static void every_state_answers_every_event_of_its_end(void **state)
 {
     (void)state;
     for (unsigned role = 0; role < 2; role++) {
-        for (unsigned s = 0; s < TABLE(role)->state_count; s++) {
-            for (unsigned e = EVENT(BEGIN); e < VST_HANDOVER_EVENT_COUNT; e++) {
-                bool of_peer = e >= VST_HANDOVER_FIRST_MESSAGE && e <= VST_HANDOVER_LAST_MESSAGE &&
-                               (e >= EVENT(STARTED)) == (role == VST_HANDOVER_SOURCE);
-                bool mine;
+        for (unsigned e = EVENT(BEGIN); e < VST_HANDOVER_EVENT_COUNT; e++) {
+            bool of_peer = e >= VST_HANDOVER_FIRST_MESSAGE && e <= VST_HANDOVER_LAST_MESSAGE &&
+                           (e >= EVENT(STARTED)) == (role == VST_HANDOVER_SOURCE);
+            size_t count = count_answers(role, e);
 
-                machine_begin(role);
-                machine.state = s;
-                mine = vst_handover_feed(&machine, e, peer, &actions) == 0;
-                if (e >= VST_HANDOVER_FIRST_MESSAGE)
-                    assert_int_equal(mine, of_peer);
-                assert_true(machine.state < TABLE(role)->state_count);
-            }
+            if (e >= VST_HANDOVER_FIRST_MESSAGE)
+                assert_int_equal(count, of_peer ? TABLE(role)->state_count : 0);
+            else if (count)
+                assert_int_equal(count, TABLE(role)->state_count);
         }
     }
 }
