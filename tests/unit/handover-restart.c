@@ -165,6 +165,7 @@ static void restarted_with_a_whole_copy_it_keeps_it_until_somebody_speaks(void *
                 {EVENT(ABORT), "DESTINATION_ABORTING"},
                 {EVENT(CANCEL), "DESTINATION_ABORTING"},
                 {EVENT(RESOLVE_SOURCE), "DESTINATION_ABORTING"},
+                {EVENT(QEMU_REFUSED), "DESTINATION_ABORTING"},
                 {EVENT(QEMU_GONE), "DESTINATION_ABORTING"}};
 
     (void)state;
