@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * QEMU's probe answers first; then a job of the worker looks at the files and the memory; the loop
- * adds what it knows itself.
+ * QEMU's probe answers first, and if need be QEMU says where it keeps firmware; then a job of the
+ * worker looks at the files and the memory; the loop adds what it knows itself.
  */
 #include "check.h"
 
@@ -11,20 +11,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/fsm.h"
 #include "core/reasons.h"
 #include "core/worker.h"
+#include "firmware.h"
 #include "probe.h"
+
+#define CHECK_STATES(X)                                             \
+    X(CHECK_PROBING, "the probe", "what QEMU can do")               \
+    X(CHECK_ASKING, "the end of a QEMU", "where firmware is found") \
+    X(CHECK_LOOKING, "the worker", "whether files and memory are there")
+VST_FSM(check, CHECK_STATES)
 
 struct vst_check {
     struct vst_job job; /* from here to `worker` the thread's, while it looks */
     struct vst_definition *def;
     enum vst_disks disks;
     struct vst_disk_fact *facts; /* of its disks; NULL: nothing is known */
+    char *folders;               /* of QEMU, for firmware; NULL: it was not asked */
     struct vst_reasons reasons;
     bool restores;  /* and so takes the name last: see restore.c */
     bool post_copy; /* is to be possible */
     struct vst_worker *worker;
     struct vst_qemu *qemu;
+    enum check_state state;
+    struct vst_firmware_question *question;
     const struct vst_probe *probe; /* NULL: it has not answered yet, or cannot */
     struct vst_error unknown;      /* why it cannot */
     struct vst_probe_wait wait;
@@ -68,6 +79,8 @@ static void look(struct vst_job *job)
         block(check, "the guest needs %" PRIu64 " MiB of memory, %" PRIu64 " are available",
               check->def->memory_mib, available);
     vst_files_check(check->def, check->disks, block_file, check);
+    if (check->folders)
+        vst_firmware_check(check->def, check->folders, block_file, check);
     if (check->facts)
         vst_disks_check(check->def, check->facts, check->disks, block_file, check);
 }
@@ -78,6 +91,7 @@ static void dispose(struct vst_job *job)
 
     vst_definition_free(&check->def);
     free(check->facts);
+    free(check->folders);
     free(check);
 }
 
@@ -186,6 +200,27 @@ static void looked(struct vst_job *job)
     tell(check, check->reasons.count ? &err : NULL);
 }
 
+static void enter(struct vst_check *check, enum check_state state)
+{
+    vst_fsm_trace(check, check->def->name, check->state, state);
+    check->state = state;
+}
+
+static void begin_to_look(struct vst_check *check)
+{
+    enter(check, CHECK_LOOKING);
+    vst_worker_submit(check->worker, &check->job);
+}
+
+static void told_folders(void *opaque, const char *folders)
+{
+    struct vst_check *check = opaque;
+
+    check->folders = strdup(folders); /* without memory as if it had not been asked */
+    vst_firmware_question_free(&check->question);
+    begin_to_look(check);
+}
+
 static void probed(void *opaque, const struct vst_probe *probe, const struct vst_error *err)
 {
     struct vst_check *check = opaque;
@@ -193,7 +228,12 @@ static void probed(void *opaque, const struct vst_probe *probe, const struct vst
     check->probe = probe;
     if (err)
         check->unknown = *err;
-    vst_worker_submit(check->worker, &check->job);
+    else if (vst_firmware_is_named(check->def))
+        check->question = vst_firmware_ask(check->qemu, told_folders, check, NULL);
+    if (check->question)
+        enter(check, CHECK_ASKING);
+    else
+        begin_to_look(check);
 }
 
 struct vst_check *vst_check_start(struct vst_qemu *qemu, const struct vst_definition *saved,
@@ -278,11 +318,11 @@ void vst_check_cancel(struct vst_check **slot)
     if (!check)
         return;
     worker = check->worker;
-    if (check->wait.waiting) {
-        vst_probe_unwait(&check->wait);
-        dispose(&check->job);
-    } else {
+    vst_probe_unwait(&check->wait);
+    vst_firmware_question_free(&check->question);
+    if (check->state == CHECK_LOOKING)
         vst_job_abandon(&check->job);
-    }
+    else
+        dispose(&check->job);
     vst_worker_put(&worker);
 }

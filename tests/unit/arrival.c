@@ -173,7 +173,7 @@ static void files_that_may_not_be_named_are_not_looked_at(void **state)
     assert_nothing_began();
 }
 
-/* ---- disks ---- */
+/* ---- files ---- */
 
 static void make_image(const char *path, const char *format, off_t size)
 {
@@ -183,6 +183,117 @@ static void make_image(const char *path, const char *format, off_t size)
     unlink(path);
     if (vst_new_disk_make(&disk, (uint64_t)size, &err) < 0)
         fail_msg("%s", err.text);
+}
+
+static void expect_firmware(const char *member, bool found, bool check)
+{
+    char more[400];
+
+    snprintf(more, sizeof(more), ", \"memory-mib\": 1, %s", member);
+    say(VST_HANDOVER_PREPARE, check, make_offer("none", more));
+    if (found && answer.event != VST_HANDOVER_STARTED)
+        fail_msg("%s: %s", member, answer.text);
+    if (!found)
+        assert_said(": is in no directory where QEMU of this host looks for it");
+}
+
+/* The first is there wherever a QEMU for PCs is. */
+static void firmware_by_name_is_looked_for_where_qemu_does(void **state)
+{
+    char args[300], path[120];
+
+    (void)state;
+    expect_firmware("\"firmware\": \"kvmvapic.bin\"", true, true);
+    expect_firmware("\"args\": [\"-bios\", \"kvmvapic.bin\"]", true, true);
+    expect_firmware("\"args\": [\"-bios\", \"no-such.bin\"]", false, true);
+    assert_said("firmware: no-such.bin: ");
+    expect_firmware("\"args\": [\"-bios\", \"/nowhere/it/is\", \"-bios\", \"no-such.bin\"]", false,
+                    true);
+    snprintf(args, sizeof(args), "\"firmware\": \"mine.bin\", \"args\": [\"-L\", \"%s\"]",
+             host.dir);
+    expect_firmware(args, false, true);
+    snprintf(path, sizeof(path), "%s/mine.bin", host.dir);
+    make_image(path, "raw", 4096);
+    expect_firmware(args, true, true);
+    expect_firmware("\"firmware\": \"no-such.bin\", \"kernel\": \"/nowhere/kernel\"", false, false);
+    assert_said("/nowhere/kernel");
+    assert_int_equal(answer.event, VST_HANDOVER_REFUSED);
+    assert_int_equal(vst_host_entries(&host, "root"), 1); /* the journal */
+}
+
+/* A QEMU that does not say where it looks: it ends, or, if there is a file `hang`, does not even.
+ */
+static void put_mute_in_path(const struct vst_host *made)
+{
+    char path[300], file[100];
+    FILE *script;
+
+    snprintf(file, sizeof(file), "%s/qemu-system-x86_64", made->dir);
+    script = fopen(file, "we");
+    assert_non_null(script);
+    fprintf(script,
+            "#!/bin/sh\nPATH='%s'\nif [ \"$1\" = -L ]; then\n[ -e %s/hang ] && exec sleep 300\n"
+            "exit\nfi\nexec qemu-system-x86_64 \"$@\"\n",
+            getenv("PATH"), made->dir);
+    assert_int_equal(fchmod(fileno(script), 0700), 0);
+    assert_int_equal(fclose(script), 0);
+    snprintf(path, sizeof(path), "%s:%s", made->dir, getenv("PATH"));
+    setenv("PATH", path, 1);
+}
+
+static int begin_mute(void **state)
+{
+    char *before = strdup(getenv("PATH"));
+
+    (void)state;
+    objections = NULL;
+    sizes = NULL;
+    copies = false;
+    vst_test_seconds(60);
+    vst_host_make_with(&host, put_mute_in_path);
+    setenv("PATH", before, 1); /* it is looked for once */
+    free(before);
+    return 0;
+}
+
+static void what_is_not_known_of_firmware_is_no_reason(void **state)
+{
+    (void)state;
+    expect_firmware("\"firmware\": \"no-such.bin\"", true, true);
+}
+
+static bool asking;
+
+static void note_asking(void *opaque, const char *machine, const char *to)
+{
+    (void)opaque;
+    asking |= strcmp(machine, "check") == 0 && strcmp(to, "CHECK_ASKING") == 0;
+}
+
+/* The end of the test closes the connection. */
+static void check_that_waits_for_a_qemu_that_hangs_can_be_called_off(void **state)
+{
+    char path[120], *offer;
+    struct vst_migrate_message message = {
+        .token = TOKEN, .host = SOURCE, .event = VST_HANDOVER_PREPARE, .check = true};
+    struct vst_answer_cb cb = {have_answer, NULL, NULL};
+    struct vst_op *op;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/hang", host.dir);
+    make_image(path, "raw", 512);
+    offer = make_offer("none", ", \"memory-mib\": 1, \"firmware\": \"no-such.bin\"");
+    message.offer = offer;
+    asking = false;
+    host.edge = note_asking;
+    op = vst_conn_migrate_message(host.conn, &message, &cb);
+    free(offer);
+    while (!asking)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    host.edge = NULL;
+    vst_op_cancel(op);
+    vst_op_wait(op, NULL);
+    assert_int_equal(answer.code, VST_ERR_CANCELLED);
 }
 
 static void offer_disk(const char *path, const char *format, bool check)
@@ -756,6 +867,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VST_TEST_WITH(everything_that_stands_in_the_way_is_told_at_once, begin, end),
         VST_TEST_WITH(files_that_may_not_be_named_are_not_looked_at, begin, end),
+        VST_TEST_WITH(firmware_by_name_is_looked_for_where_qemu_does, begin, end),
+        VST_TEST_WITH(what_is_not_known_of_firmware_is_no_reason, begin_mute, end),
+        VST_TEST_WITH(check_that_waits_for_a_qemu_that_hangs_can_be_called_off, begin_mute, end),
         VST_TEST_WITH(disk_of_another_size_is_told, begin, end),
         VST_TEST_WITH(copy_that_finds_no_room_is_told, begin, end),
         VST_TEST_WITH(copies_that_find_no_room_together_are_told, begin, end),
