@@ -597,7 +597,7 @@ static void source_that_never_sends_is_given_up(void **state)
     assert_int_equal(vst_host_entries(&host, "root"), 1); /* the journal */
     say(VST_HANDOVER_COMMIT, false, NULL);
     assert_int_equal(answer.event, VST_HANDOVER_ABORTED);
-    say(VST_HANDOVER_FINISH, false, NULL);
+    say(VST_HANDOVER_ABORT, false, NULL);
     look();
     assert_string_equal(seen.phase, "over");
 }
