@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,7 +36,8 @@ enum {
 };
 
 struct vst_rescue {
-    struct vst_guest *guest;
+    struct vst_guest *guest; /* NULL: its QEMU is gone */
+    char name[VST_NAME_MAX + 1];
     struct event_base *base;
     enum rescue_state state;
     int stream;
@@ -52,7 +54,7 @@ struct vst_rescue {
 
 static void enter(struct vst_rescue *rescue, enum rescue_state state)
 {
-    vst_fsm_trace(rescue, vst_guest_definition(rescue->guest)->name, rescue->state, state);
+    vst_fsm_trace(rescue, rescue->name, rescue->state, state);
     rescue->state = state;
 }
 
@@ -238,6 +240,7 @@ struct vst_rescue *vst_rescue_start(struct vst_guest *guest, struct event_base *
     }
     *rescue = (struct vst_rescue){
         .guest = guest, .base = base, .stream = -1, .ran = ran, .fn = fn, .opaque = opaque};
+    snprintf(rescue->name, sizeof(rescue->name), "%s", vst_guest_definition(guest)->name);
     event_assign(&rescue->look, base, -1, 0, look, rescue);
     rescue->wait = (struct vst_guest_wait){.fn = mended, .opaque = rescue};
     rescue->watch = (struct vst_guest_watch){.gone = gone, .opaque = rescue};
