@@ -161,6 +161,7 @@ static void gone(void *opaque, const struct vst_error *err)
 
     if (move->end->gone && move->end->gone(move, err))
         return;
+    vst_guest_forget(move->guest, move);
     move->guest = NULL;
     if (meant)
         vst_move_feed(move, VST_HANDOVER_QEMU_GONE, NULL); /* nothing went wrong */

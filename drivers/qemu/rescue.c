@@ -223,6 +223,7 @@ static void gone(void *opaque, const struct vst_error *err)
 {
     struct vst_rescue *rescue = opaque;
 
+    vst_guest_forget(rescue->guest, rescue);
     rescue->guest = NULL;
     event_del(&rescue->look);
     mended(rescue, NULL, err);
