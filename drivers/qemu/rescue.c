@@ -166,17 +166,20 @@ static void passed(void *opaque, struct json_object *value, const struct vst_err
 
 static void pass_stream(struct vst_rescue *rescue)
 {
-    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("rescue"));
+    struct json_object *arguments = NULL;
     int ours = -1, qemus = -1;
 
     enter(rescue, RESCUE_PASSING);
-    if (arguments && vst_migration_sockets(&ours, &qemus, NULL) == 0 &&
+    if (vst_migration_sockets(&ours, &qemus, NULL) == 0)
+        arguments = vst_json_object("fdname", json_object_new_string("rescue"));
+    if (arguments &&
         vst_qmp_send(vst_guest_qmp(rescue->guest), "getfd", arguments, &qemus, VST_QMP_SECONDS,
                      (struct vst_qmp_reply){passed, rescue}, NULL) == 0) {
         listen_to(rescue, &ours);
         return;
     }
     vst_close(&ours);
+    vst_close(&qemus);
     mend(rescue);
 }
 
