@@ -38,8 +38,10 @@ void vst_driver_migrations(struct vst_op *op, const struct vst_migration_info *i
 
     if (copy && count)
         memcpy(copy, infos, count * sizeof(*copy));
-    for (size_t i = 0; copy && i < count; i++)
+    for (size_t i = 0; copy && i < count; i++) {
         vst_utf8_mend(copy[i].reason);
+        vst_utf8_mend(copy[i].verdict);
+    }
     succeed_with(op, copy, count, free_plain);
 }
 

@@ -3,7 +3,19 @@
  * The source's end when the guest stays: the one way back to what it was, wherever QEMU is on the
  * way to somewhere else.
  */
+#include <stdio.h>
+
 #include "departure.h"
+
+/* Why the migration is undone was told, or is the reason by now; this is why it takes so long. */
+static void refused(struct vst_departure *departure, const struct vst_error *err)
+{
+    struct vst_migration_info *info = &departure->progress;
+
+    snprintf(info->verdict, sizeof(info->verdict), "not undone yet, and tried again: %s",
+             err->text);
+    vst_move_fail(&departure->move, VST_HANDOVER_QEMU_REFUSED, err);
+}
 
 static void undone(void *opaque, const struct vst_error *err)
 {
@@ -11,8 +23,9 @@ static void undone(void *opaque, const struct vst_error *err)
     struct vst_move *move = &departure->move;
 
     vst_rescue_free(&departure->rescue);
+    departure->progress.verdict[0] = '\0';
     if (err && vst_move_qemu_exists(move))
-        vst_move_fail(move, VST_HANDOVER_QEMU_REFUSED, err);
+        refused(departure, err);
     else if (err)
         vst_move_fail(move, VST_HANDOVER_QEMU_GONE, err);
     else

@@ -31,7 +31,9 @@ enum {
     COMMAND = 0x08, /* QEMU_VM_COMMAND, then two bytes of which and two of how long */
     COMMAND_HEAD = 5,
     RECV_BITMAP = 10, /* MIG_CMD_RECV_BITMAP */
-    LOOK_US = 20000,
+    LOOK_US = 20000, /* at first; then twice that, and so on, DOUBLINGS times */
+    DOUBLINGS = 5,
+    LOOKS = 20, /* some ten seconds */
     CHUNK = 65536,
 };
 
@@ -44,6 +46,7 @@ struct vst_rescue {
     unsigned char head[COMMAND_HEAD]; /* of the command that is being read */
     size_t have;                      /* of its head */
     size_t skip;                      /* of its body, still to come */
+    unsigned looks;                   /* that found it on its way */
     struct event readable, look;
     struct vst_guest_wait wait;
     struct vst_guest_watch watch;
@@ -78,7 +81,8 @@ static void mend(struct vst_rescue *rescue)
 
 static void look_soon(struct vst_rescue *rescue)
 {
-    static const struct timeval soon = {0, LOOK_US};
+    unsigned doublings = rescue->looks < DOUBLINGS ? rescue->looks : DOUBLINGS;
+    struct timeval soon = {0, (suseconds_t)LOOK_US << doublings};
 
     event_add(&rescue->look, &soon);
 }
@@ -193,21 +197,35 @@ static void cancel(struct vst_rescue *rescue)
     look_soon(rescue);
 }
 
+/* Whoever wants it rescued may try again: then the same is waited for as of any other migration,
+ * for some time, and the guest goes on. */
+static void give_up(struct vst_rescue *rescue, const char *status)
+{
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    vst_error_set(&err, VST_ERR_TIMEOUT,
+                  "qemu %s: its migration does not end, however often it is cancelled (%s)",
+                  rescue->name, status);
+    mended(rescue, NULL, &err);
+}
+
 static void looked(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_rescue *rescue = opaque;
-    enum vst_migration_status status = vst_migration_status(value);
-
+    enum vst_migration_status status = err ? VST_MIGRATION_NONE : vst_migration_status(value);
     bool moves = status == VST_MIGRATION_ACTIVE && rescue->state != RESCUE_LOOKING;
+    bool post_copy = status == VST_MIGRATION_POST_COPY || status == VST_MIGRATION_POST_COPY_PAUSED;
 
-    if (!err && status == VST_MIGRATION_POST_COPY)
-        cancel(rescue);
-    else if (!err && status == VST_MIGRATION_POST_COPY_PAUSED)
-        pass_stream(rescue);
-    else if (!err && moves)
-        look_soon(rescue); /* on its way from one to another */
-    else
+    if (!moves && !post_copy)
         mend(rescue);
+    else if (++rescue->looks > LOOKS)
+        give_up(rescue, vst_json_string(value, "status"));
+    else if (status == VST_MIGRATION_POST_COPY)
+        cancel(rescue);
+    else if (status == VST_MIGRATION_POST_COPY_PAUSED)
+        pass_stream(rescue);
+    else
+        look_soon(rescue); /* on its way from one to another */
 }
 
 static void look(evutil_socket_t fd, short what, void *opaque)

@@ -283,6 +283,20 @@ static void rescued_from_post_copy_the_guest_runs(void **state)
     assert_int_equal(t.err.code, VST_ERR_OK);
 }
 
+/* It obeys, and nothing comes of it: that is told, and not asked for ever. */
+static void cancelling_that_does_not_end_is_told(void **state)
+{
+    (void)state;
+    answer("query-migrate", STATUS("postcopy-active"));
+    answer("migrate_cancel", "{}");
+    while (!t.over)
+        if (!answer_next("query-migrate", STATUS("cancelling")))
+            step();
+    assert_int_equal(t.err.code, VST_ERR_TIMEOUT);
+    assert_non_null(strstr(t.err.text, "qemu g1: its migration does not end"));
+    assert_non_null(strstr(t.err.text, "(cancelling)"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +306,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(killed_when_it_is_cancelled, begin, end),
         cmocka_unit_test_setup_teardown(killed_when_it_is_mended, begin, end),
         cmocka_unit_test_setup_teardown(rescued_from_post_copy_the_guest_runs, begin, end),
+        cmocka_unit_test_setup_teardown(cancelling_that_does_not_end_is_told, begin, end),
     };
 
     if (!vst_test_can_spawn())
