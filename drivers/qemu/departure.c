@@ -75,6 +75,18 @@ static void cut_off(struct vst_departure *departure, enum vst_handover_told told
     answer(departure, &err);
 }
 
+/* Why it was given up, if that was before, is no reason to think that the guest is here. */
+static void guest_gone(struct vst_departure *departure)
+{
+    const char *what = vst_handover_told_text(VST_HANDOVER_TELL_GUEST_GONE);
+    struct vst_move *move = &departure->move;
+    struct vst_error err = {0};
+
+    vst_error_set(&err, VST_ERR_DRIVER, "%s: %s (%s)", move->name, what, vst_move_reason(move));
+    move->why = err;
+    answer(departure, &err);
+}
+
 static void tell(struct vst_move *move, enum vst_handover_told told)
 {
     struct vst_departure *departure = vst_departure_of(move);
@@ -94,6 +106,8 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
         cut_off(departure, told);
         break;
     case VST_HANDOVER_TELL_GUEST_GONE:
+        guest_gone(departure);
+        break;
     case VST_HANDOVER_TELL_CONFLICT:
     case VST_HANDOVER_TELL_NOWHERE:
         answer_with_reason(departure, VST_ERR_DRIVER);

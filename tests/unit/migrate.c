@@ -427,6 +427,55 @@ static void cancelled_at_each_step_one_guest_runs(void **state)
     assert_int_equal(stayed + moved, sizeof(steps) / sizeof(steps[0]));
 }
 
+static void kill_when_it_is_undone(void *opaque, const char *machine, const char *to)
+{
+    note_edge(opaque, machine, to);
+    if (strcmp(machine, "source") == 0 && strcmp(to, "SOURCE_RESUMING") == 0)
+        kill(host.started->processes[0].pid, SIGKILL);
+}
+
+static char last_reason[sizeof(((struct vst_migration_info *)0)->reason)];
+
+static void have_reason(const struct vst_migration_info *infos, size_t count,
+                        const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    assert_true(!err && count == 1);
+    assert_int_equal(infos[0].outcome, VST_MIGRATION_DIED);
+    snprintf(last_reason, sizeof(last_reason), "%s", infos[0].reason);
+}
+
+/* Nobody may take it for a guest that is here as before. */
+static void guest_that_dies_while_it_is_given_up_is_told_dead(void **state)
+{
+    struct vst_migrations_cb cb = {.fn = have_reason};
+    struct outcome outcome = {0};
+    struct vst_done done = {over, &outcome, NULL};
+    struct vst_domain *domain;
+    struct vst_op *op;
+
+    (void)state;
+    start("P");
+    domain = look_up(host.conn, "g");
+    assert_non_null(domain);
+    wanted_machine = "source";
+    wanted_state = "SOURCE_MOVING";
+    reached = false;
+    host.edge = kill_when_it_is_undone;
+    op = vst_domain_migrate(domain, there, NULL, &done);
+    await(&reached);
+    vst_op_cancel(op);
+    await(&outcome.done);
+    host.edge = NULL;
+    vst_domain_free(&domain);
+    if (outcome.err.code != VST_ERR_DRIVER || !strstr(outcome.err.text, "the guest is gone") ||
+        !strstr(outcome.err.text, "cancelled"))
+        fail_msg("%s: %s", vst_code_name(outcome.err.code), outcome.err.text);
+    vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
+    assert_string_equal(last_reason, outcome.err.text);
+    assert_false(runs(host.conn, "g") || runs(far, "g"));
+}
+
 /* The destination still has to be told; the guest does not wait for that. */
 static void given_up_the_guest_may_go_again_at_once(void **state)
 {
@@ -460,6 +509,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(unreachable_destination_leaves_the_guest, begin, end),
         cmocka_unit_test_setup_teardown(given_up_the_guest_may_go_again_at_once, begin, end),
         cmocka_unit_test_setup_teardown(cancelled_at_each_step_one_guest_runs, begin, end),
+        cmocka_unit_test_setup_teardown(guest_that_dies_while_it_is_given_up_is_told_dead, begin,
+                                        end),
     };
 
     if (!vst_host_has_qemu())
