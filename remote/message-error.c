@@ -62,7 +62,7 @@ size_t vst_error_print(const struct vst_error *err, char ret_body[VST_ERROR_BODY
 
     put(&text, "{");
     put_string(&text, "code", vst_code_name(err->code));
-    if (err->system)
+    if (err->system > 0) /* the number of a library, which is below, means nothing over there */
         put(&text, ",\"system\":%d", err->system);
     if (err->side != VST_SIDE_NONE)
         put_string(&text, "side", vst_side_name(err->side));

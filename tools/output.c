@@ -169,7 +169,7 @@ void output_error(struct tool *tool)
     put_text(error, "side", vst_side_name(tool->err.side));
     put_text(error, "phase", tool->err.phase);
     put_text(error, "cause", tool->err.text);
-    if (tool->err.system)
+    if (tool->err.system > 0)
         put_number(error, "system", (uint64_t)tool->err.system);
     if (hint)
         put_text(error, "hint", hint);

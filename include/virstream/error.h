@@ -61,7 +61,8 @@ enum vst_side {
 
 struct vst_error {
     enum vst_code code; /* for the program to branch on */
-    int system;         /* errno, or the number of the library below; 0 if none */
+    int system;         /* errno; or, below 0, the number of the library below, which a host does
+                         * not tell another; 0 if none */
     enum vst_side side;
     char phase[28]; /* what was being done: "save", "load", "handshake"; may be empty */
     char text[984]; /* a sentence for people, with the cause; UTF-8, one or more lines */

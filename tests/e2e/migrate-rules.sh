@@ -127,6 +127,23 @@ check one_file_elsewhere_is_enough  one_path
 check guest_whose_files_are_all_allowed_goes  no_path
 check path_that_only_looks_allowed_is_refused  names_that_only_look_like_it
 
+# ---- certificates ----
+
+# Of whom, of which file, and why: what the hosts' daemons found, at a client of one of them.
+certificates_that_are_wrong()
+{
+    local own=$pki/localhost uri
+    uri="$(uri_of b)?cert=$own/servercert.pem&key=$own/serverkey.pem&ca="
+    virstream -q pki init "$work/others" && rules && launch a sure || return
+    refuses 2 "$guest_elf: no certificate" on a migrate sure "$uri$guest_elf" &&
+        refuses 2 "where: source host, certificates" on a migrate sure "$uri$guest_elf" &&
+        refuses 4 "no such authority is in $work/others/cacert.pem" on a migrate sure "$uri$work/others/cacert.pem" &&
+        refuses 4 "where: destination host, handshake" on a migrate sure "$uri$work/others/cacert.pem" &&
+        [ "$(state_on a sure)" = running ] && finish a sure
+}
+
+check certificates_that_are_wrong_are_named  certificates_that_are_wrong
+
 # ---- reasons ----
 
 # The reason is cut where it is kept; one of two names that differ by a byte is cut in a character.

@@ -332,6 +332,16 @@ static void errors_arrive_as_they_were(void **state)
         }
 }
 
+static void number_of_a_library_stays_where_it_means_something(void **state)
+{
+    struct vst_error err = {VST_ERR_AUTH, -49, VST_SIDE_SOURCE, "handshake", "b.pem: not signed"};
+    struct vst_error got = carry_error(&err);
+
+    (void)state;
+    err.system = 0;
+    assert_memory_equal(&got, &err, sizeof(err));
+}
+
 static void the_worst_error_fits_and_stays_clean(void **state)
 {
     struct vst_error err = {.code = VST_ERR_DRIVER}, got;
@@ -407,6 +417,7 @@ int main(void)
         VST_TEST(events_arrive_clean),
         VST_TEST(totals_arrive_as_they_were),
         VST_TEST(errors_arrive_as_they_were),
+        VST_TEST(number_of_a_library_stays_where_it_means_something),
         VST_TEST(the_worst_error_fits_and_stays_clean),
         VST_TEST(what_is_no_error_is_one_all_the_same),
         VST_TEST(a_servers_own_library_is_the_host),
