@@ -107,7 +107,8 @@ struct vst_driver {
     /*
      * Migration. A token is its caller's (vst_conn_caller()) who brought it here: nobody else may
      * order, say or send anything by it, but admin. The first two are the source's and complete
-     * with vst_op_done(); with `check` nothing starts, and INCOMPATIBLE has every blocker.
+     * with vst_op_done(); the first tells the token before that, by vst_op_set_token(). With
+     * `check` nothing starts, and INCOMPATIBLE has every blocker.
      */
     void (*migrate)(struct vst_conn *conn, const char *name, const char *destination,
                     const struct vst_migrate_options *opt, bool check, struct vst_op *op);

@@ -138,6 +138,11 @@ struct vst_op *vst_conn_order_migration(struct vst_conn *conn, const char *token
     VST_DISPATCH(conn, order_migration, vst_deliver_done, done, NULL, conn, token, order, change);
 }
 
+const char *vst_migration_token(const struct vst_op *op)
+{
+    return vst_op_get_token(op);
+}
+
 /* ---- for hosts ---- */
 
 struct vst_op *vst_conn_migrate_message(struct vst_conn *conn,

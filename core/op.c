@@ -32,6 +32,9 @@ struct vst_op {
     void (*cancel)(void *opaque, const struct vst_error *why);
     void *cancel_opaque;
     struct vst_stream *stream;
+    char token[37];
+    void (*has_token)(void *opaque, const char *token);
+    void *token_opaque;
     bool awaited; /* vst_op_wait() frees it, not the delivery */
     void *owned;  /* the method's state */
     void (*free_owned)(void *state);
@@ -155,6 +158,26 @@ void vst_op_own(struct vst_op *op, void *state, void (*free_state)(void *state))
 {
     op->owned = state;
     op->free_owned = free_state;
+}
+
+void vst_op_set_token(struct vst_op *op, const char *token)
+{
+    snprintf(op->token, sizeof(op->token), "%s", token);
+    if (op->has_token)
+        op->has_token(op->token_opaque, op->token);
+}
+
+const char *vst_op_get_token(const struct vst_op *op)
+{
+    return op->token;
+}
+
+void vst_op_on_token(struct vst_op *op, void (*fn)(void *opaque, const char *token), void *opaque)
+{
+    op->has_token = fn;
+    op->token_opaque = opaque;
+    if (op->token[0])
+        fn(opaque, op->token);
 }
 
 void vst_op_set_stream(struct vst_op *op, struct vst_stream *stream)

@@ -68,6 +68,13 @@ void vst_op_own(struct vst_op *op, void *state, void (*free_state)(void *state))
 /* The reason that was given for cancelling, or NULL. */
 const struct vst_error *vst_op_cancelled(const struct vst_op *op);
 
+/* For an operation that is a migration: its token, once, before the operation completes. */
+void vst_op_set_token(struct vst_op *op, const char *token);
+/* Empty while there is none. */
+const char *vst_op_get_token(const struct vst_op *op);
+/* `fn` is called when it is set, or at once if it has been. */
+void vst_op_on_token(struct vst_op *op, void (*fn)(void *opaque, const char *token), void *opaque);
+
 /* For stream.c: the stream whose outcome this operation decides. */
 void vst_op_set_stream(struct vst_op *op, struct vst_stream *stream);
 

@@ -281,6 +281,7 @@ static void begun(const struct vst_errand *errand, const struct vst_error *err, 
         return;
     }
     snprintf(relaying->token, sizeof(relaying->token), "%s", errand->token);
+    vst_op_set_token(relaying->op, relaying->token);
     enter(relaying, RELAYING_CARRY);
     if (vst_op_cancelled(relaying->op))
         cancelled(relaying, vst_op_cancelled(relaying->op));
@@ -363,6 +364,7 @@ struct vst_op *vst_conn_relay_migration(struct vst_conn *source, const char *tok
     if (!relaying)
         return op;
     snprintf(relaying->token, sizeof(relaying->token), "%s", token);
+    vst_op_set_token(op, relaying->token);
     enter(relaying, RELAYING_CARRY);
     fetch(relaying);
     return op;

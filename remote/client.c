@@ -193,12 +193,14 @@ static void have_started(struct remote *remote, const struct vst_frame *frame, c
 {
     struct remote_call *call = find_call(remote, frame->id);
     struct vst_error err = {0};
-    uint64_t total;
+    struct vst_started started;
 
-    if (vst_started_parse(body, frame->length, &total, &err) < 0)
+    if (vst_started_parse(body, frame->length, &started, &err) < 0)
         vst_mux_fail(remote->mux, &err);
     else if (call && call->stream)
-        vst_stream_expect(call->stream, total);
+        vst_stream_expect(call->stream, started.total);
+    else if (call && call->procedure == VST_PROCEDURE_MIGRATE)
+        vst_op_set_token(call->op, started.token);
 }
 
 static void leave(struct remote *remote, const char *body, size_t length)

@@ -351,35 +351,44 @@ void vst_results_clear(enum vst_procedure procedure, union vst_results *result)
 
 /* ---- STARTED ---- */
 
-struct vst_started {
+struct vst_started_text {
     uint64_t total;
+    char *token;
 };
 
-static const struct vst_json_member started_members[] = {
-    NUMBER(vst_started, "total", total, INT64_MAX),
+static const struct vst_json_member started_text_members[] = {
+    NUMBER(vst_started_text, "total", total, INT64_MAX),
+    {"token", VST_JSON_STRING, .check = vst_message_check_uuid,
+     .offset = offsetof(struct vst_started_text, token)},
 };
-OPEN_TABLE(started);
+OPEN_TABLE(started_text);
 
-void vst_started_print(uint64_t total, char ret_body[VST_STARTED_MAX])
+void vst_started_print(const struct vst_started *started, char ret_body[VST_STARTED_MAX])
 {
-    snprintf(ret_body, VST_STARTED_MAX, total ? "{\"total\":%" PRIu64 "}" : "{}", total);
+    if (started->token[0])
+        snprintf(ret_body, VST_STARTED_MAX, "{\"token\":\"%s\"}", started->token);
+    else
+        snprintf(ret_body, VST_STARTED_MAX, started->total ? "{\"total\":%" PRIu64 "}" : "{}",
+                 started->total);
 }
 
-int vst_started_parse(const char *body, size_t length, uint64_t *ret_total,
+int vst_started_parse(const char *body, size_t length, struct vst_started *ret_started,
                       struct vst_error *ret_err)
 {
     struct json_object *object =
         vst_json_parse(body, length, VST_FRAME_GREETING_MAX, "STARTED", ret_err);
-    struct vst_started started = {0};
+    struct vst_started_text text = {0};
     int status = -1;
 
     if (object)
-        status = vst_json_decode(&started_table, object, "STARTED", &started, ret_err);
+        status = vst_json_decode(&started_text_table, object, "STARTED", &text, ret_err);
     json_object_put(object);
-    if (status < 0)
-        return blame_peer(ret_err);
-    *ret_total = started.total;
-    return 0;
+    if (status == 0) {
+        *ret_started = (struct vst_started){.total = text.total};
+        snprintf(ret_started->token, sizeof(ret_started->token), "%s", text.token ? text.token : "");
+    }
+    vst_json_clear(&started_text_table, &text);
+    return status < 0 ? blame_peer(ret_err) : 0;
 }
 
 /* ---- events ---- */

@@ -5,7 +5,7 @@
  *
  *     CALL   {"procedure": "save", "arguments": {"name": "g1", "live": true}}
  *     REPLY  {"result": {}}
- *     STARTED  {"total": 4194304}
+ *     STARTED  {"total": 4194304}, or {"token": "..."}
  *     EVENT  {"event": "started", "name": "g1", "uuid": "...", "reason": ""}
  *     ERROR, STOP, GOAWAY  {"code": "damaged", "system": 5, "side": "qemu", "phase": "load",
  *                           "text": "..."}
@@ -297,10 +297,13 @@ void vst_errand_get(const struct vst_errand_result *result, struct vst_errand *r
 
 /* ---- STARTED ---- */
 
-enum { VST_STARTED_MAX = 48 };
-/* How many bytes are expected in the direction that counts; 0: nobody knows. */
-void vst_started_print(uint64_t total, char ret_body[VST_STARTED_MAX]);
-int vst_started_parse(const char *body, size_t length, uint64_t *ret_total,
+enum { VST_STARTED_MAX = 96 };
+struct vst_started {
+    uint64_t total; /* bytes that are expected in the direction that counts; 0: nobody knows */
+    char token[37]; /* of a migration; else empty */
+};
+void vst_started_print(const struct vst_started *started, char ret_body[VST_STARTED_MAX]);
+int vst_started_parse(const char *body, size_t length, struct vst_started *ret_started,
                       struct vst_error *ret_err);
 
 /* ---- events ---- */

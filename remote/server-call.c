@@ -112,7 +112,7 @@ static void tell_started(evutil_socket_t fd, short what, void *opaque)
 
     (void)fd, (void)what;
     vst_stream_get_progress(call->stream, &progress);
-    vst_started_print(progress.total, body);
+    vst_started_print(&(struct vst_started){.total = progress.total}, body);
     vst_client_send(call->client, VST_FRAME_STARTED, call->id, body);
 }
 

@@ -3,10 +3,12 @@
  * The procedures of migration: those of users, and those that another host calls, who comes as a
  * client like any other.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/migration.h"
+#include "core/op.h"
 #include "moves.h"
 #include "server-private.h"
 
@@ -41,19 +43,36 @@ const char *vst_call_migration(const struct call *call)
 
 /* ---- for users ---- */
 
+static void tell_token(void *opaque, const char *token)
+{
+    const struct call *call = opaque;
+    struct vst_started started = {0};
+    char body[VST_STARTED_MAX];
+
+    if (call->told)
+        return;
+    snprintf(started.token, sizeof(started.token), "%s", token);
+    vst_started_print(&started, body);
+    vst_client_send(call->client, VST_FRAME_STARTED, call->id, body);
+}
+
 void vst_run_migrate(struct call *call)
 {
     const struct vst_migrate_arguments *arguments = &call->arguments.migrate;
     struct vst_migrate_options opt;
     struct vst_error err = {0};
+    struct vst_op *op;
 
     if (vst_moves_check_destination(arguments->destination, may_use_args(call), &err) < 0) {
         vst_call_fail(call, &err);
         return;
     }
     vst_migrate_arguments_get(arguments, &opt);
-    vst_call_began(call, (arguments->check ? vst_domain_check_migration : vst_domain_migrate)(
-                             call->domain, arguments->destination, &opt, VST_CALL_DONE(call)));
+    op = (arguments->check ? vst_domain_check_migration : vst_domain_migrate)(
+        call->domain, arguments->destination, &opt, VST_CALL_DONE(call));
+    if (op)
+        vst_op_on_token(op, tell_token, call);
+    vst_call_began(call, op);
 }
 
 static bool is_word_of_people(enum vst_migration_order order)

@@ -6,12 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "moving.h"
 #include "progress.h"
 
 enum { OFTEN_US = 250000, PER_SECOND = 4 };
+
+/* The phase of one of which nothing is known but that the source has taken it up. */
+#define BEGINS "prepare"
 
 /*
  * What is followed. Both operations have hold of it: the one that asks may still be under way when
@@ -26,6 +30,7 @@ struct follow {
     bool asking;                    /* the question's */
     struct vst_error err;           /* how it ended */
     char name[64];                  /* of the guest */
+    int64_t since;                  /* in seconds since 1970 */
     struct vst_migration_info info; /* the last that was heard; no token: nothing */
     struct event *timer;
     unsigned skipped; /* how often nothing was printed */
@@ -70,12 +75,27 @@ static void show(struct follow *follow, const struct vst_migration_info *before)
     }
 }
 
-/* Ours is the one that was known to be ours, or else the newest of this guest that is not over. */
+/* What is known of it by its token alone, which never lists another one's. */
+static void learn_token(struct follow *follow)
+{
+    struct vst_migration_info *info = &follow->info;
+    const struct tool *tool = follow->tool;
+    const char *token = tool && tool->op ? vst_migration_token(tool->op) : "";
+
+    if (*info->token || !*token)
+        return;
+    snprintf(info->token, sizeof(info->token), "%s", token);
+    snprintf(info->name, sizeof(info->name), "%s", follow->name);
+    snprintf(info->peer, sizeof(info->peer), "%s", tool->args[1]);
+    snprintf(info->phase, sizeof(info->phase), "%s", BEGINS);
+    info->since = follow->since;
+}
+
+/* Both of its ends may be here. */
 static bool is_ours(const struct follow *follow, const struct vst_migration_info *info)
 {
-    if (*follow->info.token)
-        return strcmp(info->token, follow->info.token) == 0;
-    return info->role == VST_MIGRATION_OUT && !info->over && strcmp(info->name, follow->name) == 0;
+    return *follow->info.token && info->role == VST_MIGRATION_OUT &&
+           strcmp(info->token, follow->info.token) == 0;
 }
 
 static void have_list(const struct vst_migration_info *infos, size_t count,
@@ -86,6 +106,7 @@ static void have_list(const struct vst_migration_info *infos, size_t count,
     struct moving_list list = {0};
 
     follow->asking = false;
+    learn_token(follow);
     moving_list_cb(&list).fn(infos, count, err, &list);
     for (size_t i = list.count; i > 0; i--)
         if (is_ours(follow, &list.infos[i - 1])) {
@@ -117,6 +138,7 @@ static void ended(const struct vst_error *err, void *opaque)
     struct follow *follow = opaque;
 
     follow->ended = true;
+    learn_token(follow);
     if (err)
         follow->err = *err;
     if (follow->tool)
@@ -127,7 +149,7 @@ static bool has_begun(const struct follow *follow)
 {
     const char *phase = follow->info.phase;
 
-    return *follow->info.token && strcmp(phase, "ask") != 0 && strcmp(phase, "prepare") != 0;
+    return *follow->info.token && strcmp(phase, "ask") != 0 && strcmp(phase, BEGINS) != 0;
 }
 
 static bool is_enough(const struct follow *follow)
@@ -155,6 +177,14 @@ static int hear_the_rest(struct follow *follow)
     return status;
 }
 
+/* Our own connection is lost, not one of the hosts' between them: who could be asked would know.
+ * Through us they cannot go on. */
+static bool is_left_alone(const struct follow *follow, bool heard)
+{
+    return follow->err.code == VST_ERR_LOST && *follow->info.token && !heard &&
+           !follow->tool->other;
+}
+
 /* For us it is over when we know how it ended: what the hosts still have to say to each other
  * concerns nobody. */
 static void conclude(struct follow *follow)
@@ -166,18 +196,10 @@ static void conclude(struct follow *follow)
         info->outcome = VST_MIGRATION_MIGRATED;
     if (well || (heard && follow->err.code != VST_ERR_IN_DOUBT))
         info->over |= info->outcome != VST_MIGRATION_OPEN;
+    if (is_left_alone(follow, heard))
+        follow->tool->hint = "the hosts go on without us; `virstream migrations` tells how it is";
     if (follow->kind == PROGRESS_JSON && *info->token)
         progress_print(moving_json(info));
-}
-
-/* The hosts say of which of them an error is: this one is of our own connection. Through us they
- * cannot go on. */
-static bool is_left_alone(const struct follow *follow)
-{
-    const struct vst_error *err = &follow->err;
-
-    return err->code == VST_ERR_LOST && err->side != VST_SIDE_SOURCE &&
-           err->side != VST_SIDE_DESTINATION && has_begun(follow) && !follow->tool->other;
 }
 
 static int wait_for(struct follow *follow)
@@ -192,8 +214,6 @@ static int wait_for(struct follow *follow)
     if (follow->err.code == VST_ERR_OK)
         return 0;
     tool->err = follow->err;
-    if (is_left_alone(follow))
-        tool->hint = "the hosts go on without us; `virstream migrations` tells how it is";
     return -1;
 }
 
@@ -260,7 +280,7 @@ static int migrate(struct tool *tool, const struct vst_migrate_options *opt,
 
     if (!follow)
         return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
-    *follow = (struct follow){.tool = tool, .refs = 1};
+    *follow = (struct follow){.tool = tool, .refs = 1, .since = time(NULL)};
     if (info)
         follow->info = *info;
     snprintf(follow->name, sizeof(follow->name), "%s",

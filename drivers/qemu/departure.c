@@ -515,6 +515,8 @@ void vst_departure_begin(struct vst_qemu *qemu, const struct vst_departure_wish 
     } else {
         departure->op = op;
         vst_op_set_cancel(op, cancelled, departure);
+        if (!wish->check)
+            vst_op_set_token(op, departure->move.token);
         vst_departure_ask(departure);
     }
 }

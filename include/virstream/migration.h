@@ -89,6 +89,13 @@ struct vst_op *vst_domain_check_migration_through(struct vst_domain *domain,
 struct vst_op *vst_conn_relay_migration(struct vst_conn *source, const char *token,
                                         struct vst_conn *destination, const struct vst_done *done);
 
+/*
+ * By which the migration is found in lists, of an operation that is one: known for certain as soon
+ * as the source has taken it up, and before the operation completes; empty until then, and where it
+ * has been refused. It stays as long as the operation: until its callback has returned.
+ */
+const char *vst_migration_token(const struct vst_op *op);
+
 /* Whether it could be, now: VST_ERR_INCOMPATIBLE with every blocker. Starts nothing. */
 struct vst_op *vst_domain_check_migration(struct vst_domain *domain, const char *destination,
                                           const struct vst_migrate_options *opt,

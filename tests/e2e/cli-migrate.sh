@@ -84,6 +84,18 @@ leaves_it_going()
     [ "$left" = "$(token slow)" ] && virstream migrations | grep -q "$left.* memory "
 }
 
+# Also of one that is over before anybody could have asked how it is.
+knows_the_token_of_a_quick_one()
+{
+    local option said
+    for option in --detach --quiet; do
+        said=$(virstream --json migrate $option test1 "test+tls://quick/$option") || return
+        echo "$said"
+        grep -q '"migrated":{"token":"'"$(token "quick/$option")"'","name":"test1",.*"peer":"test+tls://quick/'$option'"' \
+            <<<"$said" && grep -q '"outcome":"migrated"' <<<"$said" || return
+    done
+}
+
 is_found_by_its_beginning()
 {
     local whole
@@ -167,6 +179,7 @@ check clean_up_that_failed_is_exit_12  refuses 12 "its QEMU is still here" \
 check this_process_cannot_be_left  refuses 2 "a server would go on" \
     virstream -c 'test:///?domains=1' migrate --detach test1 test+tls://b/
 check detached_it_goes_on  leaves_it_going
+check token_of_a_quick_one_is_known  knows_the_token_of_a_quick_one
 check token_is_known_by_its_beginning  is_found_by_its_beginning
 check guest_is_as_good_as_a_token  is_cancelled_by_the_name_of_its_guest
 check what_is_over_is_not_cancelled_again  is_over_by_then

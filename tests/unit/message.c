@@ -286,21 +286,27 @@ static void events_arrive_clean(void **state)
     free(body);
 }
 
-static void totals_arrive_as_they_were(void **state)
+static void what_has_started_arrives_as_it_was(void **state)
 {
-    static const uint64_t totals[] = {0, 1, INT64_MAX};
+    static const struct vst_started all[] = {
+        {0, ""}, {1, ""}, {INT64_MAX, ""}, {0, "99237812-7b52-2de4-d977-defcbcc13ef3"}};
+    static const char *const none[] = {"{\"total\":-1}", "{\"token\":\"the next\"}"};
     char body[VST_STARTED_MAX];
-    struct vst_error err = {0};
-    uint64_t total;
+    struct vst_started got;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(totals) / sizeof(totals[0]); i++) {
-        vst_started_print(totals[i], body);
-        assert_int_equal(vst_started_parse(body, strlen(body), &total, NULL), 0);
-        assert_int_equal(total, totals[i]);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        vst_started_print(&all[i], body);
+        assert_int_equal(vst_started_parse(body, strlen(body), &got, NULL), 0);
+        assert_int_equal(got.total, all[i].total);
+        assert_string_equal(got.token, all[i].token);
     }
-    assert_int_equal(vst_started_parse("{\"total\":-1}", 12, &total, &err), -1);
-    assert_int_equal(err.code, VST_ERR_PROTOCOL);
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        struct vst_error err = {0};
+
+        assert_int_equal(vst_started_parse(none[i], strlen(none[i]), &got, &err), -1);
+        assert_int_equal(err.code, VST_ERR_PROTOCOL);
+    }
 }
 
 /* ---- errors ---- */
@@ -415,7 +421,7 @@ int main(void)
         VST_TEST(a_list_comes_in_pages),
         VST_TEST(a_result_that_is_none_is_the_peers_fault),
         VST_TEST(events_arrive_clean),
-        VST_TEST(totals_arrive_as_they_were),
+        VST_TEST(what_has_started_arrives_as_it_was),
         VST_TEST(errors_arrive_as_they_were),
         VST_TEST(number_of_a_library_stays_where_it_means_something),
         VST_TEST(the_worst_error_fits_and_stays_clean),

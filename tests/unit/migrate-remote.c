@@ -91,6 +91,45 @@ static void guest_is_migrated(void **state)
     assert_true(mover.moves[0].info.over);
 }
 
+static void token_is_known_while_it_goes_on(void **state)
+{
+    struct outcome outcome = {0};
+    struct vst_op *op = begin(&app, "test+tls://slow/", &outcome);
+
+    (void)state;
+    assert_string_equal(vst_migration_token(op), "");
+    while (!*vst_migration_token(op))
+        event_base_loop(served.base, EVLOOP_ONCE);
+    assert_string_equal(vst_migration_token(op), mover.moves[0].info.token);
+    assert_int_equal(outcome.calls, 0);
+    vst_op_cancel(op);
+    outcome_await(app.base, &outcome);
+}
+
+static struct vst_op *asked;
+static char told_token[37];
+
+static void note_token(void *opaque)
+{
+    (void)opaque;
+    snprintf(told_token, sizeof(told_token), "%s", vst_migration_token(asked));
+}
+
+static void token_of_one_that_is_over_at_once_is_known(void **state)
+{
+    struct outcome outcome = {.then = note_token};
+
+    (void)state;
+    asked = begin(&app, "test+tls://quick/", &outcome);
+    outcome_await(app.base, &outcome);
+    assert_int_equal(outcome.err.code, VST_ERR_OK);
+    assert_string_equal(told_token, mover.moves[0].info.token);
+    outcome = (struct outcome){.then = note_token};
+    asked = begin(&app, "test+tls://full/", &outcome);
+    outcome_await(app.base, &outcome);
+    assert_string_equal(told_token, "");
+}
+
 static void wishes_come_to_the_driver(void **state)
 {
     const struct vst_migrate_options opt = {.name = "other",
@@ -604,6 +643,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MIGRATE_TEST(guest_is_migrated),
+        MIGRATE_TEST(token_is_known_while_it_goes_on),
+        MIGRATE_TEST(token_of_one_that_is_over_at_once_is_known),
         MIGRATE_TEST(wishes_come_to_the_driver),
         MIGRATE_TEST(every_blocker_is_told),
         MIGRATE_TEST(done_but_for_the_clean_up_is_told),

@@ -198,7 +198,7 @@ static void have_message(void *opaque, const struct vst_frame *frame, const char
     } else if (frame->type == VST_FRAME_STARTED) {
         assert_int_equal(answer->type, 0);
         assert_false(answer->started);
-        assert_int_equal(vst_started_parse(body, frame->length, &answer->total, NULL), 0);
+        assert_int_equal(vst_started_parse(body, frame->length, &answer->start, NULL), 0);
         answer->started = true;
     } else {
         assert_int_equal(answer->type, 0);

@@ -52,7 +52,7 @@ void served_run(struct served *served, unsigned milliseconds);
 struct answer {
     enum vst_frame_type type; /* REPLY or ERROR; 0: none yet */
     bool started;
-    uint64_t total; /* of STARTED */
+    struct vst_started start; /* what that said */
     char *body;
     struct vst_error err; /* of an ERROR */
 };

@@ -194,7 +194,7 @@ static void before_the_first_byte_it_is_told_how_many_will_come(void **state)
         event_base_loop(served.base, EVLOOP_ONCE);
     assert_int_equal(io, VST_IO_OK);
     assert_true(caller.answers[id].started);
-    assert_int_equal(caller.answers[id].total, SIZE);
+    assert_int_equal(caller.answers[id].start.total, SIZE);
     assert_int_equal(vst_test_drain(ends.ret_source, buffer, 65536), VST_IO_EOF);
     vst_mux_taken(caller.mux, id);
     assert_int_equal(caller_await(&caller, id)->type, VST_FRAME_REPLY);
