@@ -19,7 +19,8 @@ enum { CALLS_MAX = 1 << 20, KINDS = 3, REST_US = 10000 };
 
 static struct event_base *base;
 static struct vst_conn *conn;
-static struct event *rest;
+static struct event *rest;  /* pending between two calls */
+static struct event *input; /* pending until it has ended */
 static int64_t took[CALLS_MAX];
 static size_t count;
 static int64_t begun_us;
@@ -41,7 +42,7 @@ static void over(const struct vst_error *err)
         exit(1);
     }
     took[count++] = now_us() - begun_us;
-    if (count == CALLS_MAX)
+    if (count == CALLS_MAX || !event_pending(input, EV_READ, NULL))
         event_base_loopbreak(base);
     else
         event_add(rest, &pause);
@@ -84,12 +85,16 @@ static void call(evutil_socket_t fd, short what, void *opaque)
     }
 }
 
+/* A call that is under way is still waited for. */
 static void ended(evutil_socket_t fd, short what, void *opaque)
 {
     char byte;
 
     (void)what, (void)opaque;
-    if (read(fd, &byte, 1) <= 0)
+    if (read(fd, &byte, 1) > 0)
+        return;
+    event_del(input);
+    if (event_pending(rest, EV_TIMEOUT, NULL))
         event_base_loopbreak(base);
 }
 
@@ -123,8 +128,6 @@ static void tell(void)
 
 int main(int argc, char **argv)
 {
-    struct event *input;
-
     if (argc != 2)
         return 2;
     base = event_base_new();
