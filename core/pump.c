@@ -153,7 +153,7 @@ static void turn_moving(struct vst_pump *pump)
         .sink = pump->sink,
         .buffer = pump->buffer,
         .limit = pump->limit,
-        .budget = TURN_BYTES,
+        .budget = vst_turn_share(&pump->turn, TURN_BYTES),
     };
 
     vst_transfer(&step);

@@ -4,6 +4,8 @@
  */
 #include "turn.h"
 
+enum { SHARES_MAX = 16 };
+
 void vst_turn_init(struct vst_turn *turn, struct event_base *base, event_callback_fn fn,
                    void *opaque)
 {
@@ -28,4 +30,14 @@ void vst_turn_schedule(struct vst_turn *turn)
 void vst_turn_cancel(struct vst_turn *turn)
 {
     event_del(&turn->ev);
+}
+
+size_t vst_turn_share(const struct vst_turn *turn, size_t most)
+{
+    int waiting = event_base_get_num_events(event_get_base(&turn->ev), EVENT_BASE_COUNT_ACTIVE);
+    size_t shares = 1;
+
+    for (; waiting > 0 && shares < SHARES_MAX; waiting /= 2)
+        shares *= 2;
+    return most / shares;
 }

@@ -28,4 +28,12 @@ void vst_turn_init(struct vst_turn *turn, struct event_base *base, event_callbac
 void vst_turn_schedule(struct vst_turn *turn);
 void vst_turn_cancel(struct vst_turn *turn);
 
+/*
+ * For a turn that is running: how much of `most` it does now, so that a pass of the loop does not
+ * become longer by each that has something to do, and what came meanwhile is heard soon. All of it
+ * when no other waits in this pass; else a half, a quarter and so on, down to a sixteenth: each
+ * turn has its price.
+ */
+size_t vst_turn_share(const struct vst_turn *turn, size_t most);
+
 #endif

@@ -160,7 +160,7 @@ static bool drop(struct vst_mux *mux)
 
 bool mux_read(struct vst_mux *mux)
 {
-    size_t budget = TURN_BYTES;
+    size_t budget = vst_turn_share(&mux->turn, TURN_BYTES);
 
     if (mux->last_read == VST_IO_AGAIN)
         return false;

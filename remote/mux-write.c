@@ -168,7 +168,7 @@ static void write_failed(struct vst_mux *mux)
 
 bool mux_write(struct vst_mux *mux)
 {
-    size_t budget = mux->state == MUX_ENDED ? 0 : TURN_BYTES;
+    size_t budget = mux->state == MUX_ENDED ? 0 : vst_turn_share(&mux->turn, TURN_BYTES);
 
     if (mux->last_write == VST_IO_AGAIN)
         return false;

@@ -144,6 +144,45 @@ static void turn_that_never_ends_lets_descriptors_be_polled(void **state)
     close(fds[1]);
 }
 
+static size_t shares[MANY];
+
+static void note_share(evutil_socket_t fd, short what, void *opaque)
+{
+    shares[ran] = vst_turn_share(opaque, 1600);
+    note(fd, what, opaque);
+}
+
+static void turn_has_all_when_no_other_waits_and_else_a_share(void **state)
+{
+    static const size_t last[] = {100, 200, 200, 200, 200, 400, 400, 800, 1600};
+    const int count = sizeof(last) / sizeof(*last);
+
+    (void)state;
+    init(note_share);
+    for (int i = 0; i < MANY; i++)
+        vst_turn_schedule(&turns[i]);
+    event_base_dispatch(base);
+    assert_int_equal(ran, MANY);
+    for (int i = 0; i < MANY - count; i++)
+        assert_int_equal(shares[i], 100);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(shares[MANY - count + i], last[i]);
+}
+
+/* Its own next turn is not another. */
+static void turn_that_is_alone_has_all_again_and_again(void **state)
+{
+    (void)state;
+    init(note_share);
+    for (int i = 0; i < 3; i++) {
+        vst_turn_schedule(&turns[0]);
+        event_base_dispatch(base);
+    }
+    assert_int_equal(ran, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(shares[i], 1600);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +190,8 @@ int main(void)
         VST_TEST_WITH(turns_scheduled_by_turns_run_in_order_too, make, drop),
         VST_TEST_WITH(turn_scheduled_twice_runs_once, make, drop),
         VST_TEST_WITH(cancelled_turn_does_not_run, make, drop),
+        VST_TEST_WITH(turn_has_all_when_no_other_waits_and_else_a_share, make, drop),
+        VST_TEST_WITH(turn_that_is_alone_has_all_again_and_again, make, drop),
         VST_TEST_WITH(turn_that_never_ends_lets_descriptors_be_polled, make, drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
