@@ -12,7 +12,7 @@ static void refused(struct vst_departure *departure, const struct vst_error *err
 {
     struct vst_migration_info *info = &departure->progress;
 
-    snprintf(info->verdict, sizeof(info->verdict), "not undone yet, and tried again: %s",
+    snprintf(info->verdict, sizeof(info->verdict), "not undone yet, and tried again: %.120s",
              err->text);
     vst_move_fail(&departure->move, VST_HANDOVER_QEMU_REFUSED, err);
 }
