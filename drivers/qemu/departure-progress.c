@@ -144,13 +144,14 @@ static void look_for_stall(struct vst_departure *departure)
     }
 }
 
+/* What it was begun with is not known any more after a restart, which gives it up anyway. */
 static void look_for_timeout(struct vst_departure *departure)
 {
     unsigned seconds = departure->opt.timeout_seconds;
     struct vst_move *move = &departure->move;
     struct vst_error err = {0};
 
-    if (!seconds || (uint64_t)time(NULL) < move->since + seconds)
+    if (!seconds || vst_now_us() < departure->begun_us + (int64_t)seconds * 1000000)
         return;
     departure->opt.timeout_seconds = 0;
     if (departure->opt.then == VST_MIGRATE_THEN_SUSPEND) {

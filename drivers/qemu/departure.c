@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "journal.h"
 #include "relay.h"
 
@@ -428,6 +429,7 @@ static struct vst_departure *departure_new(struct vst_qemu *qemu, const unsigned
         return NULL;
     }
     departure->spare = -1;
+    departure->begun_us = vst_now_us();
     if (vst_move_init(&departure->move, qemu, &vst_departure_end, token, ret_err) < 0) {
         free(departure);
         return NULL;

@@ -76,7 +76,8 @@ struct vst_departure {
     struct vst_departure_disks *disks; /* NULL: none is copied */
     struct event poll;
     struct vst_migration_info progress; /* by QEMU's last word */
-    int64_t heard_us;                   /* when that was */
+    int64_t begun_us;                   /* in this process */
+    int64_t heard_us;                   /* when QEMU's last word was */
     bool asking;                        /* for the next */
     int64_t moved_us;                   /* when it was seen to have moved last */
     uint64_t moved;

@@ -7,12 +7,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fake-qemu.h"
 #include "host.h"
 
 static struct vst_host host;
+static time_t set_forward; /* the host's clock, in seconds */
+
+/* In place of the C library's. */
+time_t time(time_t *ret_now)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (ret_now)
+        *ret_now = now.tv_sec + set_forward;
+    return now.tv_sec + set_forward;
+}
+
 static char there[128]; /* URI */
 static struct vst_conn *far;
 static char *self;
@@ -233,6 +247,24 @@ static void when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end(vo
     assert_true(seen.downtime_ms >= VST_FAKE_CALM_MS); /* it stood still for all of that */
 }
 
+static void clock_that_is_set_forward_ends_nothing(void **state)
+{
+    unsigned pass;
+
+    (void)state;
+    begin_moving(&(struct vst_migrate_options){.timeout_seconds = 3000});
+    await_verdict("not converging");
+    set_forward = 3600;
+    for (pass = seen.pass; !outcome.done && seen.pass < pass + 6; look())
+        vst_host_run(&host, 20);
+    set_forward = 0;
+    assert_false(outcome.done);
+    vst_op_wait(vst_conn_order_migration(host.conn, seen.token, VST_MIGRATION_CANCEL, NULL, NULL),
+                NULL);
+    await_outcome();
+    assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
+}
+
 static struct {
     bool moving, mending, back;
     unsigned rescues;
@@ -280,6 +312,7 @@ int main(int argc, char **argv)
         VST_TEST_WITH(when_the_time_is_over_it_is_given_up_with_that_verdict, begin, end),
         VST_TEST_WITH(when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end, begin,
                       end),
+        VST_TEST_WITH(clock_that_is_set_forward_ends_nothing, begin, end),
         VST_TEST_WITH(guest_that_takes_long_to_be_mended_is_mended_once, begin_endless, end),
     };
 
