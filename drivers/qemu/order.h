@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Orders to a migration, by whoever may give them.
+ */
+#ifndef VST_DRIVERS_QEMU_ORDER_H
+#define VST_DRIVERS_QEMU_ORDER_H
+
+#include "core/error.h"
+#include "virstream/migration.h"
+
+struct vst_move;
+
+/* `change` is for VST_MIGRATION_SET. -1: it cannot be obeyed, and why. */
+int vst_move_order(struct vst_move *move, enum vst_migration_order order,
+                   const struct vst_migration_change *change, struct vst_error *ret_err);
+
+#endif
