@@ -295,7 +295,7 @@ static void stream_failed(void *opaque, const struct vst_error *err)
 {
     struct arriving_disk *disk = opaque;
     struct vst_arrival *arrival = disk->arrival;
-    struct vst_error why = *err;
+    struct vst_error why = vst_arrival_seen_from_here(err);
 
     vst_error_prefix(&why, "disk %s", disk->disk->name);
     vst_error_where(&why, VST_SIDE_DESTINATION, "copy");

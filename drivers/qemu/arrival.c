@@ -153,9 +153,21 @@ static void stream_finished(void *opaque, enum vst_direction dir)
     verified(arrival);
 }
 
+/* What is the application's end here is the connection from the source. */
+struct vst_error vst_arrival_seen_from_here(const struct vst_error *err)
+{
+    struct vst_error seen = *err;
+
+    if (seen.side != VST_SIDE_QEMU && seen.code == VST_ERR_LOST)
+        vst_error_prefix(&seen, "the connection from the source is lost");
+    else if (seen.side == VST_SIDE_APPLICATION)
+        seen.side = VST_SIDE_SOURCE;
+    return seen;
+}
+
 void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error *err)
 {
-    struct vst_error why = *err;
+    struct vst_error why = vst_arrival_seen_from_here(err);
 
     if (arrival->spare >= 0)
         vst_migration_break(arrival->spare);
@@ -164,6 +176,9 @@ void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error
         vst_move_feed(&arrival->move, VST_HANDOVER_STREAM_FAILED, NULL); /* nothing is amiss */
     else
         vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &why);
+    /* That the source gives up may be faster than why. */
+    if (arrival->move.machine.cause == VST_HANDOVER_ABORT && why.side == VST_SIDE_SOURCE)
+        vst_error_copy(&arrival->move.why, &why);
 }
 
 /* ---- a stream that QEMU breaks off ---- */

@@ -85,6 +85,8 @@ void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error
 /* Whether it is QEMU that broke a stream off, which as a rule ends then and says more: what it says
  * follows as its end, or STREAM_FAILED when that does not come. */
 bool vst_arrival_awaits_reason(struct vst_arrival *arrival, const struct vst_error *err);
+/* An error of a stream that the source opened, as it is to be told here. */
+struct vst_error vst_arrival_seen_from_here(const struct vst_error *err);
 
 /* arrival-post-copy.c */
 void vst_arrival_post_copy_init(struct vst_arrival *arrival);

@@ -241,6 +241,7 @@ static void break_stream(struct departing_disk *disk)
     if (disk->tie)
         disk->tie->disk = NULL;
     disk->tie = NULL;
+    vst_departure_abort_stream(disk->departure, disk->stream);
     vst_stream_free(&disk->stream);
 }
 

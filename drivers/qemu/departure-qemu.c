@@ -222,19 +222,21 @@ static void stream_over(const struct vst_error *err, void *opaque)
 {
     struct vst_stream_tie *tie = opaque;
     struct vst_departure *departure = tie->departure;
-    struct vst_move *move = &departure->move;
+    struct vst_error seen;
 
     if (!departure)
         return;
+    if (err)
+        seen = vst_departure_seen_from_here(err);
     departure->tie = NULL;
     departure->gate = NULL;
     vst_stream_free(&departure->stream);
     if (vst_departure_serves(departure))
-        vst_departure_unserved(departure, err);
+        vst_departure_unserved(departure, err ? &seen : NULL);
     else if (err)
-        vst_move_fail(move, VST_HANDOVER_LINK_DOWN, err);
+        vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, &seen);
     else
-        vst_move_feed(move, VST_HANDOVER_LOADED, move->machine.peer);
+        vst_move_feed(&departure->move, VST_HANDOVER_LOADED, departure->move.machine.peer);
 }
 
 /* The operation may outlive the departure. */
@@ -276,13 +278,25 @@ int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zs
     return vst_error_no_memory(ret_err);
 }
 
+/* It is the first that the destination hears of it, and tells its people why. */
+void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stream *stream)
+{
+    const struct vst_move *move = &departure->move;
+    bool known = vst_error_is_set(&move->why) || move->machine.cause;
+    struct vst_error err = {.side = VST_SIDE_SOURCE};
+
+    if (!stream)
+        return;
+    vst_error_set(&err, VST_ERR_CANCELLED, "%s", known ? vst_move_reason(move) : "virstream ended");
+    vst_stream_fail(stream, &err);
+}
+
 void vst_departure_stop_stream(struct vst_departure *departure)
 {
     if (departure->spare >= 0)
         vst_migration_break(departure->spare);
     vst_close(&departure->spare);
-    if (departure->stream)
-        vst_stream_abort(departure->stream, "the migration was given up");
+    vst_departure_abort_stream(departure, departure->stream);
 }
 
 static void pass_socket(struct vst_departure *departure)

@@ -60,7 +60,7 @@ void vst_departure_resume(struct vst_departure *departure)
         return; /* it takes its time */
     vst_departure_enter(departure, DEPARTURE_UNDOING);
     if (departure->status == VST_MIGRATION_POST_COPY && departure->stream)
-        vst_stream_abort(departure->stream, "the migration was given up");
+        vst_departure_abort_stream(departure, departure->stream);
     else if (departure->status != VST_MIGRATION_POST_COPY)
         vst_departure_stop_stream(departure);
     if (!vst_departure_disks_undo(departure))

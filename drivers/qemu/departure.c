@@ -107,6 +107,7 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
         cut_off(departure, told);
         break;
     case VST_HANDOVER_TELL_GUEST_GONE:
+        vst_departure_stop_stream(departure); /* in our words, before the stream finds its own */
         guest_gone(departure);
         break;
     case VST_HANDOVER_TELL_CONFLICT:
@@ -192,7 +193,7 @@ static bool is_refusal(const struct vst_error *err)
 }
 
 /* On the link it is we who are the client, and the destination the host. */
-static struct vst_error seen_from_here(const struct vst_error *err)
+struct vst_error vst_departure_seen_from_here(const struct vst_error *err)
 {
     struct vst_error seen = *err;
 
@@ -206,7 +207,7 @@ static struct vst_error seen_from_here(const struct vst_error *err)
 /* Where PREPARE is refused so nothing has begun, and nobody there need hear of it again. */
 static void link_down(void *opaque, const struct vst_error *said)
 {
-    struct vst_error seen = seen_from_here(said);
+    struct vst_error seen = vst_departure_seen_from_here(said);
     const struct vst_error *err = &seen;
     struct vst_departure *departure = opaque;
     struct vst_move *move = &departure->move;

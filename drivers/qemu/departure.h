@@ -107,11 +107,16 @@ void vst_departure_refuse(struct vst_departure *departure, const struct vst_erro
 /* The guest is known: the destination may be asked. */
 void vst_departure_offer(struct vst_departure *departure);
 
+/* What the link says, or a stream on it, as it is to be told here. */
+struct vst_error vst_departure_seen_from_here(const struct vst_error *err);
+
 /* departure-qemu.c */
 void vst_departure_ask(struct vst_departure *departure);
 void vst_departure_qemu(struct vst_move *move, enum vst_handover_command command);
 /* The stream to the destination is over, one way or the other. */
 void vst_departure_stop_stream(struct vst_departure *departure);
+/* The destination is told why, as far as that is known. Accepts a stream that is NULL, or over. */
+void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stream *stream);
 /* A new one: what `ours` brings goes there. Takes it on success. */
 int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
                               struct vst_error *ret_err);

@@ -337,6 +337,17 @@ const char *vst_move_reason(const struct vst_move *move)
     return vst_error_is_set(&move->why) ? move->why.text : vst_handover_reason(&move->machine);
 }
 
+/* Here the reader is; where else it was goes in front. A link is on both sides. */
+static const char *where(const struct vst_move *move)
+{
+    if (vst_move_reason(move) != move->why.text || move->why.code == VST_ERR_LOST)
+        return "";
+    if (move->end->role == VST_MIGRATION_OUT && move->why.side == VST_SIDE_DESTINATION)
+        return "destination: ";
+    return move->end->role == VST_MIGRATION_IN && move->why.side == VST_SIDE_SOURCE ? "source: "
+                                                                                    : "";
+}
+
 static enum vst_migration_outcome outcome_of(const struct vst_move *move)
 {
     switch (move->machine.outcome) {
@@ -381,7 +392,8 @@ void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *r
     snprintf(ret_info->phase, sizeof(ret_info->phase), "%s",
              vst_handover_state_name(&move->machine));
     if (has_reason(move, ret_info))
-        snprintf(ret_info->reason, sizeof(ret_info->reason), "%s", vst_move_reason(move));
+        snprintf(ret_info->reason, sizeof(ret_info->reason), "%s%s", where(move),
+                 vst_move_reason(move));
     move->end->get_info(move, ret_info);
 }
 

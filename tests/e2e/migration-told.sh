@@ -163,6 +163,69 @@ check restarted_source_says_that_the_guest_was_cut_off  guest_is_cut_off
 check restarted_twice_the_source_says_why_the_guest_stayed  guest_stays
 check what_the_qemu_of_the_destination_refuses_is_told_in_its_words  qemu_refuses
 
+# ---- who it was ----
+
+# ends_with ON_A ON_B: it is given up, for these reasons, and the guest goes on at the source
+ends_with()
+{
+    ! wait "$moving" && comes_to_an_end && must_tell a "$1" && must_tell b "$2" && goes_on "$name" && finish a "$name"
+}
+
+cancelled_at_the_source()
+{
+    begin_moving && on a migration cancel -q "$name" && ends_with "[^:] it was cancelled" " source: it was cancelled"
+}
+
+cancelled_at_the_destination()
+{
+    begin_moving && on b migration cancel -q "$name" && ends_with " destination: it was cancelled" "source; it was cancelled"
+}
+
+takes_too_long()
+{
+    begin_moving --timeout 2 && ends_with "[^:] it was not over in 2 seconds" " source: it was not over in 2 seconds"
+}
+
+link_is_cut()
+{
+    begin_moving && tell_link cut && ends_with "the connection ended" " the connection from the source is lost: "
+}
+
+source_is_restarted()
+{
+    begin_moving || return
+    kill_host a "$1"
+    begin_host a && ends_with "$2" "$3"
+}
+
+destination_is_ended()
+{
+    begin_moving && kill_host b TERM && begin_host b && ends_with " destination: .*shut down" "."
+}
+
+source_qemu_dies()
+{
+    begin_moving && kill -KILL "$(qemu_of a)" || return
+    ! wait "$moving" && must_tell a "ended without a word" && must_tell b " source: .*ended without a word" &&
+        comes_to_an_end && on a destroy -q "$name"
+}
+
+destination_qemu_dies()
+{
+    begin_moving && kill -KILL "$(qemu_of b)" && ends_with " destination: " "source; "
+}
+
+check cancel_at_the_source_is_told_at_the_destination  cancelled_at_the_source
+check cancel_at_the_destination_is_told_at_the_source  cancelled_at_the_destination
+check time_that_was_over_at_the_source_is_told_at_the_destination  takes_too_long
+check link_that_was_cut_is_told_as_that_on_both_sides  link_is_cut
+check killed_source_daemon_is_told_as_a_lost_connection  \
+    source_is_restarted KILL "virstream ended here" " the connection from the source is lost: "
+check ended_source_daemon_is_told_at_the_destination  source_is_restarted TERM "." " source: "
+check ended_destination_daemon_is_told_as_that  destination_is_ended
+check dead_source_qemu_is_told_at_the_destination  source_qemu_dies
+check dead_destination_qemu_is_told_at_the_source  destination_qemu_dies
+
 nothing_left()
 {
     kill_host a TERM && kill_host b TERM && kill "$relay" && wait_until 20 no_process_left
