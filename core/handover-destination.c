@@ -249,7 +249,7 @@ static const struct vst_handover_edge destination_edges[] = {
     /* Else a restart keeps the answer for longer than it is needed. */
     EDGE(DESTINATION_ENDING, JOURNAL, DESTINATION_DONE, SAY(FINISHED)),
 
-    EDGE(DESTINATION_DONE, VST_ON(ABORT) | VST_ON(FINISH), STAY, SAY(FINISHED)),
+    EDGE(DESTINATION_DONE, ASKS | VST_ON(FINISH), STAY, SAY(FINISHED)),
 
     EDGE(ANY, VST_ON(CANCEL), STAY, TELL(TOO_LATE)),
     EDGE(ANY, RESOLVE, STAY, TELL(NOT_IN_DOUBT)),

@@ -484,16 +484,22 @@ static struct vst_arrival *find_or_make(struct vst_qemu *qemu, const unsigned ch
     return NULL;
 }
 
-/* Of a token that is not known here, and begins nothing by this. */
-static void answer_nothing(struct vst_arrival *arrival)
+static void answer_with(struct vst_arrival *arrival, enum vst_code code, const char *text)
 {
     struct vst_op *op = arrival->asker;
     struct vst_error err = {0};
 
     arrival->asker = NULL;
     vst_op_set_cancel(op, NULL, NULL);
-    vst_error_set(&err, VST_ERR_NOT_FOUND, "no migration with this token is expected here");
+    vst_error_set(&err, code, "%s", text);
     vst_op_fail(op, &err);
+}
+
+/* A beginning, or a switch, for what has its end: no answer would ever follow from that. */
+static bool is_too_late(const struct vst_arrival *arrival, enum vst_handover_event message)
+{
+    return arrival->asker && vst_handover_settled(&arrival->move.machine) &&
+           (message == VST_HANDOVER_PREPARE || message == VST_HANDOVER_SWITCH);
 }
 
 /* The machine of one that is only looked at stays new until that is answered, and it is freed. */
@@ -546,8 +552,10 @@ void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *m
     }
     vst_id_parse(message->host, host);
     vst_move_feed(&arrival->move, message->event, host);
-    if (new &&is_new(arrival)) {
-        answer_nothing(arrival);
+    if (is_too_late(arrival, message->event))
+        answer_with(arrival, VST_ERR_STATE, "the migration with this token is over here");
+    if (new &&is_new(arrival)) { /* a token that is not known here, and begins nothing by this */
+        answer_with(arrival, VST_ERR_NOT_FOUND, "no migration with this token is expected here");
         vst_move_free(&arrival->move);
     } else if (new &&is_over(arrival)) {
         vst_move_free(&arrival->move); /* a token that means nothing here */

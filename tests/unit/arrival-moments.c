@@ -199,6 +199,18 @@ static void switch_of_a_token_that_is_not_known_is_answered(void **state)
     assert_int_equal(say(VST_HANDOVER_PREPARE, true).event, VST_HANDOVER_STARTED);
 }
 
+static void whatever_is_asked_about_a_refused_token_is_answered(void **state)
+{
+    (void)state;
+    snprintf(console_log, sizeof(console_log), "%s/no/g.log", host.dir);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, false).event, VST_HANDOVER_REFUSED);
+    assert_int_equal(say(VST_HANDOVER_COMMIT, false).event, VST_HANDOVER_FINISHED);
+    assert_int_equal(say(VST_HANDOVER_PREPARE, false).code, VST_ERR_STATE);
+    assert_int_equal(say(VST_HANDOVER_SWITCH, false).code, VST_ERR_STATE);
+    assert_int_equal(say(VST_HANDOVER_ABORT, false).event, VST_HANDOVER_FINISHED);
+    assert_int_equal(say(VST_HANDOVER_FINISH, false).event, VST_HANDOVER_FINISHED);
+}
+
 /* What it brings is never looked at. */
 static enum vst_code send_stream(void)
 {
@@ -355,6 +367,7 @@ int main(void)
         VST_TEST_WITH(console_log_that_cannot_be_made_stands_in_the_way, begin, end),
         VST_TEST_WITH(name_of_a_stray_that_is_dead_is_taken, begin, end),
         VST_TEST_WITH(switch_of_a_token_that_is_not_known_is_answered, begin, end),
+        VST_TEST_WITH(whatever_is_asked_about_a_refused_token_is_answered, begin, end),
         VST_TEST_WITH(what_is_asked_while_one_is_looked_at_is_busy, begin, end),
         VST_TEST_WITH(tokens_that_nobody_knows_are_not_kept_for_ever, begin, end),
         VST_TEST_WITH(token_is_not_told_as_forgotten_before_its_answer_is_on_the_disk, begin, end),

@@ -95,6 +95,26 @@ static void a_settled_machine_has_no_part_in_the_guest_any_more(void **state)
     }
 }
 
+/* What waits for nothing of its own would else leave whoever asks without an answer. */
+static void a_destination_that_only_waits_for_words_answers_all_of_them(void **state)
+{
+    static const enum vst_handover_event words[] = {EVENT(COMMIT), EVENT(ABORT), EVENT(FINISH)};
+    const struct vst_handover_table *table = &vst_handover_destination;
+
+    (void)state;
+    for (unsigned s = 0; s < table->state_count; s++) {
+        if (!table->entries[s].settled || table->entries[s].write)
+            continue;
+        for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+            machine_begin(VST_HANDOVER_DESTINATION);
+            machine.state = s;
+            machine_feed(words[i]);
+            if (!actions.send && machine.state == s)
+                fail_msg("%s, %s", table->words[s].name, vst_handover_event_name(words[i]));
+        }
+    }
+}
+
 static void a_step_sends_at_most_one_message(void **state)
 {
     (void)state;
@@ -151,6 +171,7 @@ int main(void)
         VST_TEST(every_state_answers_every_event_of_its_end),
         VST_TEST(every_state_is_reached_and_comes_to_an_end),
         VST_TEST(a_settled_machine_has_no_part_in_the_guest_any_more),
+        VST_TEST(a_destination_that_only_waits_for_words_answers_all_of_them),
         VST_TEST(a_step_sends_at_most_one_message),
         VST_TEST(a_state_that_writes_goes_on_whatever_becomes_of_it),
         VST_TEST(past_the_point_of_no_return_only_aborted_on_disk_resumes),
