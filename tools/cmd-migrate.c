@@ -375,7 +375,8 @@ int command_migration_relay(struct tool *tool)
 {
     struct vst_migration_info info;
 
-    if (moving_find(tool, &info) < 0 || tool_connect_other(tool, tool->args[1]) < 0)
+    if (moving_find(tool, MOVING_NAMES_GUEST, &info) < 0 ||
+        tool_connect_other(tool, tool->args[1]) < 0)
         return -1;
     return migrate(tool, NULL, &info);
 }

@@ -152,10 +152,19 @@ int command_migrations(struct tool *tool)
 
 /* ---- one of them ---- */
 
-static bool is_meant(const struct vst_migration_info *info, const char *word)
+/* The guest is free: the hosts have only words left for each other. */
+static bool is_in_clean_up(const struct vst_migration_info *info)
 {
-    return strncmp(info->token, word, strlen(word)) == 0 ||
-           (!info->over && strcmp(info->name, word) == 0);
+    return strcmp(info->phase, "clean-up") == 0;
+}
+
+static bool is_meant(const struct vst_migration_info *info, const char *word,
+                     enum moving_names names)
+{
+    if (strncmp(info->token, word, strlen(word)) == 0)
+        return true;
+    return !info->over && is_in_clean_up(info) == (names == MOVING_NAMES_CLEAN_UP) &&
+           strcmp(info->name, word) == 0;
 }
 
 /* Both ends of a migration, on one host: its source counts, but when that is through with it. */
@@ -169,16 +178,15 @@ static bool counts_more(const struct vst_migration_info *one, const struct vst_m
     return one->role == VST_MIGRATION_OUT ? !one->over : two->over;
 }
 
-static int find_in(struct tool *tool, const struct moving_list *list,
-                   struct vst_migration_info *ret_info)
+static size_t count_meant(const struct moving_list *list, const char *word, enum moving_names names,
+                          struct vst_migration_info *ret_info)
 {
-    const char *word = tool->args[0];
     size_t found = 0;
 
     for (size_t i = 0; i < list->count; i++) {
         const struct vst_migration_info *info = &list->infos[i];
 
-        if (!is_meant(info, word))
+        if (!is_meant(info, word, names))
             continue;
         if (!found || !is_other_end(info, ret_info))
             found++;
@@ -186,6 +194,21 @@ static int find_in(struct tool *tool, const struct moving_list *list,
             continue;
         *ret_info = *info;
     }
+    return found;
+}
+
+/* A guest that migrates is not that of a name which other migrations only have words left for; but
+ * where there is no other, one of these is meant. */
+static int find_in(struct tool *tool, const struct moving_list *list, enum moving_names names,
+                   struct vst_migration_info *ret_info)
+{
+    const char *word = tool->args[0];
+    size_t found = count_meant(list, word, names, ret_info);
+
+    if (!found)
+        found = count_meant(
+            list, word, names == MOVING_NAMES_GUEST ? MOVING_NAMES_CLEAN_UP : MOVING_NAMES_GUEST,
+            ret_info);
     if (!found) {
         tool->err.side = VST_SIDE_CLIENT; /* it is no guest that is missing */
         return tool_fail(tool, VST_ERR_NOT_FOUND,
@@ -198,7 +221,7 @@ static int find_in(struct tool *tool, const struct moving_list *list,
     return 0;
 }
 
-int moving_find(struct tool *tool, struct vst_migration_info *ret_info)
+int moving_find(struct tool *tool, enum moving_names names, struct vst_migration_info *ret_info)
 {
     struct moving_list list = {0};
     int status = *tool->args[0] ? 0 : tool_usage(tool, "the token is empty");
@@ -208,9 +231,25 @@ int moving_find(struct tool *tool, struct vst_migration_info *ret_info)
     if (status == 0)
         status = moving_list_get(tool, &list);
     if (status == 0)
-        status = find_in(tool, &list, ret_info);
+        status = find_in(tool, &list, names, ret_info);
     moving_list_clear(&list);
     return status;
+}
+
+/* A word is believed, but not before what is known here has been said to whoever gives it. */
+static int confirm(struct tool *tool, enum vst_migration_order what,
+                   const struct vst_migration_info *info)
+{
+    if (what != VST_MIGRATION_RUNS_ON_SOURCE || info->role != VST_MIGRATION_OUT ||
+        info->outcome != VST_MIGRATION_MIGRATED || is_in_clean_up(info) || info->over ||
+        tool->opt.host_is_lost)
+        return 0;
+    return tool_usage(
+        tool,
+        "%s has run at %s; what it did there, to its disks and to others, has been done, and here "
+        "it would go on as it was before; make sure that it never runs there again, and say so: "
+        "--other-host-is-lost",
+        info->name, info->peer);
 }
 
 /* `at_destination`: what came of it where the guest was to come; NULL: the same. */
@@ -218,10 +257,12 @@ static int order_at(struct tool *tool, enum vst_migration_order what,
                     const struct vst_migration_change *change, const char *outcome,
                     const char *at_destination)
 {
+    enum moving_names names =
+        what == VST_MIGRATION_FORGET ? MOVING_NAMES_CLEAN_UP : MOVING_NAMES_GUEST;
     struct vst_migration_info info = {0};
     struct json_object *json;
 
-    if (moving_find(tool, &info) < 0 ||
+    if (moving_find(tool, names, &info) < 0 || confirm(tool, what, &info) < 0 ||
         tool_wait(tool, vst_conn_order_migration(tool->conn, info.token, what, change, NULL)) < 0)
         return -1;
     if (!tool->opt.json) {

@@ -121,7 +121,7 @@ const struct command commands[] = {
     {"migration post-copy", "TOKEN", 1, 0, "let the guest run on the destination at once",
      "What is left of its memory follows. For a migration that was begun with --post-copy.\n",
      "the answer", command_migration_post_copy, ABOUT_GUESTS},
-    {"migration resolve", "TOKEN", 1, OPTION_RESOLVE,
+    {"migration resolve", "TOKEN", 1, OPTION_RESOLVE | OPTION_FORGET,
      "say whose the guest is, where that is in doubt",
      "For a host that is lost for good; else the hosts find out by themselves, and a whole copy "
      "is\n"
@@ -130,7 +130,8 @@ const struct command commands[] = {
      "never run. It acts on the host that is connected to; the other one, if it comes back, is "
      "told\n"
      "the same. Make sure first that the guest does not run on the other side: if it does, both\n"
-     "write to its disks.\n",
+     "write to its disks. In post-copy it is known to have run there: `source` takes\n"
+     "--other-host-is-lost then.\n",
      "the answer", command_migration_resolve, ABOUT_GUESTS},
     {"migration forget", "TOKEN", 1, OPTION_FORGET,
      "keep no answers for a host that is lost for good",

@@ -20,8 +20,13 @@ void moving_list_clear(struct moving_list *list);
 /* Asks, and waits. */
 int moving_list_get(struct tool *tool, struct moving_list *list);
 
+/* Which is meant first by the name of a guest. */
+enum moving_names {
+    MOVING_NAMES_GUEST,    /* that of a guest which migrates, or is in doubt */
+    MOVING_NAMES_CLEAN_UP, /* that of which only words are left */
+};
 /* The one that the first argument names; connects first. */
-int moving_find(struct tool *tool, struct vst_migration_info *ret_info);
+int moving_find(struct tool *tool, enum moving_names names, struct vst_migration_info *ret_info);
 
 struct json_object *moving_json(const struct vst_migration_info *info);
 

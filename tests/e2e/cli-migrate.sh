@@ -158,6 +158,28 @@ is_resolved()
         exits 5 virstream migration resolve test2 --guest-runs-on=source
 }
 
+# What it has done there would be undone in part: that is said before it is done.
+is_resolved_with_care()
+{
+    virstream migrate -q --detach test2 test+tls://apart/ >/dev/null &&
+        wait_until 10 contains " post-copy " virstream migrations &&
+        refuses 2 "has run at test+tls://apart/" virstream migration resolve test2 --guest-runs-on=source &&
+        refuses 2 "other-host-is-lost" virstream migration resolve test2 --guest-runs-on=source &&
+        contains " post-copy " virstream migrations &&
+        contains "guest is the source's" \
+            virstream migration resolve test2 --guest-runs-on=source --other-host-is-lost
+}
+
+# Of two migrations of one guest the first has only words left; that is the one to be forgotten.
+is_not_that_of_a_clean_up()
+{
+    contains "clean-up" virstream migrations && virstream migrate -q --detach test1 test+tls://slow/again >/dev/null &&
+        refuses 6 "not in doubt" virstream migration resolve test1 --guest-runs-on=source &&
+        contains "$(token slow/again)" virstream migration set test1 --downtime 100 &&
+        contains "$(token words)" virstream migration forget test1 --other-host-is-lost &&
+        contains "$(token slow/again)" virstream migration cancel test1
+}
+
 watches()
 {
     exits 7 virstream --json migrations --watch --timeout 3 >"$work/out"
@@ -191,6 +213,8 @@ check destination_that_is_lost_lets_nobody_go_on  lost_by_the_destination_nobody
 check doubt_is_exit_13  interrupts test+tls://doubt/ 13
 check doubt_is_resolved_by_word  is_resolved
 check migrations_are_watched  watches
+check source_is_taken_for_a_guest_that_ran_there_only_with_care  is_resolved_with_care
 check progress_ends_with_the_outcome  ends_with_the_outcome
+check name_of_a_guest_is_not_that_of_a_migration_in_clean_up  is_not_that_of_a_clean_up
 check host_that_is_lost_goes_on_without_the_command  lost_by_us_the_hosts_go_on
 end_tests

@@ -47,6 +47,8 @@ static void end(struct move *move, enum vst_code code, const char *reason)
     move->op = NULL;
     move->info.over = code != VST_ERR_IN_DOUBT && !move->words;
     move->info.in_doubt = code == VST_ERR_IN_DOUBT;
+    if (move->words)
+        snprintf(move->info.phase, sizeof(move->info.phase), "clean-up");
     if (code == VST_ERR_OK || code == VST_ERR_CLEANUP)
         move->info.outcome = VST_MIGRATION_MIGRATED;
     else if (code != VST_ERR_IN_DOUBT)
@@ -101,6 +103,10 @@ static void step(struct move *move)
         return;
     }
     snprintf(info->phase, sizeof(info->phase), "%s", phases[phase]);
+    if (phase == 2 && move->apart) {
+        snprintf(info->phase, sizeof(info->phase), "post-copy");
+        info->outcome = VST_MIGRATION_MIGRATED;
+    }
     info->pass = (unsigned)phase;
     info->total = 64 << 20;
     info->sent += 8 << 20;
@@ -129,6 +135,7 @@ static void begin(struct mover *mover, const char *name, const char *destination
     move->left = strstr(destination, "//left/") != NULL;
     move->lost = strstr(destination, "//lost/") != NULL;
     move->words = strstr(destination, "//words/") != NULL;
+    move->apart = strstr(destination, "//apart/") != NULL;
     move->slow = move->doubt || strstr(destination, "//slow/");
     snprintf(move->info.peer, sizeof(move->info.peer), "%s", destination);
     snprintf(move->info.phase, sizeof(move->info.phase), "%s", "prepare");
@@ -173,7 +180,7 @@ static int obey(struct mover *mover, struct move *move, struct vst_error *ret_er
     bool resolves = mover->order == VST_MIGRATION_RUNS_ON_SOURCE ||
                     mover->order == VST_MIGRATION_RUNS_ON_DESTINATION;
 
-    if (move->info.over || resolves != move->info.in_doubt)
+    if (move->info.over || resolves != (move->info.in_doubt || move->apart))
         return vst_error_set(ret_err, VST_ERR_STATE, "it is %s",
                              move->info.over       ? "over"
                              : move->info.in_doubt ? "in doubt"

@@ -10,6 +10,7 @@
  *     left    CLEANUP, in the end
  *     lost    LOST, in the end, by the destination's fault
  *     words   well, but then the hosts still have something to say to each other
+ *     apart   it runs there and lacks memory, for ever
  *
  * and with any other it comes to an end by itself.
  */
@@ -28,7 +29,7 @@ struct move {
     struct mover *mover;
     struct vst_migration_info info;
     struct vst_op *op; /* NULL: nobody waits for it */
-    bool doubt, left, lost, slow, words;
+    bool doubt, left, lost, slow, words, apart;
     unsigned steps;
 };
 
