@@ -33,10 +33,29 @@ static double real(struct json_object *from, const char *name)
                                                                  : 0;
 }
 
+/* So long a disk may stand still between two pieces of it, for the speed that it is held to. */
+static int64_t pause_us(const struct vst_departure *departure)
+{
+    if (departure->state != DEPARTURE_COPYING || !departure->opt.bandwidth)
+        return 0;
+    return (int64_t)(INT64_C(2000000) * VST_COPY_PIECE / departure->opt.bandwidth);
+}
+
+/* So long nothing may move. */
+static int64_t patience_us(const struct vst_departure *departure)
+{
+    unsigned seconds = departure->opt.stall_seconds ? departure->opt.stall_seconds
+                                                    : vst_conn_patience(departure->move.qemu->conn);
+
+    return (int64_t)seconds * 1000000 + pause_us(departure);
+}
+
 /* Who is waited for when nothing has moved since `moved_us`. */
 static const char *culprit(const struct vst_departure *departure)
 {
-    bool there = vst_link_answered_us(departure->link) > departure->moved_us;
+    int64_t answered_us = vst_link_answered_us(departure->link);
+    bool there =
+        answered_us > departure->moved_us && answered_us > vst_now_us() - patience_us(departure);
     struct vst_progress progress;
 
     if (departure->heard_us <= departure->moved_us)
@@ -72,8 +91,9 @@ static void give_verdict(struct vst_departure *departure)
                  info->left / MIB);
     else if (departure->state > DEPARTURE_SWITCHED)
         snprintf(info->verdict, sizeof(info->verdict),
-                 "post-copy: the guest runs there, %" PRIu64 " MiB of its memory follow",
-                 info->left / MIB);
+                 "post-copy: the guest runs there, %" PRIu64 " MiB of its memory %s",
+                 info->left / MIB,
+                 departure->move.why.code == VST_ERR_STALLED ? "stand still here" : "follow");
     else if (departure->one_pass)
         snprintf(info->verdict, sizeof(info->verdict),
                  "the only pass over the memory, whatever the downtime: this QEMU without KVM "
@@ -106,42 +126,44 @@ static void take_figures(struct vst_departure *departure, struct json_object *va
     give_verdict(departure);
 }
 
+/* In post-copy there is no way back, and a new stream to whoever stands still would be no better:
+ * people are told for as long as it lasts. A connection that is dead ends by itself. */
 static void stalled(struct vst_departure *departure, int64_t us)
 {
     struct vst_error err = {0};
 
     vst_error_set(&err, VST_ERR_STALLED, "no progress for %d seconds: %s", (int)(us / 1000000),
                   culprit(departure));
-    if (departure->state == DEPARTURE_SERVING)
-        vst_departure_unserved(departure, &err);
-    else
+    if (departure->state != DEPARTURE_SERVING) {
         vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, &err);
+        return;
+    }
+    departure->move.why = err;
+    give_verdict(departure);
 }
 
-/* So long a disk may stand still between two pieces of it, for the speed that it is held to. */
-static int64_t pause_us(const struct vst_departure *departure)
+static void has_moved(struct vst_departure *departure)
 {
-    if (departure->state != DEPARTURE_COPYING || !departure->opt.bandwidth)
-        return 0;
-    return (int64_t)(INT64_C(2000000) * VST_COPY_PIECE / departure->opt.bandwidth);
+    departure->moved = departure->progress.sent;
+    departure->moved_us = vst_now_us();
+    if (departure->state == DEPARTURE_SERVING)
+        departure->move.why = (struct vst_error){0};
 }
 
 /* When it is getting late, the other host is asked whether it is there: by then it has answered, or
  * will not. */
 static void look_for_stall(struct vst_departure *departure)
 {
-    unsigned seconds = departure->opt.stall_seconds ? departure->opt.stall_seconds
-                                                    : vst_conn_patience(departure->move.qemu->conn);
-    int64_t now = vst_now_us(), most = (int64_t)seconds * 1000000 + pause_us(departure);
+    int64_t still = vst_now_us() - departure->moved_us, most = patience_us(departure);
 
     if (departure->progress.sent != departure->moved || !departure->moved_us) {
-        departure->moved = departure->progress.sent;
-        departure->moved_us = now;
-    } else if (now - departure->moved_us > most) {
-        stalled(departure, now - departure->moved_us);
-    } else if (now - departure->moved_us > most / 2) {
-        vst_link_ping(departure->link);
+        has_moved(departure);
+        return;
     }
+    if (still > most / 2)
+        vst_link_ping(departure->link);
+    if (still > most)
+        stalled(departure, still);
 }
 
 /* What it was begun with is not known any more after a restart, which gives it up anyway. */

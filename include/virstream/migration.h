@@ -37,8 +37,9 @@ struct vst_migrate_options {
     unsigned timeout_seconds; /* 0: none */
     enum vst_migrate_then then;
     int zstd_level;         /* of the stream; 0: not compressed */
-    unsigned stall_seconds; /* no byte for so long ends it with VST_ERR_STALLED; 0: the patience of
-                             * the connection, see struct vst_conn_options */
+    unsigned stall_seconds; /* no byte for so long ends it with VST_ERR_STALLED, or, in post-copy,
+                             * is told as the reason; 0: the patience of the connection, see struct
+                             * vst_conn_options */
     uint64_t bandwidth;     /* bytes a second; 0: as fast as it goes */
 };
 
