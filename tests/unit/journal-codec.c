@@ -133,7 +133,7 @@ static void reasons_and_outcomes_keep_the_numbers_that_are_on_disks(void **state
         {VST_HANDOVER_TELL_MIGRATED, 2},   {VST_HANDOVER_TELL_CUT_OFF, 4},
         {VST_HANDOVER_TELL_DIED, 5},       {VST_HANDOVER_TELL_GIVEN_UP, 6},
         {VST_HANDOVER_TELL_GUEST_GONE, 7}, {VST_HANDOVER_TELL_CONFLICT, 12},
-        {VST_HANDOVER_TELL_COUNT, 13},
+        {VST_HANDOVER_TELL_NOWHERE, 13},   {VST_HANDOVER_TELL_COUNT, 14},
     };
 
     (void)state;
