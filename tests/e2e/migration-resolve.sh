@@ -21,10 +21,10 @@ token()
     on a migrations | awk '$3 == "out" && $4 != "over" { print $1 }'
 }
 
-# resolve OWNER: at the source
+# resolve OWNER [OPTION]: at the source
 resolve()
 {
-    on a migration resolve --guest-runs-on="$1" "$(token)"
+    on a migration resolve --guest-runs-on="$1" "${@:2}" "$(token)"
 }
 
 # both_say WORD...: the outcome of the newest migration, here and there
@@ -98,7 +98,8 @@ begin_post_copy()
 # What ran there lacks the memory that is here, and must not go on writing to the disks.
 source_in_post_copy()
 {
-    begin_post_copy && lose_link && wait_until 30 has_reached SOURCE_APART && resolve source &&
+    begin_post_copy && lose_link && wait_until 30 has_reached SOURCE_APART &&
+        refuses 2 "has run at" resolve source && resolve source --other-host-is-lost &&
         wait_until 30 has_reached SOURCE_TELLING && states_are "running running" && lose_link_ends &&
         wait_until 60 settled && states_are "running none" && both_say '"outcome":"stayed"' && on a destroy -q g
 }
