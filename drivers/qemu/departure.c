@@ -192,12 +192,12 @@ static bool is_refusal(const struct vst_error *err)
            err->code == VST_ERR_UNSUPPORTED;
 }
 
-/* On the link it is we who are the client, and the destination the host. */
+/* On the link it is we who are the client, and the destination the host; the QEMU is its own. */
 struct vst_error vst_departure_seen_from_here(const struct vst_error *err)
 {
     struct vst_error seen = *err;
 
-    if (seen.side == VST_SIDE_HOST)
+    if (seen.side == VST_SIDE_HOST || seen.side == VST_SIDE_QEMU)
         seen.side = VST_SIDE_DESTINATION;
     else if (seen.side == VST_SIDE_CLIENT)
         seen.side = VST_SIDE_SOURCE;
