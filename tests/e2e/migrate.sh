@@ -13,6 +13,7 @@ if is_long; then
     large=${VST_TEST_GUEST_MIB-2048}
 fi
 
+daemon_options=(--trace qmp)
 if are_namespaces_allowed; then
     check two_hosts_in_namespaces_begin  make_hosts namespaces
 else
@@ -59,6 +60,25 @@ check guest_of_random_memory_goes_there_and_back  large
 check compressed_guest_goes_there_and_back  compressed
 check paused_guest_stays_paused_and_goes_on_when_told  paused
 check guest_goes_offline_and_runs_there  stopped_for_it
+
+# Only by its return path does a QEMU that has sent all hear that the other one has loaded it: each
+# that was to move, and each that was to take one, was told to have it when it began.
+have_return_paths()
+{
+    local host
+    for host in a b; do
+        awk '
+            { guest = $0; sub(/ (->|<-) .*/, "", guest) }
+            /"execute": *"migrate-set-capabilities"/ {
+                has[guest] = /"capability": *"return-path", *"state": *true/
+            }
+            /"execute": *"migrate(-incoming)?"/ { count[/-incoming/]++; lacks += !has[guest] }
+            END { print count[0] + 0, count[1] + 0, lacks + 0; exit !(count[0] && count[1] && !lacks) }
+        ' "$work/$host/log" || return
+    done
+}
+
+check all_of_them_had_a_return_path  have_return_paths
 
 # ---- what stands in the way ----
 
