@@ -107,7 +107,7 @@ enum vst_handover_event {
     X(DISOWNED, "disowned", "destination: asked about what was never prepared: aborted")      \
     X(DONE, "done", "nothing is left to do, and nobody will ask: it may be forgotten")        \
     X(RETURNED, "returned", "source: the guest is not moving; the destination is to be told") \
-    X(LACKING, "lacking", "destination: the guest was resumed without all of its memory")     \
+    X(LACKING, "lacking", "the guest was resumed there without all of its memory")            \
     X(LOADED, "loaded", "destination: all of the guest is in a paused QEMU; not to be given up")
 
 enum vst_handover_record {

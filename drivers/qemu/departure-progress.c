@@ -322,6 +322,15 @@ void vst_departure_watch_serving(struct vst_departure *departure)
         give_verdict(departure); /* which a poll may come too late for */
 }
 
+/* By a process before us, and the destination has not been reached since. */
+static bool has_served(const struct vst_departure *departure)
+{
+    const struct vst_handover *machine = &departure->move.machine;
+
+    return departure->state == DEPARTURE_DECIDED &&
+           machine->outcome == VST_HANDOVER_TELL_MIGRATED && vst_handover_can_be_resolved(machine);
+}
+
 static const char *phase_of(const struct vst_departure *departure)
 {
     const struct vst_move *move = &departure->move;
@@ -337,6 +346,8 @@ static const char *phase_of(const struct vst_departure *departure)
         return "prepare";
     if (vst_departure_serves(departure))
         return vst_handover_settled(&move->machine) ? "clean-up" : "post-copy";
+    if (has_served(departure))
+        return "post-copy";
     if (!vst_handover_holds_guest(&move->machine))
         return departure->stream ? "memory" : "clean-up";
     return departure->state == DEPARTURE_UNDOING ? "undo" : "hand-over";

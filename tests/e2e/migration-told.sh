@@ -158,8 +158,31 @@ qemu_refuses()
         finish a "$name" && kill_host b TERM && begin_host b
 }
 
+hurry()
+{
+    on a migration set -q --bandwidth 2G "$name"
+}
+
+is_no_doubt()
+{
+    on a --json migrations | grep -q "\"name\":\"$name\".*\"phase\":\"post-copy\",\"in-doubt\":false.*\"outcome\":\"migrated\""
+}
+
+# Whose it is is known, and that it would be wrong to let it run here, is said.
+guest_runs_there()
+{
+    begin_post_copy && tell_link refuse && tell_link cut && restart a && wait_until 60 is_no_doubt || {
+        on a --json migrations
+        return 1
+    }
+    refuses 2 "has run at $link" on a migration resolve --guest-runs-on=source "$name" && is_no_doubt &&
+        ! wait "$moving" && tell_link accept && wait_until 60 hurry && comes_to_an_end &&
+        is_running_on b && is_gone_from a && goes_on "$name" && finish b "$name"
+}
+
 check two_hosts_and_a_link_begin  eval 'make_hosts && make_link'
 check restarted_source_says_that_the_guest_was_cut_off  guest_is_cut_off
+check restarted_source_says_that_the_guest_runs_there  guest_runs_there
 check restarted_twice_the_source_says_why_the_guest_stayed  guest_stays
 check what_the_qemu_of_the_destination_refuses_is_told_in_its_words  qemu_refuses
 

@@ -24,6 +24,8 @@ static void source_serves(void)
     machine_feed(EVENT(NEEDS));
     assert_int_equal(actions.tell, VST_HANDOVER_TELL_MIGRATED);
     assert_int_equal(actions.qemu, QEMU(SERVE));
+    machine_written(RECORD(LACKING));
+    machine_is_in("SOURCE_SERVING");
 }
 
 static void destination_lacks(void)
@@ -190,6 +192,24 @@ static void copy_that_lacks_memory_ends_when_the_source_has_the_guest_back(void 
     assert_int_equal(actions.send, EVENT(ABORTED));
 }
 
+/* It is no doubt whose it is, and people are not asked as if it were. */
+static void restarted_a_source_that_served_asks_what_is_lacking(void **state)
+{
+    (void)state;
+    machine_begin(VST_HANDOVER_SOURCE);
+    machine.outcome = VST_HANDOVER_TELL_MIGRATED;
+    vst_handover_recover(&machine, RECORD(LACKING), &actions);
+    assert_int_equal(actions.send, EVENT(COMMIT));
+    assert_int_equal(actions.tell, VST_HANDOVER_TELL_NOTHING);
+    machine_feed(EVENT(LINK_DOWN));
+    machine_is_in("SOURCE_APART");
+    assert_int_equal(machine.doubt, EVENT(NONE));
+    assert_int_equal(machine.outcome, VST_HANDOVER_TELL_MIGRATED);
+    machine_feed(EVENT(TIMER));
+    machine_feed(EVENT(NEEDS));
+    assert_int_equal(actions.qemu, QEMU(SERVE));
+}
+
 static void restarted_a_guest_that_lacked_memory_is_what_it_is(void **state)
 {
     static const struct {
@@ -221,6 +241,7 @@ int main(void)
         VST_TEST(memory_that_is_gone_is_told_of),
         VST_TEST(in_post_copy_the_operator_is_heard_when_the_stream_is_broken),
         VST_TEST(copy_that_lacks_memory_ends_when_the_source_has_the_guest_back),
+        VST_TEST(restarted_a_source_that_served_asks_what_is_lacking),
         VST_TEST(restarted_a_guest_that_lacked_memory_is_what_it_is),
     };
 
