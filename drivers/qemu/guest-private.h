@@ -91,6 +91,10 @@ void vst_guest_copies_cleared(struct vst_guest *guest);
 /* mend-copies.c: in GUEST_CLEARING. */
 void vst_guest_clear_copies(struct vst_guest *guest);
 void vst_guest_clear_copies_again(struct vst_guest *guest);
+/* Of a migration whose manager has died, before anything else is said: QEMU's NBD client has lost
+ * its socket, whose number our connection may have by now, and closes what has that when the guest
+ * writes to its disk (departure-disks.c). */
+void vst_guest_yank_copies(struct vst_guest *guest);
 
 /* spawn-guest.c */
 void vst_guest_drop_files(struct vst_guest *guest);

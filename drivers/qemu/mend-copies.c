@@ -95,18 +95,31 @@ void vst_guest_clear_copies_again(struct vst_guest *guest)
         give_up(guest, &err);
 }
 
-/* QEMU does not tell which there are; but what they would be called is known by the token. */
-static void close_descriptors(struct vst_guest *guest)
+/* What the copies of that migration would be called is known by its token. */
+static void for_each_name(struct vst_guest *guest, const char *token,
+                          void (*fn)(struct vst_qmp *qmp, const char *name))
 {
     char name[VST_COPY_NAME_MAX + 1];
+
+    for (size_t i = 0; token[0] && guest->def->disks && guest->def->disks[i]; i++) {
+        vst_copy_put_name(name, token, i);
+        fn(guest->qmp, name);
+    }
+}
+
+/* QEMU does not tell which there are. */
+static void close_descriptors(struct vst_guest *guest)
+{
     struct vst_place_job job;
 
-    if (vst_place_get_job(guest->place, &job, NULL) < 0 || !job.token[0])
-        return;
-    for (size_t i = 0; guest->def->disks && guest->def->disks[i]; i++) {
-        vst_copy_put_name(name, job.token, i);
-        vst_copy_close(guest->qmp, name);
-    }
+    if (vst_place_get_job(guest->place, &job, NULL) == 0)
+        for_each_name(guest, job.token, vst_copy_close);
+}
+
+void vst_guest_yank_copies(struct vst_guest *guest)
+{
+    if (vst_place_job_moves(&guest->left) || vst_place_job_is_stray(&guest->left))
+        for_each_name(guest, guest->left.token, vst_copy_yank);
 }
 
 void vst_guest_clear_copies(struct vst_guest *guest)

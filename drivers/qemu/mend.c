@@ -228,6 +228,7 @@ void vst_guest_ask_status(struct vst_guest *guest)
     struct vst_error err = {0};
 
     vst_guest_enter(guest, GUEST_ASKING);
+    vst_guest_yank_copies(guest);
     if (vst_qmp_execute(guest->qmp, "query-status", (struct vst_qmp_reply){told_status, guest},
                         &err, NULL) < 0)
         failed(guest, &err);

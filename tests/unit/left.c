@@ -29,7 +29,7 @@ char *left_path_of(const char *file)
     return path;
 }
 
-static void make_guest(const char *uuid)
+static void make_guest(const char *uuid, const char *more)
 {
     char *words[] = {(char[]){"sleep"}, (char[]){"60"}, NULL};
     struct vst_spawn how = {.program = "/bin/sleep", .words = words};
@@ -37,12 +37,12 @@ static void make_guest(const char *uuid)
     struct vst_root *root = NULL;
     struct vst_place *place = NULL;
     struct vst_process_id id;
-    char text[256];
+    char text[512];
 
     snprintf(text, sizeof(text),
              "{\"name\":\"g1\",\"uuid\":\"%s\",\"machine\":\"none\",\"accel\":\"tcg\","
-             "\"memory-mib\":16,\"vcpus\":1}",
-             uuid);
+             "\"memory-mib\":16,\"vcpus\":1%s}",
+             uuid, more);
     def = vst_definition_parse(text, strlen(text), NULL);
     assert_non_null(def);
     assert_int_equal(vst_root_open(left.path, &root, NULL), 0);
@@ -257,26 +257,32 @@ void left_greet(void)
 
 /* ---- each test ---- */
 
-int left_make(void **state)
+static int make(const char *uuid, const char *more)
 {
-    (void)state;
     memset(&left, 0, sizeof(left));
     left.monitor = -1;
     strcpy(left.path, "/tmp/vst-recover-XXXXXX");
     assert_non_null(mkdtemp(left.path));
-    make_guest(UUID);
+    make_guest(uuid, more);
     return 0;
+}
+
+int left_make(void **state)
+{
+    (void)state;
+    return make(UUID, "");
 }
 
 int left_make_stranger(void **state)
 {
     (void)state;
-    memset(&left, 0, sizeof(left));
-    left.monitor = -1;
-    strcpy(left.path, "/tmp/vst-recover-XXXXXX");
-    assert_non_null(mkdtemp(left.path));
-    make_guest(OTHER_UUID);
-    return 0;
+    return make(OTHER_UUID, "");
+}
+
+int left_make_with_disk(void **state)
+{
+    (void)state;
+    return make(UUID, ",\"disks\":[{\"name\":\"a\",\"file\":\"/nowhere\",\"format\":\"raw\"}]");
 }
 
 int left_drop(void **state)

@@ -29,6 +29,7 @@ extern struct left {
 /* Set-up and tear-down of a test: a guest with UUID, or OTHER_UUID; nothing is connected. */
 int left_make(void **state);
 int left_make_stranger(void **state);
+int left_make_with_disk(void **state);
 int left_drop(void **state);
 
 /* ---- the place ---- */

@@ -260,6 +260,25 @@ static void stray_that_was_found_before_the_journal_was_open_is_listed(void **st
     vst_domain_free(&domain);
 }
 
+/* Its NBD client may close whatever has the number of its socket, which may be our connection. */
+static void copies_of_a_migration_whose_manager_died_are_broken_off_first(void **state)
+{
+    (void)state;
+    left_set_job("out", TOKEN);
+    left_make_journal(NULL, 0);
+    left_restart();
+    left_greet();
+    left_expect("\"yank\"", "{}");
+    left_expect("query-status", "{\"status\": \"running\", \"running\": true}");
+    left_expect("query-migrate", "{\"status\": \"failed\"}");
+    left_expect("closefd", "{}");
+    left_expect("query-block-jobs", "[]");
+    left_expect("query-named-block-nodes", "[]");
+    left_expect("migrate-set-capabilities", "{}");
+    while (left_look().count)
+        event_base_loop(left.app.base, EVLOOP_NONBLOCK);
+}
+
 /* It died here before it was handed over, and that is known. */
 static void guest_that_has_died_of_a_known_migration_is_no_stray(void **state)
 {
@@ -298,6 +317,8 @@ int main(void)
                       left_drop),
         VST_TEST_WITH(stray_that_was_found_before_the_journal_was_open_is_listed, left_make,
                       left_drop),
+        VST_TEST_WITH(copies_of_a_migration_whose_manager_died_are_broken_off_first,
+                      left_make_with_disk, left_drop),
         VST_TEST_WITH(guest_that_has_died_of_a_known_migration_is_no_stray, left_make, left_drop),
         VST_TEST_WITH(guest_that_has_returned_is_no_stray, left_make, left_drop),
     };
