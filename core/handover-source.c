@@ -69,7 +69,7 @@ static const struct vst_handover_entry source_entries[] = {
     [SOURCE_ABORTING] = {WRITE(ABORTED), TIMER(AGAIN), HOLDS},
     [SOURCE_RESUMING] = {QEMU(RESUME), TIMER(AGAIN), HOLDS},
     [SOURCE_TELLING] = {WRITE(RETURNED), SEND(ABORT), TIMER(AGAIN), SETTLED},
-    [SOURCE_ENDING] = {WRITE(DONE), SETTLED},
+    [SOURCE_ENDING] = {WRITE(DONE), TIMER(AGAIN), SETTLED},
     [SOURCE_DONE] = {SETTLED, .over = true},
 };
 
@@ -214,7 +214,9 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_TELLING, VST_ON(COMMITTED) | VST_ON(NEEDS), SOURCE_FINISHING, TELL(CONFLICT)),
     EDGE(SOURCE_TELLING, VST_ON(TIMER) | VST_ON(LINK_UP), SOURCE_TELLING),
 
-    EDGE(SOURCE_ENDING, JOURNAL, SOURCE_DONE), /* else a restart does the end once more */
+    /* Else a restart, hours later, would do with the guest what the last record says. */
+    EDGE(SOURCE_ENDING, VST_ON(WRITTEN), SOURCE_DONE),
+    EDGE(SOURCE_ENDING, VST_ON(TIMER), SOURCE_ENDING),
 
     EDGE(ANY, VST_ON(CANCEL), STAY, TELL(TOO_LATE)),
     EDGE(ANY, RESOLVE, STAY, TELL(NOT_IN_DOUBT)),

@@ -13,7 +13,7 @@
  *
  *   write   append this record to the journal and fsync it; then WRITTEN or NOT_WRITTEN. Records
  *           reach the disk in the order in which they were asked for. After NOT_WRITTEN the record
- *           may be there all the same.
+ *           may be there all the same, or come there later, until the next one is asked for.
  *   send    this message to the peer. The source uses the link that there is or makes a new one;
  *           where neither works, LINK_DOWN. The destination answers where the peer's last message
  *           came from. Nothing that was sent is sure to arrive.

@@ -19,6 +19,8 @@
  *                    the destination has said, or written, to have as a whole is `kept`
  *     every doubt    the assertion on `patience`
  *       ends
+ *     never stale    assertions in source_does() and destination_does(): what is over is over on the
+ *                    disk, or a restart would begin again with what was done long ago
  */
 #include "handover-table.pml"
 
@@ -212,6 +214,7 @@ inline source_does()
 	:: say != 0 -> to_destination = to_destination | BIT(say)
 	:: else
 	fi;
+	assert(next != SOURCE_DONE || source_disk == R_DONE);
 	if
 	:: say == E_ABORT -> kept = RELEASED
 	:: else
@@ -237,6 +240,8 @@ inline destination_does()
 		fi
 	:: else
 	fi;
+	assert(next != DESTINATION_DONE || destination_disk == R_DONE || destination_disk == 0);
+	assert(next != DESTINATION_RUNNING || destination_disk == R_RUNNING);
 	if
 	:: say == E_LOADED && !post_copy -> keep()
 	:: next == DESTINATION_COMMITTING && kept == 0 -> kept = ASKED

@@ -74,8 +74,26 @@ bool world_source_runs(const struct world *world)
     return world->source == S_RUN || world->source == S_MIGRATING;
 }
 
+static bool in(const struct host *host, const char *state)
+{
+    return strcmp(vst_handover_state_name(&host->machine), state) == 0;
+}
+
+/* A restart begins with what the disk says: what is over would not be. */
+static bool is_stale(const struct host *host)
+{
+    if (!host->present)
+        return false;
+    if (in(host, "DESTINATION_RUNNING"))
+        return host->disk != VST_HANDOVER_RECORD_RUNNING;
+    return vst_handover_over(&host->machine) && host->disk != VST_HANDOVER_RECORD_DONE &&
+           host->disk != VST_HANDOVER_RECORD_NOTHING;
+}
+
 void world_look(struct world *world)
 {
+    world_rule(world, !is_stale(&world->host[SOURCE]) && !is_stale(&world->host[DESTINATION]),
+               "what is over is not over on the disk");
     world_rule(world, !world_source_runs(world) || world->destination != D_RUN,
                "the guest runs twice");
     world_rule(world,
@@ -209,11 +227,6 @@ static void send_message(struct world *world, enum vst_handover_role role,
 }
 
 /* ---- a step of a machine ---- */
-
-static bool in(const struct host *host, const char *state)
-{
-    return strcmp(vst_handover_state_name(&host->machine), state) == 0;
-}
 
 void world_act(struct world *world, enum vst_handover_role role,
                const struct vst_handover_actions *actions)

@@ -489,6 +489,45 @@ static void what_is_said_again_and_again_is_written_once(void **state)
 
 /* ---- journal and restart ---- */
 
+/* Nobody will speak of it again, so nobody else would mend the journal. */
+static void an_end_that_cannot_be_written_is_tried_again_and_not_told(void **state)
+{
+    static const struct {
+        enum vst_handover_role role;
+        const char *before, *state;
+        enum vst_handover_event event;
+        enum vst_handover_record record;
+    } rows[] = {
+        {VST_HANDOVER_SOURCE, "SOURCE_TELLING", "SOURCE_ENDING", EVENT(FINISHED), RECORD(DONE)},
+        {VST_HANDOVER_DESTINATION, "DESTINATION_RESUMING", "DESTINATION_STARTED",
+         EVENT(QEMU_RESUMED), RECORD(RUNNING)},
+        {VST_HANDOVER_DESTINATION, "DESTINATION_RESUMING", "DESTINATION_RESUMED", EVENT(QEMU_LACKS),
+         RECORD(LACKING)},
+        {VST_HANDOVER_DESTINATION, "DESTINATION_STARTED", "DESTINATION_ENDING", EVENT(FINISH),
+         RECORD(DONE)},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        unsigned before = 0;
+
+        machine_begin(rows[i].role);
+        machine.state = machine_state(machine.table, rows[i].before);
+        machine_feed(rows[i].event);
+        for (unsigned times = 0; times < 3; times++) {
+            assert_int_equal(actions.write, rows[i].record);
+            assert_true(actions.timer_ms > before);
+            before = actions.timer_ms;
+            vst_handover_written(&machine, rows[i].record, false, &actions);
+            machine_is_in(rows[i].state);
+            assert_int_equal(actions.send, EVENT(NONE));
+            machine_feed(EVENT(TIMER));
+        }
+        machine_written(rows[i].record);
+        assert_string_not_equal(vst_handover_state_name(&machine), rows[i].state);
+    }
+}
+
 static void a_record_that_is_not_waited_for_changes_nothing(void **state)
 {
     (void)state;
@@ -533,6 +572,7 @@ int main(void)
         VST_TEST(guest_that_is_nowhere_is_told_of_on_both_sides),
         VST_TEST(what_only_is_to_be_told_is_told_thirty_times),
         VST_TEST(that_it_has_given_up_the_source_says_until_it_is_answered),
+        VST_TEST(an_end_that_cannot_be_written_is_tried_again_and_not_told),
         VST_TEST(a_record_that_is_not_waited_for_changes_nothing),
     };
 
