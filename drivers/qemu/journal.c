@@ -30,7 +30,7 @@ struct vst_journal_file {
     struct vst_job job; /* first; writes the first of the queue */
     struct vst_worker *worker;
     bool busy;   /* the job is submitted */
-    bool failed; /* the last write did */
+    bool failed; /* the last write did: the file lacks what `journal` has */
     STAILQ_HEAD(, record) queue;
     struct vst_journal journal; /* the loop's */
     /* The thread's, while the job runs. */
@@ -171,6 +171,17 @@ static void account(struct vst_journal_file *file, const struct vst_journal_entr
         file->journal.records = file->length / VST_JOURNAL_RECORD - 1;
     }
     vst_journal_apply(&file->journal, entry, &file->error);
+    file->failed = false;
+}
+
+/* It goes with the next record, of whatever token: then all is written anew. What there is no room
+ * for was not written at all, and is forgotten. */
+static void remember(struct vst_journal_file *file, const struct vst_journal_entry *entry)
+{
+    struct vst_error refused = {0};
+
+    if (vst_journal_apply(&file->journal, entry, &refused) == 0)
+        file->failed = true;
 }
 
 static void done(struct vst_job *job)
@@ -180,11 +191,11 @@ static void done(struct vst_job *job)
     struct vst_error err;
 
     STAILQ_REMOVE_HEAD(&file->queue, next);
-    if (!vst_error_is_set(&file->error))
+    if (vst_error_is_set(&file->error))
+        remember(file, &record->entry);
+    else
         account(file, &record->entry);
     err = file->error;
-    if (file->text) /* else nothing was written */
-        file->failed = vst_error_is_set(&err);
     free(file->text);
     file->text = NULL;
     begin(file);

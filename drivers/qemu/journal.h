@@ -24,13 +24,14 @@ struct vst_journal_file;
 int vst_journal_open(const char *dir, struct vst_journal_file **ret_file,
                      struct vst_error *ret_err);
 
-/* What it says, by what is surely on the disk. */
+/* What it says; and what it is to say, of what could not be written yet. */
 const struct vst_journal *vst_journal_read(const struct vst_journal_file *file);
 
 /*
  * Appends and syncs a copy of `entry`. `written` comes from the loop, once, unless the file is
- * freed before that; with an error, the record may be there all the same until the next one is
- * asked for. -1: out of memory; then `written` does not come.
+ * freed before that; with an error, the record may be there all the same, or come there with the
+ * next one of another token, until the next one of its own is asked for. -1: out of memory; then
+ * `written` does not come, and the record will not.
  */
 int vst_journal_append(struct vst_journal_file *file, struct vst_worker *worker,
                        const struct vst_journal_entry *entry,

@@ -316,10 +316,12 @@ void vst_qemu_migrations_close(struct vst_qemu *qemu)
 
 /* ---- the methods ---- */
 
-/* An answer that the journal keeps no longer for a source that does not ask. */
+/* An answer that the journal keeps no longer for a source that does not ask. What has a clock has
+ * still to be written. */
 static bool is_dropped(const struct vst_move *move)
 {
     return move->end->role == VST_MIGRATION_IN && vst_handover_settled(&move->machine) &&
+           !vst_handover_heeds(&move->machine, VST_HANDOVER_TIMER) &&
            !vst_arrival_of(move)->asker &&
            !vst_journal_find(vst_journal_read(move->qemu->journal), move->machine.token,
                              VST_HANDOVER_DESTINATION);

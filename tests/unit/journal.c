@@ -313,12 +313,45 @@ static void after_a_full_disk_it_goes_on(void **state)
     wait_for(3);
     setrlimit(RLIMIT_FSIZE, &was);
     assert_int_equal(errors, 2);
-    assert_int_equal(last_of(1), VST_HANDOVER_RECORD_BEGIN);
     append(1, VST_HANDOVER_RECORD_ABORTED);
     wait_for(4);
     assert_int_equal(errors, 2);
     reopen();
     assert_int_equal(last_of(1), VST_HANDOVER_RECORD_ABORTED);
+}
+
+static void what_could_not_be_written_comes_with_the_next_record(void **state)
+{
+    struct rlimit was, small;
+    struct stat st;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    append(1, VST_HANDOVER_RECORD_BEGIN);
+    append(2, VST_HANDOVER_RECORD_BEGIN);
+    wait_for(2);
+    getrlimit(RLIMIT_FSIZE, &was);
+    small = (struct rlimit){300, was.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+    append(1, VST_HANDOVER_RECORD_SWITCHING);
+    append(1, VST_HANDOVER_RECORD_RETURNED);
+    append(2, VST_HANDOVER_RECORD_DONE);
+    append(3, VST_HANDOVER_RECORD_BEGIN);
+    wait_for(6);
+    setrlimit(RLIMIT_FSIZE, &was);
+    assert_int_equal(errors, 4);
+    append(4, VST_HANDOVER_RECORD_BEGIN);
+    wait_for(7);
+    assert_int_equal(errors, 4);
+    append(4, VST_HANDOVER_RECORD_SWITCHING); /* and it goes on as ever */
+    wait_for(8);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 5 * VST_JOURNAL_RECORD); /* the identity, 1, 3, and twice 4 */
+    reopen();
+    assert_int_equal(last_of(1), VST_HANDOVER_RECORD_RETURNED);
+    assert_int_equal(last_of(2), VST_HANDOVER_RECORD_NOTHING);
+    assert_int_equal(last_of(3), VST_HANDOVER_RECORD_BEGIN);
+    assert_int_equal(last_of(4), VST_HANDOVER_RECORD_SWITCHING);
 }
 
 static void it_closes_with_writes_on_their_way(void **state)
@@ -344,6 +377,7 @@ int main(void)
         VST_TEST_WITH(a_long_journal_becomes_short, make, clear),
         VST_TEST_WITH(what_a_full_journal_cannot_take_is_not_written, make, clear),
         VST_TEST_WITH(after_a_full_disk_it_goes_on, make, clear),
+        VST_TEST_WITH(what_could_not_be_written_comes_with_the_next_record, make, clear),
         VST_TEST_WITH(it_closes_with_writes_on_their_way, make, clear),
     };
 
