@@ -167,6 +167,17 @@ static void take_status(struct vst_arrival *arrival, struct json_object *value)
         enter(arrival, ARRIVAL_SWITCHED);
 }
 
+/* The word that it comes goes from the place when it was told to run, whatever the journal says: a
+ * guest without it that is paused was paused by people. */
+static bool has_come(const struct vst_arrival *arrival)
+{
+    struct vst_place *place = vst_guest_place(arrival->move.guest);
+    struct vst_place_job job = {0};
+
+    return vst_handover_heeds(&arrival->move.machine, VST_HANDOVER_QEMU_RESUMED) &&
+           vst_place_get_job(place, &job, NULL) == 0 && strcmp(job.kind, "in") != 0;
+}
+
 static void adopted(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_arrival *arrival = opaque;
@@ -174,7 +185,7 @@ static void adopted(void *opaque, struct json_object *value, const struct vst_er
     if (err)
         return; /* its end says what became of it */
     take_status(arrival, value);
-    if (vst_guest_is_running(arrival->move.guest))
+    if (vst_guest_is_running(arrival->move.guest) || has_come(arrival))
         vst_arrival_runs(arrival);
     else
         vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_PAUSED, NULL);

@@ -4,6 +4,7 @@
  * way to somewhere else.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "departure.h"
 
@@ -32,6 +33,16 @@ static void undone(void *opaque, const struct vst_error *err)
         vst_move_feed(move, VST_HANDOVER_QEMU_RESUMED, NULL);
 }
 
+/* The word that it leaves goes from the place when the guest was let go of, whatever the journal
+ * says: what it does since then, its pauses too, is none of ours. */
+static bool has_stayed(struct vst_guest *guest)
+{
+    struct vst_place_job job = {0};
+
+    return vst_place_get_job(vst_guest_place(guest), &job, NULL) == 0 &&
+           strcmp(job.kind, "out") != 0;
+}
+
 static void rescue(void *opaque, struct vst_guest *guest, const struct vst_error *got_err)
 {
     struct vst_departure *departure = opaque;
@@ -40,7 +51,7 @@ static void rescue(void *opaque, struct vst_guest *guest, const struct vst_error
 
     if (departure->rescue)
         return; /* the clock was faster than the mirrors, and one is enough */
-    if (got_err) {
+    if (got_err || (!move->guest && has_stayed(guest))) {
         undone(departure, got_err);
         return;
     }

@@ -1,0 +1,127 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# A disk that takes nothing more of a journal for a while, when a migration ends: what could not be
+# written is written as soon as it can be, and a restart before that does nothing to a guest that is
+# its user's again. The disk is full for one daemon only: no file of it may grow.
+. "$(dirname "$0")/trouble.sh"
+
+need_guests
+from=a to=b
+patience=3
+trap '' XFSZ # a write that would go too far fails, and that is all
+
+# fill_disk HOST, free_disk HOST: less than two records find room. A daemon that begins has room again.
+fill_disk()
+{
+    prlimit --pid "${daemon_pid[$1]}" --fsize=1500:
+}
+
+free_disk()
+{
+    prlimit --pid "${daemon_pid[$1]}" --fsize=unlimited:
+}
+
+has_reached()
+{
+    look_at a
+    look_at b
+    [ -n "${reached[$1]-}" ]
+}
+
+# meet_full_disk HOST STATE: the guest begins to move, and the disk of that host is full from there on
+meet_full_disk()
+{
+    clear_hosts
+    launch a g F 8 || return
+    forget_states
+    tell_gates hold "$2"
+    begin_moving
+    wait_until 60 has_reached "$2" && fill_disk "$1" && tell_gates go "$2"
+}
+
+# comes: and the destination cannot write that it has
+comes()
+{
+    meet_full_disk b DESTINATION_RESUMING && wait "$moving" && [ "$(state_on a g) $(state_on b g)" = "none running" ] &&
+        wait_until 20 has_reached DESTINATION_ENDING && is_not_told
+}
+
+# The source does not forget what the destination could not write.
+is_not_told()
+{
+    ! over_on b && ! over_on a && [ -z "${reached[SOURCE_DONE]-}" ]
+}
+
+# stays: and the source can write neither that it moved nor that it does not
+stays()
+{
+    meet_full_disk a SOURCE_MOVING && ! wait "$moving" && wait_until 20 has_reached SOURCE_TELLING &&
+        [ "$(state_on a g) $(state_on b g)" = "running none" ] && ! over_on a
+}
+
+restart()
+{
+    kill_host "$1"
+    begin_again "$1"
+    wait_until 20 on "$1" list -q
+}
+
+is_paused()
+{
+    [ "$(state_on "$1" g)" = paused ]
+}
+
+# goes_on_at HOST: it was paused by its user, and is only resumed by its user
+goes_on_at()
+{
+    wait_until 60 settled && is_paused "$1" && on "$1" resume -q g && goes_on g && finish "$1" g
+}
+
+room_mends_the_journal()
+{
+    comes && free_disk b && wait_until 60 settled && on b suspend -q g && restart b && goes_on_at b
+}
+
+paused_where_it_came()
+{
+    comes && on b suspend -q g && restart b && goes_on_at b
+}
+
+# Its name is free: the source, which still asks, says that it was not lost.
+ended_where_it_came()
+{
+    comes && on b destroy -q g && restart b && wait_until 60 settled && launch b g F 8 && on b destroy -q g
+}
+
+# Neither does the destination, whatever else it is asked while nobody waits for its answer.
+lets_nothing_be_forgotten()
+{
+    local times
+    comes && kill_source || return
+    for times in {1..10}; do
+        ! on b migrate --check g "${link[b]}" >"$work/said" 2>&1 && ! over_on b || return
+    done
+    begin_again a
+    free_disk b && wait_until 60 settled && finish b g
+}
+
+paused_where_it_stayed()
+{
+    stays && on a suspend -q g && restart a && goes_on_at a
+}
+
+check two_hosts_begin  begin_lane
+check what_a_full_disk_did_not_take_is_written_when_there_is_room  room_mends_the_journal
+check guest_that_came_and_was_paused_stays_paused_after_a_restart  paused_where_it_came
+check guest_that_came_and_was_ended_is_not_held_after_a_restart  ended_where_it_came
+check end_that_is_not_written_yet_is_not_forgotten  lets_nothing_be_forgotten
+check guest_that_stayed_and_was_paused_stays_paused_after_a_restart  paused_where_it_stayed
+
+nothing_left()
+{
+    end_lane && wait_until 10 no_process_left
+}
+
+check nothing_is_left  nothing_left
+end_tests
