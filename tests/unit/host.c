@@ -54,7 +54,7 @@ static unsigned long long begun_at(pid_t pid)
 static void hear(unsigned category, const char *line, void *opaque)
 {
     struct vst_host *host = traced;
-    int pid;
+    int pid, end = 0;
 
     (void)opaque;
     if (!host)
@@ -63,7 +63,8 @@ static void hear(unsigned category, const char *line, void *opaque)
         hear_edge(host, line);
     else if (category == VST_TRACE_QMP && host->line)
         host->line(host->opaque, line);
-    else if (category == VST_TRACE_PROCESS && sscanf(line, "process %d started as", &pid) == 1 &&
+    else if (category == VST_TRACE_PROCESS &&
+             sscanf(line, "process %d started as%n", &pid, &end) == 1 && end &&
              host->started->count <
                  sizeof(host->started->processes) / sizeof(struct vst_host_process))
         host->started->processes[host->started->count++] =
