@@ -31,6 +31,7 @@ struct vst_journal_file {
     struct vst_worker *worker;
     bool busy;   /* the job is submitted */
     bool failed; /* the last write did: the file lacks what `journal` has */
+    struct vst_error trouble; /* why */
     STAILQ_HEAD(, record) queue;
     struct vst_journal journal; /* the loop's */
     /* The thread's, while the job runs. */
@@ -180,8 +181,10 @@ static void remember(struct vst_journal_file *file, const struct vst_journal_ent
 {
     struct vst_error refused = {0};
 
-    if (vst_journal_apply(&file->journal, entry, &refused) == 0)
-        file->failed = true;
+    if (vst_journal_apply(&file->journal, entry, &refused) < 0)
+        return;
+    file->failed = true;
+    file->trouble = file->error;
 }
 
 static void done(struct vst_job *job)
@@ -235,6 +238,11 @@ void vst_journal_close(struct vst_journal_file **slot)
 const struct vst_journal *vst_journal_read(const struct vst_journal_file *file)
 {
     return &file->journal;
+}
+
+const struct vst_error *vst_journal_trouble(const struct vst_journal_file *file)
+{
+    return file->failed ? &file->trouble : NULL;
 }
 
 /* ---- opening ---- */

@@ -26,6 +26,8 @@ int vst_journal_open(const char *dir, struct vst_journal_file **ret_file,
 
 /* What it says; and what it is to say, of what could not be written yet. */
 const struct vst_journal *vst_journal_read(const struct vst_journal_file *file);
+/* Why it could not be written when that was tried last; NULL when nothing is amiss. */
+const struct vst_error *vst_journal_trouble(const struct vst_journal_file *file);
 
 /*
  * Appends and syncs a copy of `entry`. `written` comes from the loop, once, unless the file is

@@ -377,6 +377,17 @@ static bool has_reason(const struct vst_move *move, const struct vst_migration_i
     return move->machine.cause || vst_error_is_set(&move->why);
 }
 
+/* Nothing that is settled comes to its end as long as that cannot be written. */
+static void add_trouble(const struct vst_move *move, struct vst_migration_info *ret_info)
+{
+    static const char pending[] = "its end is still to be written, and is tried again: ";
+    const struct vst_error *trouble = vst_journal_trouble(move->qemu->journal);
+
+    if (trouble && !move->over && vst_handover_settled(&move->machine) && !ret_info->reason[0])
+        snprintf(ret_info->reason, sizeof(ret_info->reason), "%s%.*s", pending,
+                 (int)(sizeof(ret_info->reason) - sizeof(pending)), trouble->text);
+}
+
 void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *ret_info)
 {
     *ret_info = (struct vst_migration_info){
@@ -394,6 +405,7 @@ void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *r
     if (has_reason(move, ret_info))
         snprintf(ret_info->reason, sizeof(ret_info->reason), "%s%s", where(move),
                  vst_move_reason(move));
+    add_trouble(move, ret_info);
     move->end->get_info(move, ret_info);
 }
 

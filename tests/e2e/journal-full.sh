@@ -50,7 +50,8 @@ comes()
 # The source does not forget what the destination could not write.
 is_not_told()
 {
-    ! over_on b && ! over_on a && [ -z "${reached[SOURCE_DONE]-}" ]
+    ! over_on b && ! over_on a && [ -z "${reached[SOURCE_DONE]-}" ] &&
+        contains "its end is still to be written, and is tried again: the journal" on b migrations
 }
 
 # stays: and the source can write neither that it moved nor that it does not

@@ -340,9 +340,11 @@ static void what_could_not_be_written_comes_with_the_next_record(void **state)
     wait_for(6);
     setrlimit(RLIMIT_FSIZE, &was);
     assert_int_equal(errors, 4);
+    assert_non_null(strstr(vst_journal_trouble(file)->text, "File too large"));
     append(4, VST_HANDOVER_RECORD_BEGIN);
     wait_for(7);
     assert_int_equal(errors, 4);
+    assert_null(vst_journal_trouble(file));
     append(4, VST_HANDOVER_RECORD_SWITCHING); /* and it goes on as ever */
     wait_for(8);
     assert_int_equal(stat(path, &st), 0);
