@@ -13,9 +13,9 @@
 #include <sys/random.h>
 
 #include "json.h"
+#include "uuid.h"
 
 enum {
-    UUID_LENGTH = 36,
     DISK_NAME_MAX = 31, /* what QEMU has room for */
 };
 
@@ -35,15 +35,9 @@ static const char *check_name(const char *text)
 
 static const char *check_uuid(const char *text)
 {
-    size_t i = 0;
+    unsigned char uuid[VST_UUID_BYTES];
 
-    for (; i < UUID_LENGTH && text[i]; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-        if (dash ? text[i] != '-' : !strchr("0123456789abcdefABCDEF", text[i]))
-            break;
-    }
-    return i == UUID_LENGTH && !text[i] ? NULL : "must be a UUID (8-4-4-4-12 hexadecimal digits)";
+    return vst_uuid_parse(text, uuid) < 0 ? "must be a UUID (8-4-4-4-12 hexadecimal digits)" : NULL;
 }
 
 /* Guests are asked for by either. */

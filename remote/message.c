@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/definition.h"
+#include "core/uuid.h"
 #include "frame.h"
 #include "message-table.h"
 
@@ -22,7 +23,10 @@ const char *vst_message_check_name(const char *text)
 
 const char *vst_message_check_uuid(const char *text)
 {
-    return strlen(text) != 36 || strspn(text, "0123456789abcdef-") != 36 ? "must be a UUID" : NULL;
+    unsigned char uuid[VST_UUID_BYTES];
+    bool lower = !strpbrk(text, "ABCDEF"); /* they are compared as they stand */
+
+    return vst_uuid_parse(text, uuid) == 0 && lower ? NULL : "must be a UUID";
 }
 
 /* ---- arguments ---- */

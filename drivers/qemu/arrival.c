@@ -516,7 +516,7 @@ static struct vst_arrival *find_for(struct vst_qemu *qemu,
     unsigned char token[VST_HANDOVER_ID], host[VST_HANDOVER_ID];
     struct vst_arrival *arrival;
 
-    if (vst_id_parse(message->token, token) < 0 || vst_id_parse(message->host, host) < 0) {
+    if (vst_uuid_parse(message->token, token) < 0 || vst_uuid_parse(message->host, host) < 0) {
         vst_error_set(ret_err, VST_ERR_INVALID, "a token and a host must be UUIDs");
         return NULL;
     }
@@ -550,7 +550,7 @@ void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *m
         only_check(arrival, message->objections);
         return;
     }
-    vst_id_parse(message->host, host);
+    vst_uuid_parse(message->host, host);
     vst_move_feed(&arrival->move, message->event, host);
     if (is_too_late(arrival, message->event))
         answer_with(arrival, VST_ERR_STATE, "the migration with this token is over here");

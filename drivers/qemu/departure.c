@@ -173,7 +173,7 @@ static void answered(void *opaque, const struct vst_migrate_message *answer_of)
     struct vst_move *move = &departure->move;
     unsigned char host[VST_HANDOVER_ID];
 
-    if (vst_id_parse(answer_of->host, host) < 0)
+    if (vst_uuid_parse(answer_of->host, host) < 0)
         return; /* the clock of the machine asks again */
     if (departure->state == DEPARTURE_CHECKING) {
         checked(departure, answer_of);

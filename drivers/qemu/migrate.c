@@ -382,7 +382,7 @@ static struct vst_move *find_token(const struct vst_qemu *qemu, const char *text
     unsigned char token[VST_HANDOVER_ID];
     struct vst_move *out, *in;
 
-    if (vst_id_parse(text, token) < 0)
+    if (vst_uuid_parse(text, token) < 0)
         return NULL;
     out = vst_move_find(qemu, token, VST_MIGRATION_OUT);
     in = !out || out->over ? vst_move_find(qemu, token, VST_MIGRATION_IN) : NULL;
@@ -479,7 +479,7 @@ void vst_qemu_migrate_stream(struct vst_conn *conn, const char *token, const cha
 
     if (part && strncmp(part, disk, sizeof(disk) - 1) != 0)
         vst_error_set(&err, VST_ERR_UNSUPPORTED, "no such part of a guest can be moved: %s", part);
-    else if (!qemu->journal || vst_id_parse(token, id) < 0)
+    else if (!qemu->journal || vst_uuid_parse(token, id) < 0)
         vst_error_set(&err, VST_ERR_NOT_FOUND, "no migration %s is expected here", token);
     else if ((move = vst_move_find(qemu, id, VST_MIGRATION_IN)))
         vst_move_check_caller(move, vst_conn_caller(conn), &err);

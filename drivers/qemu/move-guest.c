@@ -63,7 +63,7 @@ int vst_move_check_name(const struct vst_qemu *qemu, const char *name, const cha
     const struct vst_journal *journal = vst_journal_read(qemu->journal);
     unsigned char ours[VST_HANDOVER_ID];
 
-    vst_id_parse(token, ours);
+    vst_uuid_parse(token, ours);
     for (size_t i = 0; i < journal->count; i++) {
         const struct vst_journal_entry *entry = &journal->entries[i];
 
@@ -78,7 +78,7 @@ const char *vst_move_leaves_as(const struct vst_qemu *qemu, const char *token)
 {
     unsigned char id[VST_HANDOVER_ID];
     const struct vst_move *move =
-        vst_id_parse(token, id) < 0 ? NULL : vst_move_find(qemu, id, VST_MIGRATION_OUT);
+        vst_uuid_parse(token, id) < 0 ? NULL : vst_move_find(qemu, id, VST_MIGRATION_OUT);
 
     return move ? move->name : NULL;
 }

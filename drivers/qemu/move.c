@@ -322,6 +322,8 @@ int vst_move_check_room(const struct vst_qemu *qemu, const struct vst_move *this
                          VST_JOURNAL_TOKENS);
 }
 
+_Static_assert((int)VST_HANDOVER_ID == (int)VST_UUID_BYTES, "hosts and tokens are UUIDs");
+
 /* ---- for people ---- */
 
 bool vst_move_is_in_doubt(const struct vst_move *move)
@@ -418,20 +420,4 @@ void vst_id_print(const unsigned char id[VST_HANDOVER_ID], char ret_text[37])
             *at++ = '-';
         at += snprintf(at, 3, "%02x", id[i]);
     }
-}
-
-int vst_id_parse(const char *text, unsigned char ret_id[VST_HANDOVER_ID])
-{
-    size_t n = 0;
-
-    for (const char *at = text; *at && n < VST_HANDOVER_ID; at += *at == '-' ? 1 : 2) {
-        unsigned value;
-
-        if (*at == '-')
-            continue;
-        if (sscanf(at, "%2x", &value) != 1 || !at[1])
-            return -1;
-        ret_id[n++] = (unsigned char)value;
-    }
-    return n == VST_HANDOVER_ID && strlen(text) == 36 ? 0 : -1;
 }

@@ -10,6 +10,7 @@
 
 #include "core/journal-codec.h"
 #include "core/migration.h"
+#include "core/uuid.h"
 #include "guest.h"
 
 enum { VST_MOVE_EVENTS = 16 };
@@ -134,8 +135,7 @@ bool vst_move_may_end_qemu(const struct vst_move *move);
 /* Ends QEMU: GONE comes. */
 void vst_move_end_qemu(struct vst_move *move);
 
-/* Hosts and tokens as text, 36 letters and a NUL, and back. */
+/* Hosts and tokens as text, 36 letters and a NUL; vst_uuid_parse() is the way back. */
 void vst_id_print(const unsigned char id[VST_HANDOVER_ID], char ret_text[37]);
-int vst_id_parse(const char *text, unsigned char ret_id[VST_HANDOVER_ID]);
 
 #endif

@@ -275,6 +275,9 @@ static void what_is_no_migration_is_refused_by_name(void **state)
            "downtime-ms: must be from 0");
     REFUSE("migration-order", "\"token\":\"" UUID "\",\"order\":\"fly\"", "order: must be one of");
     REFUSE("migration-order", "\"token\":\"7\",\"order\":\"set\"", "token: must be a UUID");
+    REFUSE("migration-order",
+           "\"token\":\"----00000000000040008000000000000001\",\"order\":\"set\"",
+           "token: must be a UUID");
     REFUSE("migrate-stream", "\"part\":\"disk a\"", "token: missing");
     REFUSE("migrate-message", "\"token\":\"" UUID "\",\"host\":\"" UUID "\",\"event\":\"LOADED\"",
            "event: must be a message of the source");
