@@ -254,6 +254,11 @@ bool vst_handover_ends_qemu(const struct vst_handover *handover)
     return entry_of(handover)->qemu == VST_HANDOVER_QEMU_END;
 }
 
+bool vst_handover_waits_for_bytes(const struct vst_handover *handover)
+{
+    return entry_of(handover)->timer == VST_HANDOVER_TIMER_SWITCH;
+}
+
 bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_event event)
 {
     const struct vst_handover_edge *edge = find_edge(handover, event);

@@ -250,6 +250,9 @@ bool vst_handover_settled(const struct vst_handover *handover);
 /* This state ends the QEMU of the guest: it is gone because it was told to be. */
 bool vst_handover_ends_qemu(const struct vst_handover *handover);
 
+/* Its clock is for what stands still: it begins anew as long as bytes move. */
+bool vst_handover_waits_for_bytes(const struct vst_handover *handover);
+
 /* This event would lead it to another state, or into this one anew. */
 bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_event event);
 

@@ -167,6 +167,19 @@ static void look_for_stall(struct vst_departure *departure)
 }
 
 /* What it was begun with is not known any more after a restart, which gives it up anyway. */
+/* What QEMU has sent may still be on its way: it counts when it gets there. */
+static void look_for_bytes(struct vst_departure *departure)
+{
+    struct vst_progress progress;
+
+    if (!departure->stream)
+        return;
+    vst_stream_get_progress(departure->stream, &progress);
+    if (progress.up_bytes != departure->taken)
+        vst_move_put_off(&departure->move);
+    departure->taken = progress.up_bytes;
+}
+
 static void look_for_timeout(struct vst_departure *departure)
 {
     unsigned seconds = departure->opt.timeout_seconds;
@@ -195,6 +208,7 @@ static void judge(struct vst_departure *departure)
 {
     enum departure_state state = departure->state;
 
+    look_for_bytes(departure);
     if (state == DEPARTURE_SERVING && departure->stream && departure->move.guest)
         look_for_stall(departure);
     if ((state != DEPARTURE_MOVING && state != DEPARTURE_COPYING) || !departure->move.guest ||

@@ -81,6 +81,7 @@ struct vst_departure {
     bool asking;                        /* for the next */
     int64_t moved_us;                   /* when it was seen to have moved last */
     uint64_t moved;
+    uint64_t taken; /* by the destination, of the stream that there is, when that was seen last */
     int64_t paused_us; /* when the guest was paused, to be moved; 0: it never was */
 };
 

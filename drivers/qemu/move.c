@@ -135,6 +135,7 @@ static void set_timer(struct vst_move *move, unsigned ms)
 {
     struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
 
+    move->timer_ms = ms;
     event_del(&move->timer);
     if (ms)
         event_add(&move->timer, &tv);
@@ -144,6 +145,13 @@ static void timed_out(evutil_socket_t fd, short what, void *opaque)
 {
     (void)fd, (void)what;
     vst_move_feed(opaque, VST_HANDOVER_TIMER, NULL);
+}
+
+void vst_move_put_off(struct vst_move *move)
+{
+    if (vst_handover_waits_for_bytes(&move->machine) &&
+        event_pending(&move->timer, EV_TIMEOUT, NULL))
+        set_timer(move, move->timer_ms);
 }
 
 static void act(struct vst_move *move, const struct vst_handover_actions *actions)

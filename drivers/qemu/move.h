@@ -59,6 +59,7 @@ struct vst_move {
     struct vst_guest_watch watch;
     struct vst_error why; /* the first thing that went wrong, in its own words */
     struct event timer;
+    unsigned timer_ms; /* of the state; 0: it has no clock */
     struct {
         enum vst_handover_event event;
         unsigned char from[VST_HANDOVER_ID];
@@ -111,6 +112,9 @@ void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const u
  * anything by now. */
 void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
                    const struct vst_error *err);
+
+/* Bytes move: a clock that runs for as long as nothing does begins anew. */
+void vst_move_put_off(struct vst_move *move);
 
 void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *ret_info);
 /* The other host decides, or has, and does not say. */

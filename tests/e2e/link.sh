@@ -7,11 +7,12 @@
 link=
 relay=
 
+# make_link OPTION...: of the relay
 make_link()
 {
     mkfifo "$work/words" || return
     exec 8<>"$work/words"
-    "$VIRSTREAM_BUILD/tests/e2e/relay" 0 "${port[b]}" <"$work/words" >"$work/link" &
+    "$VIRSTREAM_BUILD/tests/e2e/relay" 0 "${port[b]}" "$@" <"$work/words" >"$work/link" &
     relay=$!
     wait_until 10 grep -q . "$work/link" && link=qemu+tls://localhost:$(head -n 1 "$work/link")/
 }
