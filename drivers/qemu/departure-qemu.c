@@ -196,6 +196,32 @@ static void set_parameters(struct vst_departure *departure)
          &err);
 }
 
+/* Takes `value`; false without memory. */
+static bool add(struct json_object *to, const char *name, struct json_object *value)
+{
+    if (to && value && json_object_object_add(to, name, value) == 0)
+        return true;
+    json_object_put(value);
+    return false;
+}
+
+/* Only what changes: after a restart the rest is known to QEMU alone. */
+static int send_change(struct vst_departure *departure, const struct vst_migration_change *change,
+                       struct vst_error *ret_err)
+{
+    struct json_object *to = json_object_new_object();
+    uint64_t bandwidth = change->bandwidth;
+
+    if (to &&
+        (!bandwidth || (add(to, "max-bandwidth", bandwidth_of(bandwidth)) &&
+                        add(to, "max-postcopy-bandwidth", post_copy_bandwidth(bandwidth)))) &&
+        (!change->downtime_ms || add(to, "downtime-limit", downtime_of(departure))))
+        return vst_qmp_send(qmp_of(departure), "migrate-set-parameters", to, NULL, VST_QMP_SECONDS,
+                            (struct vst_qmp_reply){0}, ret_err);
+    json_object_put(to);
+    return vst_error_no_memory(ret_err);
+}
+
 int vst_departure_set(struct vst_departure *departure, const struct vst_migration_change *change,
                       struct vst_error *ret_err)
 {
@@ -209,12 +235,11 @@ int vst_departure_set(struct vst_departure *departure, const struct vst_migratio
         departure->opt.bandwidth = change->bandwidth;
     if (change->downtime_ms)
         departure->opt.downtime_ms = change->downtime_ms;
-    if (copies) /* memory gets them when it follows */
-        return vst_departure_disks_set(departure, ret_err);
-    return vst_qmp_execute(qmp_of(departure), "migrate-set-parameters", (struct vst_qmp_reply){0},
-                           ret_err, "max-bandwidth", bandwidth_of(departure->opt.bandwidth),
-                           "max-postcopy-bandwidth", post_copy_bandwidth(departure->opt.bandwidth),
-                           "downtime-limit", downtime_of(departure), NULL);
+    if (!copies)
+        return send_change(departure, change, ret_err);
+    if (!change->bandwidth)
+        return 0; /* memory gets it when it follows */
+    return vst_departure_disks_set(departure, ret_err);
 }
 
 /* The destination has taken, verified and loaded everything; or the stream broke off. */

@@ -265,6 +265,45 @@ static void clock_that_is_set_forward_ends_nothing(void **state)
     assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
 }
 
+static unsigned downtimes, bandwidths; /* that QEMU was told */
+
+static void hear_line(void *opaque, const char *line)
+{
+    (void)opaque;
+    if (!strstr(line, "migrate-set-parameters"))
+        return;
+    downtimes += strstr(line, "downtime-limit") != NULL;
+    bandwidths += strstr(line, "max-bandwidth") != NULL;
+}
+
+static void change(struct vst_migration_change new_values)
+{
+    downtimes = bandwidths = 0;
+    assert_int_equal(vst_op_wait(vst_conn_order_migration(host.conn, seen.token, VST_MIGRATION_SET,
+                                                          &new_values, NULL),
+                                 NULL),
+                     0);
+    vst_host_run(&host, 20);
+}
+
+static void qemu_is_told_only_what_changes(void **state)
+{
+    (void)state;
+    begin_moving(NULL);
+    await_verdict("first pass");
+    host.line = hear_line;
+    change((struct vst_migration_change){.downtime_ms = 7});
+    assert_int_equal(downtimes, 1);
+    assert_int_equal(bandwidths, 0);
+    change((struct vst_migration_change){.bandwidth = 7000});
+    assert_int_equal(downtimes, 0);
+    assert_int_equal(bandwidths, 1);
+    change((struct vst_migration_change){.bandwidth = 7000, .downtime_ms = 7});
+    assert_int_equal(downtimes, 1);
+    assert_int_equal(bandwidths, 1);
+    host.line = NULL;
+}
+
 static struct {
     bool moving, mending, back;
     unsigned rescues;
@@ -312,6 +351,7 @@ int main(int argc, char **argv)
         VST_TEST_WITH(when_the_time_is_over_it_is_given_up_with_that_verdict, begin, end),
         VST_TEST_WITH(when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end, begin,
                       end),
+        VST_TEST_WITH(qemu_is_told_only_what_changes, begin, end),
         VST_TEST_WITH(clock_that_is_set_forward_ends_nothing, begin, end),
         VST_TEST_WITH(guest_that_takes_long_to_be_mended_is_mended_once, begin_endless, end),
     };
