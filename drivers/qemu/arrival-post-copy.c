@@ -105,6 +105,8 @@ void vst_arrival_post_copy_again(struct vst_arrival *arrival)
 
 void vst_arrival_post_copy_incoming(struct vst_arrival *arrival)
 {
+    if (arrival->post_copy != ARRIVAL_PASSING)
+        return; /* it is that of an older stream, after the newer one has begun */
     if (arrival->status == VST_MIGRATION_POST_COPY_PAUSED)
         recover(arrival);
     else
