@@ -353,6 +353,7 @@ static void settled(struct vst_move *move)
     if (departure->state == DEPARTURE_OVER)
         return;
     vst_departure_enter(departure, DEPARTURE_OVER);
+    event_del(&departure->poll);
     vst_rescue_free(&departure->rescue);
     vst_departure_stop_stream(departure);
     vst_departure_disks_drop(departure);
