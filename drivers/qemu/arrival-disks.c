@@ -21,7 +21,8 @@ struct arriving_disk {
     struct vst_arrival *arrival;
     const struct vst_disk *disk; /* of the definition */
     uint64_t size;
-    bool made;              /* the file is ours */
+    bool made;              /* the file is ours, and this: */
+    struct vst_new_disk file;
     struct vst_op *filling; /* the stream's operation; NULL: it has not come, or is over */
     int spare;              /* to break it */
     unsigned finished;      /* directions of its stream: mask of vst_direction */
@@ -60,7 +61,7 @@ static void make(struct vst_job *job)
     for (size_t i = 0; i < disks->count; i++) {
         struct arriving_disk *disk = &disks->list[i];
 
-        if (vst_new_disk_make(disk->disk, disk->size, &disks->error) < 0)
+        if (vst_new_disk_make(disk->disk, disk->size, &disk->file, &disks->error) < 0)
             return;
         disk->made = true;
     }
@@ -72,7 +73,7 @@ static void dispose(struct vst_job *job)
 
     for (size_t i = 0; disks->remove && i < disks->count; i++)
         if (disks->list[i].made)
-            unlink(disks->list[i].disk->file);
+            vst_new_disk_remove(disks->list[i].disk, &disks->list[i].file);
     vst_definition_free(&disks->def);
     free(disks);
 }

@@ -128,7 +128,27 @@ int vst_new_disk_check(const struct vst_disk *disk, struct vst_error *ret_err)
     return status;
 }
 
-int vst_new_disk_make(const struct vst_disk *disk, uint64_t size, struct vst_error *ret_err)
+void vst_new_disk_remove(const struct vst_disk *disk, const struct vst_new_disk *made)
+{
+    struct stat st;
+
+    if (lstat(disk->file, &st) == 0 && st.st_dev == made->device && st.st_ino == made->inode)
+        unlink(disk->file);
+}
+
+/* Nobody knows of it yet. */
+static int fill(int fd, const struct vst_disk *disk, uint64_t size, struct vst_new_disk *ret_made)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -1;
+    *ret_made = (struct vst_new_disk){st.st_dev, st.st_ino};
+    return strcmp(disk->format, "qcow2") == 0 ? write_qcow2(fd, size) : ftruncate(fd, (off_t)size);
+}
+
+int vst_new_disk_make(const struct vst_disk *disk, uint64_t size, struct vst_new_disk *ret_made,
+                      struct vst_error *ret_err)
 {
     int fd, status;
 
@@ -138,8 +158,7 @@ int vst_new_disk_make(const struct vst_disk *disk, uint64_t size, struct vst_err
     fd = open(disk->file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return vst_error_system(ret_err, errno, "%s: %s", disk->name, disk->file);
-    status =
-        strcmp(disk->format, "qcow2") == 0 ? write_qcow2(fd, size) : ftruncate(fd, (off_t)size);
+    status = fill(fd, disk, size, ret_made);
     if (status < 0) {
         vst_error_system(ret_err, errno, "%s: %s", disk->name, disk->file);
         unlink(disk->file);

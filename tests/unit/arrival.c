@@ -190,10 +190,11 @@ static void files_that_may_not_be_named_are_not_looked_at(void **state)
 static void make_image(const char *path, const char *format, off_t size)
 {
     struct vst_disk disk = {(char *)"d", (char *)path, (char *)format, NULL, false};
+    struct vst_new_disk made;
     struct vst_error err = {0};
 
     unlink(path);
-    if (vst_new_disk_make(&disk, (uint64_t)size, &err) < 0)
+    if (vst_new_disk_make(&disk, (uint64_t)size, &made, &err) < 0)
         fail_msg("%s", err.text);
 }
 

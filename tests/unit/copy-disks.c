@@ -94,11 +94,12 @@ static int make_disk(const char *name, const char *format, uint64_t size)
 {
     char path[160];
     struct vst_disk disk = {(char *)name, path, (char *)format, NULL, false};
+    struct vst_new_disk made;
     struct vst_error err = {0};
     int fd;
 
     path_of(path, "disks", name);
-    if (vst_new_disk_make(&disk, size, &err) < 0)
+    if (vst_new_disk_make(&disk, size, &made, &err) < 0)
         fail_msg("%s", err.text);
     fd = open(path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
@@ -694,6 +695,39 @@ static void given_up_copy_leaves_the_guest_and_no_file(void **state)
     vst_host_expect_gapless(&host, "g");
 }
 
+/* Of the copies: one is moved away, and another file gets its name. */
+static void put_another(struct vst_op *op)
+{
+    char path[160], away[160];
+    int fd;
+
+    path_of(path, "disks", "a");
+    path_of(away, "disks", "away");
+    assert_int_equal(rename(path, away), 0);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    put(fd, "mine", 4, 0);
+    close(fd);
+    vst_op_cancel(op);
+}
+
+static void file_of_another_that_has_the_name_of_a_copy_stays(void **state)
+{
+    char path[160];
+    struct stat st;
+
+    (void)state;
+    start();
+    break_at("copy", "COPY_MIRRORING", put_another);
+    vst_host_expect_counting(&host, "g", 2);
+    path_of(path, "disks", "b");
+    while (lstat(path, &st) == 0) /* that one goes */
+        vst_host_run(&host, 20);
+    path_of(path, "disks", "a");
+    assert_int_equal(lstat(path, &st), 0);
+    assert_int_equal(st.st_size, 4);
+    end_at(host.conn);
+}
+
 static void destination_that_dies_leaves_the_guest_and_no_file(void **state)
 {
     static const char *const steps[] = {"COPY_ADDING", "COPY_MIRRORING", "COPY_READY",
@@ -799,6 +833,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(file_that_is_there_is_not_written_over, begin, end),
         cmocka_unit_test_setup_teardown(space_that_runs_out_there_is_told_as_that, begin, end),
         cmocka_unit_test_setup_teardown(given_up_copy_leaves_the_guest_and_no_file, begin, end),
+        cmocka_unit_test_setup_teardown(file_of_another_that_has_the_name_of_a_copy_stays, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(destination_that_dies_leaves_the_guest_and_no_file, begin,
                                         end),
         cmocka_unit_test_setup_teardown(slow_copy_is_no_stall, begin, end),
