@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Copies of disks that are slow because somebody wants them so.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app.h"
+#include "copying.h"
+
+/* QEMU by itself would copy 16 MiB at once, and then rest for longer than a stall may take. */
+static void slow_copy_is_no_stall(void **state)
+{
+    const uint64_t size = 20 * 1024 * 1024;
+    const struct vst_migrate_options slow = {
+        .copy_disks = true, .bandwidth = size / 5, .stall_seconds = 3};
+    char disks[DISKS_MAX] = "";
+    struct vst_error err = {0};
+    int fd;
+
+    (void)state;
+    copying_make_folder("disks");
+    fd = copying_make_disk("a", "raw", size);
+    for (off_t at = 0; at < (off_t)size; at += CLUSTER)
+        copying_put_random(fd, at);
+    close(fd);
+    copying_describe(disks, "a", "raw");
+    copying_start_with(disks);
+    if (copying_migrate(&slow, false, &err) < 0)
+        fail_msg("migrate: %s", err.text);
+    copying_end_at(far);
+}
+
+static struct vst_migration_info known;
+
+static void have_one(const struct vst_migration_info *infos, size_t count,
+                     const struct vst_error *err, void *opaque)
+{
+    (void)err, (void)opaque;
+    assert_int_equal(count, 1);
+    known = infos[0];
+}
+
+static void look(void)
+{
+    struct vst_migrations_cb cb = {.fn = have_one};
+
+    vst_host_run(&host, 20);
+    vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
+}
+
+/* At the first speed it would take all day. */
+static void slow_copy_is_made_fast(void **state)
+{
+    const struct vst_migrate_options slow = {.copy_disks = true, .bandwidth = 64};
+    const struct vst_migration_change change = {.bandwidth = 1024 * CLUSTER};
+    struct outcome outcome = {0};
+    struct vst_error err = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    copying_start();
+    domain = copying_look_up(host.conn);
+    assert_non_null(vst_domain_migrate(domain, there, &slow, outcome_done(&outcome)));
+    for (known = (struct vst_migration_info){0}; !strstr(known.verdict, "0 of 2") || !known.left;)
+        look();
+    assert_string_equal(known.phase, "disks");
+    assert_int_equal(known.total, 2 * SIZE);
+    if (vst_op_wait(
+            vst_conn_order_migration(host.conn, known.token, VST_MIGRATION_SET, &change, NULL),
+            &err) < 0)
+        fail_msg("set: %s", err.text);
+    outcome_await(host.base, &outcome);
+    if (vst_error_is_set(&outcome.err))
+        fail_msg("migrate: %s", outcome.err.text);
+    vst_domain_free(&domain);
+    copying_end_at(far);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(slow_copy_is_no_stall, copying_begin, copying_end),
+        cmocka_unit_test_setup_teardown(slow_copy_is_made_fast, copying_begin, copying_end),
+    };
+
+    if (!vst_host_has_qemu())
+        return 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
