@@ -29,8 +29,8 @@ struct record {
 struct vst_journal_file {
     struct vst_job job; /* first; writes the first of the queue */
     struct vst_worker *worker;
-    bool busy;   /* the job is submitted */
-    bool failed; /* the last write did: the file lacks what `journal` has */
+    bool busy;                /* the job is submitted */
+    bool failed;              /* the last write did: the file lacks what `journal` has */
     struct vst_error trouble; /* why */
     STAILQ_HEAD(, record) queue;
     struct vst_journal journal; /* the loop's */
