@@ -239,6 +239,16 @@ static void incoming(void *opaque, struct json_object *value, const struct vst_e
         failed(arrival, &refused);
 }
 
+/* What was begun and is not the arrival's yet. */
+static int drop_moving(struct vst_moving *moving, struct vst_handshake **handshake)
+{
+    vst_channel_free(&moving->source);
+    vst_channel_free(&moving->sink);
+    vst_close(&moving->spare);
+    vst_handshake_unref(handshake);
+    return -1;
+}
+
 int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
                      struct vst_error *ret_err)
 {
@@ -246,24 +256,26 @@ int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
     bool expand = !again && strcmp(arrival->offer->compression, "zstd") == 0;
     struct json_object *arguments = vst_json_object("fdname", json_object_new_string("migrate"));
     struct event_base *base = arrival->move.qemu->conn->base;
+    struct vst_handshake *handshake = NULL;
     int ours = -1, qemus = -1;
 
+    *ret_moving = (struct vst_moving){.spare = -1};
     if (!arguments)
         return vst_error_no_memory(ret_err);
-    if (vst_migration_sockets(&ours, &qemus, ret_err) < 0 ||
-        vst_moving_open(base, &ours, 0, expand, ret_moving, ret_err) < 0) {
+    if (again)
+        handshake = vst_handshake_new(VST_HANDSHAKE_DESTINATION, arrival->move.name, ret_err);
+    if ((again && !handshake) || vst_migration_sockets(&ours, &qemus, ret_err) < 0 ||
+        vst_moving_open(base, &ours, 0, expand, handshake, ret_moving, ret_err) < 0) {
         json_object_put(arguments);
         vst_close(&ours);
         vst_close(&qemus);
-        return -1;
+        return drop_moving(ret_moving, &handshake);
     }
     if (vst_qmp_send(qmp_of(arrival), "getfd", arguments, &qemus, VST_QMP_SECONDS,
-                     (struct vst_qmp_reply){incoming, &arrival->move}, ret_err) == 0)
-        return 0;
-    vst_channel_free(&ret_moving->source);
-    vst_channel_free(&ret_moving->sink);
-    vst_close(&ret_moving->spare);
-    return -1;
+                     (struct vst_qmp_reply){incoming, &arrival->move}, ret_err) < 0)
+        return drop_moving(ret_moving, &handshake);
+    arrival->handshake = handshake;
+    return 0;
 }
 
 /* ---- CONT ---- */

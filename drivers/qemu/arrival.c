@@ -45,6 +45,23 @@ static void asker_gone(void *opaque, const struct vst_error *why)
     vst_move_feed(&arrival->move, VST_HANDOVER_LINK_DOWN, NULL);
 }
 
+/* QEMU does not survive that its stream ends before its post-copy goes on: so it is told to go on
+ * first. What it hears then is a few bytes in an empty socket. */
+static void let_go(struct vst_arrival *arrival)
+{
+    if (arrival->spare >= 0 && vst_handshake_is_open(arrival->handshake) &&
+        vst_handshake_leave(arrival->handshake, arrival->spare) != VST_LEFT_ALL)
+        vst_trace(VST_TRACE_STATE, "arrival %s: QEMU cannot be told to go on", arrival->move.name);
+    vst_handshake_unref(&arrival->handshake);
+}
+
+static void break_stream(struct vst_arrival *arrival)
+{
+    let_go(arrival);
+    if (arrival->spare >= 0)
+        vst_migration_break(arrival->spare);
+}
+
 /* The end of the stream's operation: what it brought is loaded, or was in vain. */
 void vst_arrival_end_stream(struct vst_arrival *arrival, const struct vst_error *err)
 {
@@ -55,6 +72,7 @@ void vst_arrival_end_stream(struct vst_arrival *arrival, const struct vst_error 
     arrival->loading = NULL;
     arrival->stream = NULL;
     arrival->gate = NULL;
+    let_go(arrival);
     vst_close(&arrival->spare);
     if (op && err) {
         why = *err;
@@ -169,8 +187,7 @@ void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error
 {
     struct vst_error why = vst_arrival_seen_from_here(err);
 
-    if (arrival->spare >= 0)
-        vst_migration_break(arrival->spare);
+    break_stream(arrival);
     vst_arrival_end_stream(arrival, &why);
     if (arrival->post_copy != ARRIVAL_PRE_COPY && arrival->status == VST_MIGRATION_COMPLETED)
         vst_move_feed(&arrival->move, VST_HANDOVER_STREAM_FAILED, NULL); /* nothing is amiss */
@@ -218,8 +235,7 @@ static void drop_old_stream(struct vst_arrival *arrival)
     struct vst_error err = {0};
 
     vst_error_set(&err, VST_ERR_LOST, "the source has made another stream");
-    if (arrival->spare >= 0)
-        vst_migration_break(arrival->spare);
+    break_stream(arrival);
     vst_arrival_end_stream(arrival, &err);
     arrival->taken = arrival->returned = false;
     arrival->move.why = (struct vst_error){0};

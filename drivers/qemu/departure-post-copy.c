@@ -10,7 +10,10 @@
 #include <json-c/json.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "departure.h"
+
+enum { RELEASE_US = 200000, PAUSE_SECONDS = 15 };
 
 static struct vst_qmp *qmp_of(const struct vst_departure *departure)
 {
@@ -53,6 +56,7 @@ static void start_again(struct vst_departure *departure)
     struct vst_error err = {0};
 
     vst_departure_enter(departure, DEPARTURE_SERVING);
+    vst_handshake_begin(departure->handshake);
     if (vst_qmp_execute(qmp_of(departure), "migrate",
                         (struct vst_qmp_reply){acknowledged, &departure->move}, &err, "uri",
                         json_object_new_string("fd:migrate"), "resume",
@@ -76,13 +80,16 @@ static void passed(void *opaque, struct json_object *value, const struct vst_err
 /* Not compressed: the destination's daemon may have been restarted, and knows of no offer. */
 static void reopen(struct vst_departure *departure)
 {
+    struct vst_move *move = &departure->move;
     struct json_object *arguments = vst_json_object("fdname", json_object_new_string("migrate"));
     struct vst_error err = {0};
     int ours = -1, qemus = -1;
 
     vst_departure_enter(departure, DEPARTURE_REOPENING);
-    if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
-        vst_departure_open_stream(departure, &ours, 0, &err) < 0) {
+    vst_handshake_unref(&departure->handshake);
+    departure->handshake = vst_handshake_new(VST_HANDSHAKE_SOURCE, move->name, &err);
+    if (!arguments || !departure->handshake || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
+        vst_departure_open_stream(departure, &ours, 0, departure->handshake, &err) < 0) {
         json_object_put(arguments);
         vst_close(&ours);
         vst_close(&qemus);
@@ -91,11 +98,93 @@ static void reopen(struct vst_departure *departure)
         return;
     }
     if (vst_qmp_send(qmp_of(departure), "getfd", arguments, &qemus, VST_QMP_SECONDS,
-                     (struct vst_qmp_reply){passed, &departure->move}, &err) < 0)
+                     (struct vst_qmp_reply){passed, move}, &err) < 0)
         apart(departure, &err);
 }
 
+/* ---- QEMU lets go of the one before ----
+ *
+ * Two threads of QEMU use a stream. The one that writes it says that it is broken; the one that
+ * reads it sees that at the same time, and says nothing. If that has not come to it when there is
+ * another stream, a QEMU older than 8.2 drops the new one in the place of the old, and crashes, or
+ * hears nothing any more. Nothing shows from outside when it has: so it is given some time.
+ */
+
+static void never_pauses(struct vst_departure *departure)
+{
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    vst_error_set(&err, VST_ERR_TIMEOUT,
+                  "qemu %s: does not see that its stream is broken, and takes no other",
+                  departure->move.name);
+    apart(departure, &err);
+}
+
+static void waited(evutil_socket_t fd, short what, void *opaque)
+{
+    struct vst_departure *departure = opaque;
+
+    (void)fd, (void)what;
+    if (!departure->move.guest)
+        return;
+    if (departure->state == DEPARTURE_RELEASING)
+        reopen(departure);
+    else if (departure->state == DEPARTURE_PAUSING)
+        never_pauses(departure);
+}
+
+/* It should say so soon. */
+static void await_pause(struct vst_departure *departure)
+{
+    static const struct timeval patience = {PAUSE_SECONDS, 0};
+
+    vst_departure_enter(departure, DEPARTURE_PAUSING);
+    event_add(&departure->wait, &patience);
+}
+
+static void reopen_when_released(struct vst_departure *departure)
+{
+    int64_t left = departure->broken_us + RELEASE_US - vst_now_us();
+    struct timeval then = {0, (suseconds_t)left};
+
+    if (!departure->broken_us || left <= 0) {
+        reopen(departure);
+        return;
+    }
+    vst_departure_enter(departure, DEPARTURE_RELEASING);
+    event_add(&departure->wait, &then);
+}
+
+void vst_departure_post_copy_init(struct vst_departure *departure)
+{
+    event_assign(&departure->wait, departure->move.qemu->conn->base, -1, 0, waited, departure);
+}
+
+void vst_departure_post_copy_free(struct vst_departure *departure)
+{
+    event_del(&departure->wait);
+    vst_hold_free(&departure->hold);
+}
+
 /* ---- SERVE ---- */
+
+/* QEMU begins again with a stream, which is watched, or was left and is held. If it is neither, it
+ * was another process of ours that had it: QEMU may wait for ever. It is looked at again. */
+static void go_on_between(struct vst_departure *departure)
+{
+    struct vst_error err = {.side = VST_SIDE_QEMU};
+
+    if (departure->stream)
+        return; /* its end would be told */
+    if (vst_hold_is_under_way(departure->hold)) {
+        await_pause(departure);
+        return;
+    }
+    vst_error_set(&err, VST_ERR_STATE,
+                  "qemu %s: was about to go on with a stream that is lost, and may take no other",
+                  departure->move.name);
+    apart(departure, &err);
+}
 
 static void go_on(struct vst_departure *departure)
 {
@@ -109,14 +198,14 @@ static void go_on(struct vst_departure *departure)
     case VST_MIGRATION_POST_COPY:
         if (departure->stream)
             break;
-        vst_departure_enter(departure, DEPARTURE_PAUSING);
+        await_pause(departure);
         vst_departure_stop_stream(departure);
         break;
     case VST_MIGRATION_POST_COPY_PAUSED:
-        reopen(departure);
+        reopen_when_released(departure);
         break;
     case VST_MIGRATION_ACTIVE: /* between two of these */
-        vst_departure_enter(departure, DEPARTURE_PAUSING);
+        go_on_between(departure);
         break;
     default:
         vst_error_set(&err, VST_ERR_DRIVER, "qemu %s: is not in post-copy any more",
@@ -197,7 +286,7 @@ void vst_departure_served(struct vst_departure *departure)
         break;
     case VST_MIGRATION_POST_COPY_PAUSED:
         if (departure->state == DEPARTURE_PAUSING)
-            reopen(departure);
+            reopen_when_released(departure);
         else if (departure->state == DEPARTURE_SERVING)
             broken(departure);
         break;

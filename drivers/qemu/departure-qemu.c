@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/fd.h"
 #include "core/image.h"
 #include "departure.h"
@@ -180,7 +181,9 @@ static struct json_object *downtime_of(const struct vst_departure *departure)
 {
     unsigned downtime = departure->opt.downtime_ms ? departure->opt.downtime_ms : DOWNTIME_MS;
 
-    return json_object_new_int64(departure->one_pass ? 0 : downtime);
+    bool none = departure->one_pass || vst_departure_serves(departure);
+
+    return json_object_new_int64(none ? 0 : downtime);
 }
 
 static void set_parameters(struct vst_departure *departure)
@@ -227,8 +230,8 @@ int vst_departure_set(struct vst_departure *departure, const struct vst_migratio
 {
     bool copies = departure->state == DEPARTURE_COPYING;
 
-    if (!departure->move.guest || (!copies && departure->state != DEPARTURE_MOVING &&
-                                   departure->state != DEPARTURE_SERVING))
+    if (!departure->move.guest ||
+        (!copies && departure->state != DEPARTURE_MOVING && departure->state != DEPARTURE_SERVING))
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: nothing is being moved now",
                              departure->move.name);
     if (change->bandwidth)
@@ -278,7 +281,7 @@ static struct vst_op *move_stream(struct vst_departure *departure)
 }
 
 int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
-                              struct vst_error *ret_err)
+                              struct vst_handshake *handshake, struct vst_error *ret_err)
 {
     struct event_base *base = departure->move.qemu->conn->base;
     struct vst_moving moving;
@@ -289,7 +292,7 @@ int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zs
     departure->stream = vst_stream_new(base, NULL);
     if (!departure->stream)
         return vst_error_no_memory(ret_err);
-    if (vst_moving_open(base, ours, zstd_level, false, &moving, ret_err) < 0) {
+    if (vst_moving_open(base, ours, zstd_level, false, handshake, &moving, ret_err) < 0) {
         vst_stream_free(&departure->stream);
         return -1;
     }
@@ -316,11 +319,23 @@ void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stre
     vst_stream_fail(stream, &err);
 }
 
+/* QEMU would wait for ever if its stream ended before its post-copy goes on: see handshake.h. */
+static bool hold(struct vst_departure *departure)
+{
+    if (!vst_handshake_is_open(departure->handshake))
+        return false;
+    vst_hold_free(&departure->hold);
+    departure->hold = vst_hold_start(departure->move.qemu->conn->base, &departure->spare,
+                                     departure->handshake, departure->move.name, NULL);
+    return departure->hold;
+}
+
 void vst_departure_stop_stream(struct vst_departure *departure)
 {
-    if (departure->spare >= 0)
+    if (departure->spare >= 0 && !hold(departure))
         vst_migration_break(departure->spare);
     vst_close(&departure->spare);
+    vst_handshake_unref(&departure->handshake);
     vst_departure_abort_stream(departure, departure->stream);
 }
 
@@ -332,7 +347,7 @@ static void pass_socket(struct vst_departure *departure)
 
     vst_departure_enter(departure, DEPARTURE_PASSING);
     if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
-        vst_departure_open_stream(departure, &ours, departure->opt.zstd_level, &err) < 0) {
+        vst_departure_open_stream(departure, &ours, departure->opt.zstd_level, NULL, &err) < 0) {
         json_object_put(arguments);
         vst_close(&ours);
         vst_close(&qemus);
@@ -394,11 +409,20 @@ static void step(struct vst_departure *departure, struct json_object *value)
     case DEPARTURE_SWITCHED:
     case DEPARTURE_SERVING:
     case DEPARTURE_PAUSING:
+    case DEPARTURE_RELEASING:
     case DEPARTURE_REOPENING:
     case DEPARTURE_UNDOING:
     case DEPARTURE_OVER:
         break; /* waits for something else than a reply */
     }
+}
+
+/* With any downtime QEMU may believe that it has finished when a stream breaks and little is left:
+ * one that has finished takes no other. */
+static void send_all(struct vst_departure *departure)
+{
+    vst_qmp_execute(qmp_of(departure), "migrate-set-parameters", (struct vst_qmp_reply){0}, NULL,
+                    "downtime-limit", json_object_new_int64(0), NULL);
 }
 
 /* ---- what QEMU tells ---- */
@@ -426,6 +450,8 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
     if (strcmp(name, "MIGRATION") != 0)
         return;
     departure->status = vst_migration_status(data);
+    if (departure->status == VST_MIGRATION_POST_COPY_PAUSED)
+        departure->broken_us = vst_now_us();
     if (departure->state != DEPARTURE_MOVING && departure->state != DEPARTURE_SWITCHED) {
         vst_departure_served(departure);
         return;
@@ -444,6 +470,7 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
         break;
     case VST_MIGRATION_POST_COPY:
         vst_departure_enter(departure, DEPARTURE_SWITCHED);
+        send_all(departure);
         vst_move_feed(move, VST_HANDOVER_QEMU_SWITCHED, NULL);
         break;
     case VST_MIGRATION_POST_COPY_PAUSED: /* the stream is broken, which is known, or will be */

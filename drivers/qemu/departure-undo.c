@@ -74,6 +74,8 @@ void vst_departure_resume(struct vst_departure *departure)
         vst_departure_abort_stream(departure, departure->stream);
     else if (departure->status != VST_MIGRATION_POST_COPY)
         vst_departure_stop_stream(departure);
+    if (vst_hold_is_under_way(departure->hold))
+        return; /* QEMU can be cancelled when it is over: the clock comes back */
     if (!vst_departure_disks_undo(departure))
         vst_departure_undo(departure);
 }

@@ -337,6 +337,7 @@ static void departure_free(struct vst_move *move)
         departure->tie->departure = NULL;
     vst_rescue_free(&departure->rescue);
     vst_departure_stop_stream(departure);
+    vst_departure_post_copy_free(departure);
     vst_stream_free(&departure->stream);
     vst_departure_disks_drop(departure);
     vst_departure_drop_sizes(departure);
@@ -437,6 +438,7 @@ static struct vst_departure *departure_new(struct vst_qemu *qemu, const unsigned
         return NULL;
     }
     vst_departure_watch(departure);
+    vst_departure_post_copy_init(departure);
     return departure;
 }
 

@@ -10,6 +10,7 @@
 
 #include "core/fsm.h"
 #include "core/image.h"
+#include "hold.h"
 #include "link.h"
 #include "move.h"
 #include "migration.h"
@@ -38,6 +39,7 @@ struct json_object;
     X(DEPARTURE_SWITCHED, "QEMU, and the stream", "post-copy, and the guest runs nowhere yet") \
     X(DEPARTURE_SERVING, "QEMU, and the stream", "post-copy: the guest runs there already")    \
     X(DEPARTURE_PAUSING, "QEMU's postcopy-paused", "its stream is broken; it gets another")    \
+    X(DEPARTURE_RELEASING, "some time", "all of QEMU has to see that its stream is broken")    \
     X(DEPARTURE_REOPENING, "reply to getfd", "QEMU gets its end of another stream")            \
     X(DEPARTURE_UNDOING, "the guest", "it stays, and is made again what it was")               \
     X(DEPARTURE_OVER, "nothing", "nothing is left to do")
@@ -70,6 +72,10 @@ struct vst_departure {
     struct vst_stream_tie *tie; /* to its operation */
     struct vst_channel *gate;   /* in the stream's source */
     int spare;
+    struct vst_handshake *handshake; /* in the stream; NULL: it is the first one */
+    struct vst_hold *hold;           /* of the stream before; NULL: it was not needed */
+    int64_t broken_us;               /* when QEMU said that its stream is broken; 0: not here */
+    struct event wait; /* the bound of PAUSING, the end of RELEASING */
     enum vst_migration_status status;  /* by QEMU's last word */
     struct vst_rescue *rescue;         /* NULL: none is under way */
     struct vst_disk_size **sizes;      /* of its disks, as far as QEMU tells; NULL: of none */
@@ -120,7 +126,7 @@ void vst_departure_stop_stream(struct vst_departure *departure);
 void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stream *stream);
 /* A new one: what `ours` brings goes there. Takes it on success. */
 int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
-                              struct vst_error *ret_err);
+                              struct vst_handshake *handshake, struct vst_error *ret_err);
 struct vst_guest_job vst_departure_job(struct vst_departure *departure);
 
 /* departure-undo.c: RESUME. */
@@ -137,6 +143,8 @@ int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, const 
 void vst_departure_undo(struct vst_departure *departure);
 
 /* departure-post-copy.c */
+void vst_departure_post_copy_init(struct vst_departure *departure);
+void vst_departure_post_copy_free(struct vst_departure *departure);
 /* QEMU switches as soon as it can. */
 int vst_departure_go_post_copy(struct vst_departure *departure, struct vst_error *ret_err);
 /* The guest runs there, and gets what it lacks. */

@@ -29,10 +29,24 @@ static void push(struct vst_channel **ch, enum vst_dir dir, struct vst_codec *co
     *ch = layer;
 }
 
-static struct vst_channel *open_source(struct event_base *base, int *fd, int zstd_level,
-                                       struct vst_channel **ret_gate, struct vst_error *ret_err)
+static struct vst_channel *open_socket(struct event_base *base, int *fd,
+                                       struct vst_handshake *handshake, struct vst_error *ret_err)
 {
     struct vst_channel *raw = vst_channel_fd(base, fd, ret_err);
+    struct vst_channel *top = raw;
+
+    if (raw && handshake)
+        top = vst_channel_handshake(raw, handshake, ret_err);
+    if (!top)
+        vst_channel_free(&raw);
+    return top;
+}
+
+static struct vst_channel *open_source(struct event_base *base, int *fd, int zstd_level,
+                                       struct vst_handshake *handshake,
+                                       struct vst_channel **ret_gate, struct vst_error *ret_err)
+{
+    struct vst_channel *raw = open_socket(base, fd, handshake, ret_err);
     struct vst_channel *top = raw ? vst_channel_gate(raw, ret_err) : NULL;
 
     if (!top)
@@ -45,10 +59,10 @@ static struct vst_channel *open_source(struct event_base *base, int *fd, int zst
 }
 
 static struct vst_channel *open_sink(struct event_base *base, int *fd, bool expand,
-                                     struct vst_error *ret_err)
+                                     struct vst_handshake *handshake, struct vst_error *ret_err)
 {
     static const struct vst_record_cb no_header;
-    struct vst_channel *top = vst_channel_fd(base, fd, ret_err);
+    struct vst_channel *top = open_socket(base, fd, handshake, ret_err);
 
     if (expand)
         push(&top, VST_WRITE, vst_codec_zstd_expand(ret_err), ret_err);
@@ -57,7 +71,8 @@ static struct vst_channel *open_sink(struct event_base *base, int *fd, bool expa
 }
 
 int vst_moving_open(struct event_base *base, int *fd, int zstd_level, bool expand,
-                    struct vst_moving *ret_moving, struct vst_error *ret_err)
+                    struct vst_handshake *handshake, struct vst_moving *ret_moving,
+                    struct vst_error *ret_err)
 {
     struct vst_moving moving = {.spare = fcntl(*fd, F_DUPFD_CLOEXEC, 0)};
     int second = fcntl(*fd, F_DUPFD_CLOEXEC, 0);
@@ -65,9 +80,9 @@ int vst_moving_open(struct event_base *base, int *fd, int zstd_level, bool expan
     if (moving.spare < 0 || second < 0)
         vst_error_system(ret_err, errno, "a second descriptor of the socket");
     else
-        moving.source = open_source(base, fd, zstd_level, &moving.gate, ret_err);
+        moving.source = open_source(base, fd, zstd_level, handshake, &moving.gate, ret_err);
     if (moving.source)
-        moving.sink = open_sink(base, &second, expand, ret_err);
+        moving.sink = open_sink(base, &second, expand, handshake, ret_err);
     vst_close(&second);
     if (moving.sink) {
         *ret_moving = moving;

@@ -7,7 +7,7 @@
 #ifndef VST_DRIVERS_QEMU_MOVING_H
 #define VST_DRIVERS_QEMU_MOVING_H
 
-#include "core/channel.h"
+#include "handshake.h"
 
 struct vst_moving {
     struct vst_channel *source; /* what QEMU says, encoded; its end is believed only ... */
@@ -18,10 +18,12 @@ struct vst_moving {
 
 /*
  * On a socket of vst_migration_sockets(), which is taken on success. `zstd_level` is for what QEMU
- * says, 0 for none; `expand` for what it hears. Both channels are the caller's.
+ * says, 0 for none; `expand` for what it hears. `handshake` is what a stream begins with that is
+ * not the first one; else NULL. Both channels are the caller's.
  */
 int vst_moving_open(struct event_base *base, int *fd, int zstd_level, bool expand,
-                    struct vst_moving *ret_moving, struct vst_error *ret_err);
+                    struct vst_handshake *handshake, struct vst_moving *ret_moving,
+                    struct vst_error *ret_err);
 
 /* The same without records, for a protocol that is its own: there is no gate. */
 int vst_moving_open_raw(struct event_base *base, int *fd, struct vst_moving *ret_moving,

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The words are those of QEMU's migration/savevm.c and migration/migration.c. To go on after a
- * break the source asks for each block of memory what has been received of it, and then tells to
- * resume. Every question but the last is answered here with MIG_RP_MSG_RESUME_ACK, which it takes
- * for the answer to either; that the memory was not told of makes no difference to a migration that
- * is cancelled next. There are just as many answers as questions: QEMU counts them.
+ * The words are those of handshake.h. Every question but the last is answered here with what
+ * acknowledges that: that the memory was not told of makes no difference to a migration that is
+ * cancelled next.
  */
 #include "rescue.h"
 
@@ -16,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/fsm.h"
+#include "handshake.h"
 #include "migration.h"
 
 #define RESCUE_STATES(X)                                                                \
@@ -28,9 +27,6 @@
 VST_FSM(rescue, RESCUE_STATES)
 
 enum {
-    COMMAND = 0x08, /* QEMU_VM_COMMAND, then two bytes of which and two of how long */
-    COMMAND_HEAD = 5,
-    RECV_BITMAP = 10, /* MIG_CMD_RECV_BITMAP */
     LOOK_US = 20000, /* at first; then twice that, and so on, DOUBLINGS times */
     DOUBLINGS = 5,
     LOOKS = 20, /* some ten seconds */
@@ -43,10 +39,8 @@ struct vst_rescue {
     struct event_base *base;
     enum rescue_state state;
     int stream;
-    unsigned char head[COMMAND_HEAD]; /* of the command that is being read */
-    size_t have;                      /* of its head */
-    size_t skip;                      /* of its body, still to come */
-    unsigned looks;                   /* that found it on its way */
+    struct vst_command_reader reader;
+    unsigned looks; /* that found it on its way */
     struct event readable, look;
     struct vst_guest_wait wait;
     struct vst_guest_watch watch;
@@ -91,34 +85,19 @@ static void look_soon(struct vst_rescue *rescue)
 
 static void answer(struct vst_rescue *rescue)
 {
-    static const unsigned char resume_ack[] = {0, 6, 0, 4, 0, 0, 0, 1};
-
     /* A few bytes into an empty socket: they fit, or QEMU is gone. */
-    if (write(rescue->stream, resume_ack, sizeof(resume_ack)) < 0)
+    if (write(rescue->stream, vst_resume_ack, sizeof(vst_resume_ack)) < 0)
         event_del(&rescue->readable);
 }
 
 /* One byte of what QEMU says while it asks: commands, and nothing else. */
 static void take_byte(struct vst_rescue *rescue, unsigned char byte)
 {
-    const unsigned char *head = rescue->head;
+    enum vst_command command = vst_command_read(&rescue->reader, byte);
 
-    if (rescue->skip) {
-        rescue->skip--;
-    } else {
-        rescue->head[rescue->have++] = byte;
-        if (head[0] != COMMAND) {
-            enter(rescue, RESCUE_CANCELLING); /* it sends memory: it has begun again */
-            return;
-        }
-        if (rescue->have < COMMAND_HEAD)
-            return;
-        rescue->skip = (size_t)head[3] << 8 | head[4];
-        rescue->have = 0;
-        if (rescue->skip)
-            return;
-    }
-    if (!rescue->skip && head[1] == 0 && head[2] == RECV_BITMAP)
+    if (command == VST_COMMAND_NONE)
+        enter(rescue, RESCUE_CANCELLING); /* it sends memory: it has begun again */
+    else if (command == VST_COMMAND_ASKS)
         answer(rescue);
 }
 

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The words are those of QEMU's migration/savevm.c, migration.c and ram.c. A command is its mark,
+ * two bytes of which, two of how long, and its body; an answer is two bytes of which, two of how
+ * long, and its body, which a bitmap follows: its size in eight bytes, itself, and a mark.
+ */
+#include "handshake.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buffer.h"
+#include "core/fd.h"
+#include "core/fsm.h"
+
+#define HANDSHAKE_STATES(X)                                                             \
+    X(HANDSHAKE_NEW, "the source's first word", "QEMU has not been told of its stream") \
+    X(HANDSHAKE_OPEN, "the word to go on", "whole messages pass")                       \
+    X(HANDSHAKE_OVER, "nothing", "QEMU has gone on: everything passes")                 \
+    X(HANDSHAKE_LEFT, "nothing", "nothing passes: QEMU hears the rest from this host")
+VST_FSM(handshake, HANDSHAKE_STATES)
+
+enum {
+    COMMAND = 0x08,     /* QEMU_VM_COMMAND */
+    COMMAND_RESUME = 9, /* MIG_CMD_POSTCOPY_RESUME */
+    COMMAND_ASK = 10,   /* MIG_CMD_RECV_BITMAP */
+    ANSWER_BITMAP = 5,  /* MIG_RP_MSG_RECV_BITMAP */
+    ANSWER_RESUME = 6,  /* MIG_RP_MSG_RESUME_ACK */
+    ANSWER_HEAD = 4,
+    ANSWER_BODY = 512, /* at most, of any message */
+    BITMAP_SIZE = 8,
+    BITMAP_MARK = 8,
+    PIECE = 4096,
+    CHUNK = 64 * 1024,
+    VECTORS = 16,
+};
+
+static const uint64_t bitmap_most = 1ULL << 30; /* of 32 TiB */
+static const unsigned char bitmap_mark[BITMAP_MARK] = {0x01, 0x23, 0x45, 0x67,
+                                                       0x89, 0xab, 0xcd, 0xef};
+const unsigned char vst_resume_ack[VST_RESUME_ACK_SIZE] = {0, ANSWER_RESUME, 0, 4, 0, 0, 0, 1};
+
+struct vst_handshake {
+    unsigned refs;
+    enum vst_handshake_side side;
+    enum handshake_state state;
+    char label[64];
+    struct evbuffer *part; /* of a message to QEMU, which has had nothing of it */
+    struct evbuffer *out;  /* QEMU's next bytes */
+    struct vst_command_reader reader;
+    uint64_t bitmap; /* how much of one, and its mark, is still to come */
+    size_t asked, answered;
+    bool resumes;      /* the source has asked all, and waits for the last word */
+    bool acknowledged; /* here, and not by the other QEMU */
+};
+
+static void enter(struct vst_handshake *handshake, enum handshake_state state)
+{
+    vst_fsm_trace(handshake, handshake->label, handshake->state, state);
+    handshake->state = state;
+}
+
+/* ---- commands ---- */
+
+static enum vst_command command_of(const unsigned char *head)
+{
+    unsigned which = (unsigned)head[1] << 8 | head[2];
+
+    if (which == COMMAND_ASK)
+        return VST_COMMAND_ASKS;
+    return which == COMMAND_RESUME ? VST_COMMAND_RESUMES : VST_COMMAND_OTHER;
+}
+
+enum vst_command vst_command_read(struct vst_command_reader *reader, unsigned char byte)
+{
+    unsigned char *head = reader->head;
+
+    if (reader->skip) {
+        reader->skip--;
+    } else {
+        head[reader->have++] = byte;
+        if (head[0] != COMMAND) {
+            reader->have = 0;
+            return VST_COMMAND_NONE;
+        }
+        if (reader->have < VST_COMMAND_HEAD)
+            return VST_COMMAND_PART;
+        reader->skip = (size_t)head[3] << 8 | head[4];
+        reader->have = 0;
+    }
+    return reader->skip ? VST_COMMAND_PART : command_of(head);
+}
+
+/* ---- its life ---- */
+
+struct vst_handshake *vst_handshake_new(enum vst_handshake_side side, const char *label,
+                                        struct vst_error *ret_err)
+{
+    struct vst_handshake *handshake = calloc(1, sizeof(*handshake));
+
+    if (!handshake) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    handshake->refs = 1;
+    handshake->side = side;
+    handshake->state = side == VST_HANDSHAKE_SOURCE ? HANDSHAKE_NEW : HANDSHAKE_OPEN;
+    snprintf(handshake->label, sizeof(handshake->label), "%s", label);
+    handshake->part = evbuffer_new();
+    handshake->out = evbuffer_new();
+    if (handshake->part && handshake->out)
+        return handshake;
+    vst_error_no_memory(ret_err);
+    vst_handshake_unref(&handshake);
+    return NULL;
+}
+
+struct vst_handshake *vst_handshake_ref(struct vst_handshake *handshake)
+{
+    handshake->refs++;
+    return handshake;
+}
+
+void vst_handshake_unref(struct vst_handshake **slot)
+{
+    struct vst_handshake *handshake = *slot;
+
+    *slot = NULL;
+    if (!handshake || --handshake->refs)
+        return;
+    if (handshake->part)
+        evbuffer_free(handshake->part);
+    if (handshake->out)
+        evbuffer_free(handshake->out);
+    free(handshake);
+}
+
+void vst_handshake_begin(struct vst_handshake *handshake)
+{
+    if (handshake && handshake->state == HANDSHAKE_NEW)
+        enter(handshake, HANDSHAKE_OPEN);
+}
+
+bool vst_handshake_is_open(const struct vst_handshake *handshake)
+{
+    return handshake && handshake->state == HANDSHAKE_OPEN;
+}
+
+static bool passes_all(const struct vst_handshake *handshake)
+{
+    return handshake->state == HANDSHAKE_OVER;
+}
+
+/* ---- what QEMU hears ---- */
+
+static int no_command(struct vst_error *ret_err)
+{
+    return vst_error_set(ret_err, VST_ERR_PROTOCOL,
+                         "what the other QEMU says is not how a post-copy goes on");
+}
+
+/* One byte for a destination. A command is given to it when it is whole. */
+static int take_command(struct vst_handshake *handshake, struct evbuffer *from,
+                        struct vst_error *ret_err)
+{
+    enum vst_command command;
+    unsigned char byte;
+
+    evbuffer_remove(from, &byte, 1);
+    command = vst_command_read(&handshake->reader, byte);
+    if (command == VST_COMMAND_NONE)
+        return no_command(ret_err);
+    if (evbuffer_add(handshake->part, &byte, 1) < 0 ||
+        (command != VST_COMMAND_PART && evbuffer_add_buffer(handshake->out, handshake->part) < 0))
+        return vst_error_no_memory(ret_err);
+    if (command == VST_COMMAND_RESUMES)
+        enter(handshake, HANDSHAKE_OVER);
+    return 0;
+}
+
+static uint64_t number(const unsigned char *bytes, size_t n)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum = sum << 8 | bytes[i];
+    return sum;
+}
+
+/* A source takes an answer that it has not asked for, or that comes too late, for its last. */
+static bool is_expected(const struct vst_handshake *handshake, size_t which, uint64_t bitmap)
+{
+    if (which == ANSWER_BITMAP)
+        return handshake->answered < handshake->asked && bitmap <= bitmap_most;
+    return which != ANSWER_RESUME || handshake->resumes;
+}
+
+/* One byte for a source, of all but a bitmap. */
+static int take_answer(struct vst_handshake *handshake, struct evbuffer *from,
+                       struct vst_error *ret_err)
+{
+    unsigned char head[ANSWER_HEAD + ANSWER_BODY + BITMAP_SIZE], byte;
+    size_t have, which, need;
+    uint64_t bitmap = 0;
+
+    evbuffer_remove(from, &byte, 1);
+    if (evbuffer_add(handshake->part, &byte, 1) < 0)
+        return vst_error_no_memory(ret_err);
+    have = evbuffer_get_length(handshake->part);
+    evbuffer_copyout(handshake->part, head, have);
+    if (have < ANSWER_HEAD)
+        return 0;
+    which = (size_t)number(head, 2);
+    need = ANSWER_HEAD + (size_t)number(head + 2, 2) + (which == ANSWER_BITMAP ? BITMAP_SIZE : 0);
+    if (need > sizeof(head))
+        return no_command(ret_err);
+    if (have < need)
+        return 0;
+    if (which == ANSWER_BITMAP)
+        bitmap = number(head + need - BITMAP_SIZE, BITMAP_SIZE);
+    if (!is_expected(handshake, which, bitmap))
+        return no_command(ret_err);
+    if (evbuffer_add_buffer(handshake->out, handshake->part) < 0)
+        return vst_error_no_memory(ret_err);
+    if (which == ANSWER_BITMAP)
+        handshake->bitmap = bitmap + BITMAP_MARK;
+    if (which == ANSWER_RESUME)
+        enter(handshake, HANDSHAKE_OVER);
+    return 0;
+}
+
+static void bitmap_came(struct vst_handshake *handshake, uint64_t n)
+{
+    handshake->bitmap -= n;
+    if (!handshake->bitmap)
+        handshake->answered++;
+}
+
+static int take_bitmap(struct vst_handshake *handshake, struct evbuffer *from, size_t max,
+                       struct vst_error *ret_err)
+{
+    size_t n = handshake->bitmap < max ? (size_t)handshake->bitmap : max;
+
+    if (vst_buffer_move(from, handshake->out, n) < 0)
+        return vst_error_no_memory(ret_err);
+    bitmap_came(handshake, n);
+    return 0;
+}
+
+/* Some of the first `max` bytes, at least one. */
+static int take(struct vst_handshake *handshake, struct evbuffer *from, size_t max,
+                struct vst_error *ret_err)
+{
+    size_t length = evbuffer_get_length(from);
+    int status = 0;
+
+    if (handshake->state == HANDSHAKE_NEW)
+        return no_command(ret_err);
+    while (status == 0 && max && handshake->state == HANDSHAKE_OPEN) {
+        if (handshake->side == VST_HANDSHAKE_DESTINATION)
+            status = take_command(handshake, from, ret_err);
+        else if (handshake->bitmap)
+            status = take_bitmap(handshake, from, max, ret_err);
+        else
+            status = take_answer(handshake, from, ret_err);
+        max -= length - evbuffer_get_length(from);
+        length = evbuffer_get_length(from);
+    }
+    return status;
+}
+
+/* ---- what QEMU says: a source's questions ---- */
+
+void vst_handshake_hear(struct vst_handshake *handshake, const unsigned char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n && !handshake->resumes; i++) {
+        enum vst_command command = vst_command_read(&handshake->reader, bytes[i]);
+
+        handshake->asked += command == VST_COMMAND_ASKS;
+        handshake->resumes = command == VST_COMMAND_RESUMES || command == VST_COMMAND_NONE;
+    }
+}
+
+static void hear_last(struct vst_handshake *handshake, struct evbuffer *into, size_t n)
+{
+    unsigned char bytes[PIECE];
+    struct evbuffer_ptr at;
+
+    if (evbuffer_ptr_set(into, &at, evbuffer_get_length(into) - n, EVBUFFER_PTR_SET) == 0 &&
+        evbuffer_copyout_from(into, &at, bytes, n) == (ev_ssize_t)n)
+        vst_handshake_hear(handshake, bytes, n);
+}
+
+/* ---- it is left in the middle ---- */
+
+/* The rest of a bitmap of which QEMU has a part: nothing has been received. It is asked for again
+ * before any memory is sent. */
+static int fill_bitmap(struct vst_handshake *handshake)
+{
+    static const unsigned char zeros[CHUNK];
+
+    while (handshake->bitmap > BITMAP_MARK) {
+        uint64_t left = handshake->bitmap - BITMAP_MARK;
+        size_t n = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
+
+        if (evbuffer_add_reference(handshake->out, zeros, n, NULL, NULL) < 0)
+            return -1;
+        handshake->bitmap -= n;
+    }
+    if (handshake->bitmap &&
+        evbuffer_add(handshake->out, bitmap_mark + BITMAP_MARK - handshake->bitmap,
+                     (size_t)handshake->bitmap) < 0)
+        return -1;
+    if (handshake->bitmap)
+        bitmap_came(handshake, handshake->bitmap);
+    return 0;
+}
+
+static int acknowledge(struct vst_handshake *handshake)
+{
+    handshake->acknowledged = true;
+    return evbuffer_add(handshake->out, vst_resume_ack, sizeof(vst_resume_ack));
+}
+
+static int answer_all(struct vst_handshake *handshake)
+{
+    int status = fill_bitmap(handshake);
+
+    while (status == 0 && handshake->answered < handshake->asked) {
+        status = acknowledge(handshake);
+        handshake->answered++;
+    }
+    if (status == 0 && handshake->resumes && !handshake->acknowledged)
+        status = acknowledge(handshake);
+    return status;
+}
+
+static int resume(struct vst_handshake *handshake)
+{
+    static const unsigned char words[VST_COMMAND_HEAD] = {COMMAND, 0, COMMAND_RESUME};
+
+    handshake->resumes = true;
+    return evbuffer_add(handshake->out, words, sizeof(words));
+}
+
+static enum vst_left say(struct vst_handshake *handshake, int fd)
+{
+    while (evbuffer_get_length(handshake->out)) {
+        struct evbuffer_iovec vec[VECTORS];
+        int count = vst_buffer_pieces(handshake->out, CHUNK, vec, VECTORS);
+        ssize_t n = vst_fd_write(fd, VST_FD_SOCKET, vec, count);
+
+        if (n < 0)
+            return errno == EAGAIN ? VST_LEFT_FULL : VST_LEFT_GONE;
+        evbuffer_drain(handshake->out, (size_t)n);
+    }
+    return handshake->resumes ? VST_LEFT_ALL : VST_LEFT_ASKING;
+}
+
+enum vst_left vst_handshake_leave(struct vst_handshake *handshake, int fd)
+{
+    bool new = handshake->state != HANDSHAKE_LEFT;
+    int status = 0;
+
+    if (new)
+        enter(handshake, HANDSHAKE_LEFT);
+    if (handshake->side == VST_HANDSHAKE_SOURCE)
+        status = answer_all(handshake);
+    else if (new)
+        status = resume(handshake);
+    return status < 0 ? VST_LEFT_GONE : say(handshake, fd);
+}
+
+/* ---- the channel ---- */
+
+struct layer {
+    struct vst_channel base;
+    struct vst_handshake *handshake;
+};
+
+static struct vst_handshake *handshake_of(struct vst_channel *ch)
+{
+    return ((struct layer *)ch)->handshake;
+}
+
+static bool has_left(const struct vst_handshake *handshake)
+{
+    return handshake->state == HANDSHAKE_LEFT;
+}
+
+static enum vst_io layer_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
+                              size_t *ret_n)
+{
+    struct vst_handshake *handshake = handshake_of(ch);
+    bool counts = handshake->side == VST_HANDSHAKE_SOURCE && !passes_all(handshake);
+    enum vst_io io;
+
+    if (has_left(handshake))
+        return VST_IO_AGAIN;
+    io = vst_channel_read(ch->lower, into, counts ? vst_least(max, PIECE) : max, ret_n);
+    if (io == VST_IO_OK && counts)
+        hear_last(handshake, into, *ret_n);
+    return io;
+}
+
+/* AGAIN: the rest goes when there is room. */
+static enum vst_io flush(struct vst_channel *ch)
+{
+    struct evbuffer *out = handshake_of(ch)->out;
+    enum vst_io io = VST_IO_OK;
+    size_t n;
+
+    while (io == VST_IO_OK && evbuffer_get_length(out))
+        io = vst_channel_write(ch->lower, out, evbuffer_get_length(out), &n);
+    return io;
+}
+
+static enum vst_io layer_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
+                               size_t *ret_n)
+{
+    struct vst_handshake *handshake = handshake_of(ch);
+    size_t length = evbuffer_get_length(from);
+    struct vst_error err = {0};
+    enum vst_io io;
+
+    if (has_left(handshake))
+        return VST_IO_AGAIN;
+    io = flush(ch);
+    if (io != VST_IO_OK)
+        return io;
+    if (passes_all(handshake))
+        return vst_channel_write(ch->lower, from, max, ret_n);
+    if (take(handshake, from, vst_least(max, CHUNK), &err) < 0) {
+        vst_error_copy(vst_channel_fail(ch), &err);
+        return VST_IO_FAIL;
+    }
+    *ret_n = length - evbuffer_get_length(from);
+    io = flush(ch);
+    vst_channel_rearm(ch);
+    return io == VST_IO_FAIL ? VST_IO_FAIL : VST_IO_OK;
+}
+
+static enum vst_io layer_finish(struct vst_channel *ch)
+{
+    enum vst_io io;
+
+    if (has_left(handshake_of(ch)))
+        return VST_IO_AGAIN;
+    if (!passes_all(handshake_of(ch))) {
+        no_command(vst_channel_fail(ch));
+        return VST_IO_FAIL;
+    }
+    io = flush(ch);
+    return io == VST_IO_OK ? vst_channel_finish(ch->lower) : io;
+}
+
+static unsigned layer_wants(struct vst_channel *ch, unsigned dirs)
+{
+    const struct vst_handshake *handshake = handshake_of(ch);
+
+    if (has_left(handshake))
+        return 0;
+    return evbuffer_get_length(handshake->out) ? dirs | VST_WRITE : dirs;
+}
+
+/* Also when nobody above has more to write. */
+static void layer_ready(struct vst_channel *ch, unsigned dirs)
+{
+    if ((dirs & VST_WRITE) && !has_left(handshake_of(ch)) && flush(ch) != VST_IO_AGAIN)
+        vst_channel_rearm(ch);
+    vst_channel_announce(ch, dirs);
+}
+
+static void layer_destroy(struct vst_channel *ch)
+{
+    vst_handshake_unref(&((struct layer *)ch)->handshake);
+    free(ch);
+}
+
+static const struct vst_channel_ops layer_ops = {
+    .name = "handshake",
+    .read = layer_read,
+    .write = layer_write,
+    .finish = layer_finish,
+    .wants = layer_wants,
+    .ready = layer_ready,
+    .destroy = layer_destroy,
+};
+
+struct vst_channel *vst_channel_handshake(struct vst_channel *lower,
+                                          struct vst_handshake *handshake,
+                                          struct vst_error *ret_err)
+{
+    struct layer *layer = calloc(1, sizeof(*layer));
+
+    if (!layer) {
+        vst_error_no_memory(ret_err);
+        return NULL;
+    }
+    vst_channel_init(&layer->base, &layer_ops, lower->base, lower);
+    layer->handshake = vst_handshake_ref(handshake);
+    return &layer->base;
+}
