@@ -389,7 +389,8 @@ int vst_started_parse(const char *body, size_t length, struct vst_started *ret_s
     json_object_put(object);
     if (status == 0) {
         *ret_started = (struct vst_started){.total = text.total};
-        snprintf(ret_started->token, sizeof(ret_started->token), "%s", text.token ? text.token : "");
+        snprintf(ret_started->token, sizeof(ret_started->token), "%s",
+                 text.token ? text.token : "");
     }
     vst_json_clear(&started_text_table, &text);
     return status < 0 ? blame_peer(ret_err) : 0;

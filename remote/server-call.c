@@ -294,18 +294,19 @@ void vst_calls_leave(struct client *client)
 
 static void dismiss(struct call *call, const struct vst_error *why)
 {
+    bool goes_on = call->method->survives && call->state == CALL_RUNNING;
     struct vst_error err = *why;
 
     if (call->told)
         return;
-    if (call->method->survives && call->state == CALL_RUNNING)
-        err.code = VST_ERR_LOST;
+    if (call->method->dismissal) /* nobody has called off what hosts do between them */
+        err.code = call->method->dismissal;
     vst_error_where(&err, VST_SIDE_HOST, vst_procedures[call->procedure].name);
     call->told = true;
     vst_turn_cancel(&call->started);
     vst_client_send_error(call->client, VST_FRAME_ERROR, call->id, &err);
     vst_mux_ended(call->client->mux, call->id, &err);
-    if (err.code != VST_ERR_LOST)
+    if (!goes_on)
         stop(call, &err);
 }
 

@@ -218,6 +218,7 @@ void vst_call_fail(struct call *call, const struct vst_error *err);
 struct method {
     bool on_domain;                 /* by the name in its arguments, which call->domain then is */
     bool survives;                  /* goes on when its client is gone; moves no bytes */
+    enum vst_code dismissal;        /* told when the server waits no longer; OK: CANCELLED */
     void (*run)(struct call *call); /* NULL: not served */
 };
 extern const struct method vst_methods[VST_PROCEDURE_COUNT];
