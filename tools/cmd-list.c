@@ -75,11 +75,22 @@ enum { COLUMNS = 6, CELL = 320 };
 
 static const char *const titles[COLUMNS] = {"NAME", "STATE", "MEMORY", "SINCE", "PID", "NOTE"};
 
+/* What a migration is at, and a doubt, is told as the reason. */
+static void fill_job(const struct vst_domain_info *info, char cell[CELL])
+{
+    bool moves = info->job == VST_JOB_MIGRATE;
+    uint64_t bytes = info->progress.up_bytes + info->progress.down_bytes;
+    const char *what = moves && *info->reason ? info->reason : vst_job_kind_name(info->job);
+    int length = snprintf(cell, CELL, "%.*s", (int)strcspn(what, "\n"), what);
+
+    if (!moves || bytes)
+        snprintf(cell + length, CELL - (size_t)length, ", %s so far", text_size(bytes).s);
+}
+
 static void fill_note(const struct vst_domain_info *info, char cell[CELL])
 {
     if (info->job != VST_JOB_NONE)
-        snprintf(cell, CELL, "%s, %s so far", vst_job_kind_name(info->job),
-                 text_size(info->progress.up_bytes + info->progress.down_bytes).s);
+        fill_job(info, cell);
     else if (info->busy_pid)
         snprintf(cell, CELL, "busy: process %d is at it", info->busy_pid);
     else

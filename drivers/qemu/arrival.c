@@ -374,6 +374,12 @@ const struct vst_move_end vst_arrival_end = {
     .get_info = get_info,
 };
 
+/* Who brought it is known by a name; its host by nothing that people know. */
+static void name_peer(struct vst_move *move, const char *who, const char *host)
+{
+    snprintf(move->peer, sizeof(move->peer), "%s%shost %s", who, *who ? ", " : "", host);
+}
+
 static struct vst_arrival *arrival_new(struct vst_qemu *qemu, const unsigned char *token,
                                        struct vst_error *ret_err)
 {
@@ -398,11 +404,13 @@ int vst_arrival_recover(struct vst_qemu *qemu, const struct vst_journal_entry *e
                         struct vst_error *ret_err)
 {
     struct vst_arrival *arrival = arrival_new(qemu, entry->token, ret_err);
+    char host[37];
 
     if (!arrival)
         return -1;
     arrival->told = entry->last != VST_HANDOVER_RECORD_LOADED; /* it may have been after that */
-    vst_id_print(entry->peer, arrival->move.peer);
+    vst_id_print(entry->peer, host);
+    name_peer(&arrival->move, entry->owner, host);
     if (vst_move_recover(&arrival->move, entry) == 0)
         return 0;
     vst_move_free(&arrival->move);
@@ -492,7 +500,7 @@ static struct vst_arrival *find_or_make(struct vst_qemu *qemu, const unsigned ch
     arrival = arrival_new(qemu, token, ret_err);
     if (!arrival)
         return NULL;
-    snprintf(arrival->move.peer, sizeof(arrival->move.peer), "%s", message->host);
+    name_peer(&arrival->move, caller->name, message->host);
     if (vst_move_own(&arrival->move, caller, ret_err) == 0 &&
         (message->event != VST_HANDOVER_PREPARE || take_offer(arrival, message, ret_err) == 0))
         return arrival;

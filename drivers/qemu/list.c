@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/fsm.h"
 #include "move.h"
@@ -144,15 +145,44 @@ static void tell_away(const struct vst_place_job *job, struct vst_domain_info *i
              job->to[0] ? " to " : "", job->to);
 }
 
-/* Why one that is paused is not to be resumed, and who may know more. */
-static void tell_doubt(const struct vst_qemu *qemu, struct vst_domain_info *info)
+/* What moves it is no stream of the guest's own. */
+static struct vst_progress progress_of(const struct vst_migration_info *now)
+{
+    struct vst_progress progress = {.total = now->total, .rate = now->rate};
+    int64_t seconds = time(NULL) - now->since;
+
+    *(now->role == VST_MIGRATION_OUT ? &progress.down_bytes : &progress.up_bytes) = now->sent;
+    progress.elapsed_us = seconds > 0 ? seconds * 1000000 : 0;
+    return progress;
+}
+
+/* A copy that arrives is nobody's to be adopted, and was seen from outside. */
+static void tell_move(const struct vst_move *move, struct vst_domain_info *info)
+{
+    struct vst_migration_info now;
+
+    vst_move_get_info(move, &now);
+    if (info->state == VST_DOMAIN_STARTING)
+        info->reason[0] = '\0';
+    info->busy_pid = 0; /* it is this process */
+    info->job = VST_JOB_MIGRATE;
+    info->progress = progress_of(&now);
+    if (now.in_doubt)
+        snprintf(info->reason, sizeof(info->reason), "in doubt, it may run at %.100s: %.120s",
+                 now.peer, vst_move_reason(move));
+    else if (!info->reason[0])
+        snprintf(info->reason, sizeof(info->reason), "%s %.150s (%s)",
+                 now.role == VST_MIGRATION_OUT ? "migrates to" : "comes from", now.peer, now.phase);
+}
+
+/* Why it is as it is, or not to be resumed, and who may know more. */
+static void tell_whereabouts(const struct vst_qemu *qemu, struct vst_domain_info *info)
 {
     const struct vst_move *move = vst_move_of(qemu, info->name);
     struct vst_place_job job = {0};
 
-    if (move && vst_move_is_in_doubt(move)) {
-        snprintf(info->reason, sizeof(info->reason), "in doubt, it may run at %.100s: %.120s",
-                 move->peer, vst_move_reason(move));
+    if (move) {
+        tell_move(move, info);
         return;
     }
     if (vst_root_get_job(qemu->root, info->name, &job, NULL) < 0)
@@ -161,7 +191,7 @@ static void tell_doubt(const struct vst_qemu *qemu, struct vst_domain_info *info
         tell_away(&job, info);
     else if (vst_place_job_is_stray(&job))
         vst_stray_tell(&job, info->reason, sizeof(info->reason));
-    else if (!move && qemu->journal && strcmp(job.kind, "in") == 0)
+    else if (qemu->journal && strcmp(job.kind, "in") == 0)
         snprintf(info->reason, sizeof(info->reason),
                  "it may be the whole copy of a guest that migrated here, but the journal of this "
                  "host knows nothing of that: destroy it if the guest runs elsewhere");
@@ -203,7 +233,7 @@ static void take(struct list *list, struct vst_guest *guest, const struct vst_er
         over(list, err);
     }
     if (list->count > known)
-        tell_doubt(list->qemu, &list->infos[known]);
+        tell_whereabouts(list->qemu, &list->infos[known]);
     list->next++;
 }
 

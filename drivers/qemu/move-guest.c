@@ -19,6 +19,14 @@ static int say_doubt(const char *name, struct vst_error *ret_err)
                          name);
 }
 
+/* Until all of it is here this is no guest that could be ended, or be the last copy of one. */
+static bool is_on_its_way(const struct vst_move *move)
+{
+    return move->end->role == VST_MIGRATION_IN &&
+           vst_handover_heeds(&move->machine, VST_HANDOVER_CANCEL) &&
+           !vst_handover_heeds(&move->machine, VST_HANDOVER_COMMIT);
+}
+
 /* It has given up its copy, or ended it, or was never asked for one. */
 static bool has_ended(enum vst_handover_record last)
 {
@@ -125,6 +133,11 @@ int vst_move_check(const struct vst_qemu *qemu, const char *name, struct vst_err
         return err.code == VST_ERR_NOT_FOUND ? 0 : vst_error_copy(ret_err, &err);
     if (move ? !vst_handover_holds_guest(&move->machine) : !vst_place_job_moves(&job))
         return 0;
+    if (move && is_on_its_way(move))
+        return vst_error_set(ret_err, VST_ERR_BUSY,
+                             "domain %s is on its way to this host, and the other one has it: "
+                             "\"virstream migration cancel\" gives that up",
+                             name);
     if (qemu->journal)
         return say_doubt(name, ret_err);
     return vst_error_set(ret_err, VST_ERR_IN_DOUBT,

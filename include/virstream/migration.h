@@ -126,7 +126,8 @@ struct vst_migration_info {
     char token[37]; /* as a UUID */
     char name[64];  /* of the domain, on this side */
     enum vst_migration_role role;
-    char peer[512]; /* the URI, after "relay:" if it is a client that reaches it; or the identity */
+    char peer[512]; /* the URI, after "relay:" if it is a client that reaches it; of one that comes
+                     * in whose credentials brought it, and the identity of its host */
     char phase[32]; /* "prepare", "disks", "memory", "switch", "hand-over", "clean-up", ... */
     bool in_doubt;  /* paused until its owner is known */
     bool over;      /* the hosts have nothing more to say to each other, either */
