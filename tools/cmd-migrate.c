@@ -30,6 +30,7 @@ struct follow {
     bool asking;                    /* the question's */
     struct vst_error err;           /* how it ended */
     char name[64];                  /* of the guest */
+    bool taken_up;                  /* another client has begun it */
     int64_t since;                  /* in seconds since 1970 */
     struct vst_migration_info info; /* the last that was heard; no token: nothing */
     struct event *timer;
@@ -185,6 +186,13 @@ static bool is_left_alone(const struct follow *follow, bool heard)
            !follow->tool->other;
 }
 
+/* The link that was lost is that of the client before us. */
+static bool was_given_up_before(const struct follow *follow)
+{
+    return follow->err.code == VST_ERR_LOST && follow->taken_up &&
+           follow->info.outcome == VST_MIGRATION_STAYED;
+}
+
 /* For us it is over when we know how it ended: what the hosts still have to say to each other
  * concerns nobody. */
 static void conclude(struct follow *follow)
@@ -196,6 +204,8 @@ static void conclude(struct follow *follow)
         info->outcome = VST_MIGRATION_MIGRATED;
     if (well || (heard && follow->err.code != VST_ERR_IN_DOUBT))
         info->over |= info->outcome != VST_MIGRATION_OPEN;
+    if (was_given_up_before(follow))
+        follow->tool->hint = "it was given up before this client came; the guest is on the source";
     if (is_left_alone(follow, heard))
         follow->tool->hint = "the hosts go on without us; `virstream migrations` tells how it is";
     if (follow->kind == PROGRESS_JSON && *info->token)
@@ -281,6 +291,7 @@ static int migrate(struct tool *tool, const struct vst_migrate_options *opt,
     if (!follow)
         return tool_fail(tool, VST_ERR_NO_MEMORY, "out of memory");
     *follow = (struct follow){.tool = tool, .refs = 1, .since = time(NULL)};
+    follow->taken_up = info != NULL;
     if (info)
         follow->info = *info;
     snprintf(follow->name, sizeof(follow->name), "%s",

@@ -79,7 +79,7 @@ static void tell_later(struct vst_relay *relay, int news)
 static void no_client(struct vst_error *ret_err)
 {
     vst_error_set(ret_err, VST_ERR_LOST,
-                  "no client relays between the hosts now (virstream migration relay)");
+                  "the client is gone that relayed between the hosts (virstream migration relay)");
 }
 
 /* What waits for it has waited in vain. */

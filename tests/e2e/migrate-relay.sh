@@ -133,6 +133,22 @@ strikes()
     done
 }
 
+# Who comes after is told that nothing is left to be relayed, and not that nobody relays.
+is_given_up_before()
+{
+    local command
+    launch a left F 32 || return
+    "$top/run" virstream -c "$(at a)" migrate -q --relay --bandwidth 2M left "$(at b)" 2>"$work/err" &
+    command=$!
+    wait_until 20 contains memory on a migrations || return
+    kill -KILL "$command"
+    wait "$command" 2>/dev/null
+    wait_until 20 contains "the guest stayed on the source" on a migrations &&
+        refuses 3 "it was given up before this client came; the guest is on the source" \
+            virstream -c "$(at a)" migration relay left "$(at b)" &&
+        settled && goes_on left && finish a left
+}
+
 # Who was cancelled has said so, and the guest is where it was.
 is_cancelled()
 {
@@ -234,6 +250,7 @@ check idle_guest_goes_there_and_back  idle
 check guest_that_dirties_its_memory_goes_there_and_back  in_three_tries dirtying
 check copied_disk_that_is_there_already_is_refused  with_its_disk
 check ctrl_c_gives_it_up  is_cancelled
+check client_that_comes_too_late_is_told_so  is_given_up_before
 check post_copy_goes_through_the_command_too  in_post_copy_it_gets_there
 check killed_command_in_post_copy_is_taken_up_by_another  is_taken_up
 check others_with_the_same_role_are_refused  is_not_for_others
