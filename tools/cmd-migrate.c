@@ -272,7 +272,7 @@ static int say(struct follow *follow)
 
     if (tool->opt.json)
         return output_json(tool, left ? "migrating" : "migrated", moving_json(&follow->info));
-    if (left) {
+    if (tool->opt.detach) { /* whether it is over already or not */
         output_done(tool, "%s", follow->info.token);
         return 0;
     }

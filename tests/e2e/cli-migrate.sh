@@ -94,6 +94,7 @@ knows_the_token_of_a_quick_one()
         grep -q '"migrated":{"token":"'"$(token "quick/$option")"'","name":"test1",.*"peer":"test+tls://quick/'$option'"' \
             <<<"$said" && grep -q '"outcome":"migrated"' <<<"$said" || return
     done
+    said=$(virstream migrate --detach test1 test+tls://quick/plain) && [ "$said" = "$(token quick/plain)" ]
 }
 
 is_found_by_its_beginning()
