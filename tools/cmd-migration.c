@@ -292,7 +292,7 @@ int command_migration_cancel(struct tool *tool)
 int command_migration_post_copy(struct tool *tool)
 {
     return order(tool, VST_MIGRATION_GO_POST_COPY, NULL,
-                 "goes over to post-copy; the guest runs on the destination from now on");
+                 "goes over to post-copy; the guest is the destination's from now on");
 }
 
 int command_migration_set(struct tool *tool)
@@ -308,13 +308,18 @@ int command_migration_resolve(struct tool *tool)
 {
     switch (tool->opt.owner) {
     case VST_MIGRATION_RUNS_ON_SOURCE:
-        return order(tool, VST_MIGRATION_RUNS_ON_SOURCE, NULL,
-                     "by your word the guest is the source's: it runs on there, and what the "
-                     "destination has of it is ended");
+        return order_at(tool, VST_MIGRATION_RUNS_ON_SOURCE, NULL,
+                        "by your word the guest is the source's: it goes on here; what the "
+                        "destination has of it is ended when that host hears of it",
+                        "by your word the guest is the source's: what is here of it is ended; the "
+                        "source goes on with it when that host hears of it");
     case VST_MIGRATION_RUNS_ON_DESTINATION:
-        return order(tool, VST_MIGRATION_RUNS_ON_DESTINATION, NULL,
-                     "by your word the guest is the destination's: it runs on there, and what the "
-                     "source has of it is ended");
+        return order_at(tool, VST_MIGRATION_RUNS_ON_DESTINATION, NULL,
+                        "by your word the guest is the destination's: what is here of it is ended; "
+                        "the destination lets it run, if it does not yet, when that host hears of "
+                        "it",
+                        "by your word the guest is the destination's: it goes on here, if its QEMU "
+                        "is there; what the source has of it is ended when that host hears of it");
     default:
         return tool_usage(tool, "whose is the guest? --guest-runs-on=source, or destination; make "
                                 "sure that it does not run on the other side");

@@ -78,12 +78,14 @@ static void give_verdict(struct vst_departure *departure)
 {
     struct vst_migration_info *info = &departure->progress;
     bool hopeless = info->pass > 2 && info->dirty_rate > info->rate;
+    const char *does = departure->move.ran ? "runs" : "is paused";
 
     if (vst_departure_serves(departure) && !departure->stream &&
         departure->status != VST_MIGRATION_COMPLETED)
         snprintf(info->verdict, sizeof(info->verdict),
-                 "post-copy: the guest runs there, and the rest of its memory cannot follow until "
-                 "the hosts are connected again");
+                 "post-copy: the guest %s there, and the rest of its memory cannot follow until "
+                 "the hosts are connected again",
+                 does);
     else if (departure->state == DEPARTURE_SWITCHED)
         snprintf(info->verdict, sizeof(info->verdict),
                  "post-copy: the guest is paused until it is handed over, %" PRIu64
@@ -91,7 +93,7 @@ static void give_verdict(struct vst_departure *departure)
                  info->left / MIB);
     else if (departure->state > DEPARTURE_SWITCHED)
         snprintf(info->verdict, sizeof(info->verdict),
-                 "post-copy: the guest runs there, %" PRIu64 " MiB of its memory %s",
+                 "post-copy: the guest %s there, %" PRIu64 " MiB of its memory %s", does,
                  info->left / MIB,
                  departure->move.why.code == VST_ERR_STALLED ? "stand still here" : "follow");
     else if (departure->one_pass)

@@ -116,6 +116,20 @@ by_order()
     go_post_copy && hurry && has_moved && was_post_copy
 }
 
+# Nobody says that it runs, here or there.
+by_order_paused()
+{
+    begin_moving F 192 --post-copy && wait_until 60 is_in_phase a memory && on a migration cancel -q "$name" &&
+        ! wait "$moving" && on a suspend -q "$name" || return
+    "$top/run" virstream -c "qemu+unix://$work/a/socket" migrate -q --bandwidth 6M --downtime 1 --post-copy \
+        "$name" "$link" >"$work/said" 2>&1 &
+    moving=$!
+    wait_until 60 is_in_phase a memory &&
+        contains "the guest is the destination's from now on" on a migration post-copy "$name" &&
+        wait_until 60 contains "post-copy: the guest is paused there" on a migrations && hurry &&
+        wait "$moving" && states_are "none paused" && on b resume -q "$name" && goes_on "$name" && finish b "$name"
+}
+
 order_without_leave()
 {
     begin_moving F 64 --timeout 60 && wait_until 60 is_in_phase a memory &&
@@ -128,6 +142,7 @@ check link_between_them_begins  make_link
 check guest_runs_there_after_a_pass  after_passes
 check guest_runs_there_when_the_time_is_over  after_time
 check guest_runs_there_at_a_word  by_order
+check paused_guest_is_told_to_be_paused_there  by_order_paused
 check post_copy_has_to_be_allowed_at_the_beginning  order_without_leave
 
 # ---- the stream breaks when the guest runs there ----
