@@ -211,7 +211,7 @@ takes_too_long()
 
 link_is_cut()
 {
-    begin_moving && tell_link cut && ends_with "the connection ended" " the connection from the source is lost: "
+    begin_moving && tell_link cut && ends_with "the connection ended\|reset by peer" " the connection from the source is lost: "
 }
 
 source_is_restarted()
