@@ -184,8 +184,14 @@ static void stream_over(const struct vst_error *err, void *opaque)
         let_go_if_all_over(disk->departure);
         return;
     }
-    vst_error_set(&early, VST_ERR_PROTOCOL, "the copy was closed before it was complete");
-    fail(disk, VST_HANDOVER_LINK_DOWN, err && err->code != VST_ERR_LOST ? err : &early);
+    /* fail() takes LOST for the word of a monitor, behind which there is more to come. */
+    if (err && err->code == VST_ERR_LOST) {
+        early = (struct vst_error){.code = VST_ERR_CONNECT, .side = err->side};
+        memcpy(early.text, err->text, sizeof(early.text));
+    } else if (!err) {
+        vst_error_set(&early, VST_ERR_PROTOCOL, "the copy was closed before it was complete");
+    }
+    fail(disk, VST_HANDOVER_LINK_DOWN, vst_error_is_set(&early) ? &early : err);
 }
 
 /* The operation may outlive the departure. */
@@ -232,8 +238,9 @@ static int open_stream(struct departing_disk *disk, int *ours, struct vst_error 
     return vst_error_no_memory(ret_err);
 }
 
-/* QEMU's end fails at once, and with it its job. */
-static void break_stream(struct departing_disk *disk)
+/* QEMU's end fails at once, and with it its job. `why` is for the destination; NULL: it is what the
+ * migration is given up for. */
+static void break_stream(struct departing_disk *disk, const struct vst_error *why)
 {
     if (disk->spare >= 0)
         vst_migration_break(disk->spare);
@@ -241,7 +248,7 @@ static void break_stream(struct departing_disk *disk)
     if (disk->tie)
         disk->tie->disk = NULL;
     disk->tie = NULL;
-    vst_departure_abort_stream(disk->departure, disk->stream);
+    vst_departure_abort_stream(disk->departure, disk->stream, why);
     vst_stream_free(&disk->stream);
 }
 
@@ -426,27 +433,32 @@ static void explain(const struct departing_disk *disk, const char *reason,
                   disk->departure->move.peer, file_of(disk));
 }
 
-static void ended(struct departing_disk *disk, const char *reason)
+static void failed(struct departing_disk *disk, const char *reason)
 {
     struct vst_error err = {0};
-    bool meant = disk->state == COPY_ENDING && !reason;
 
-    if (!meant && !disk->departure->disks->undoing)
-        yank(disk);
+    yank(disk);
     delete_node(disk);
-    if (disk->departure->disks->undoing || !meant) {
-        enter(disk, COPY_OVER);
-        break_stream(disk);
-    }
+    explain(disk, reason, &err);
+    enter(disk, COPY_OVER);
+    break_stream(disk, &err);
+    fail(disk, VST_HANDOVER_QEMU_FAILED, &err);
+}
+
+static void ended(struct departing_disk *disk, const char *reason)
+{
     if (disk->departure->disks->undoing) {
+        delete_node(disk);
+        enter(disk, COPY_OVER);
+        break_stream(disk, NULL);
         let_go_if_all_over(disk->departure);
-    } else if (meant) {
+    } else if (disk->state == COPY_ENDING && !reason) {
+        delete_node(disk);
         enter(disk, COPY_CLOSING);
         if (disk->stream)
             vst_gate_open(disk->gate);
     } else {
-        explain(disk, reason, &err);
-        fail(disk, VST_HANDOVER_QEMU_FAILED, &err);
+        failed(disk, reason);
     }
 }
 
@@ -508,7 +520,7 @@ static void give_up(struct departing_disk *disk)
         if (cancel_job(disk, true, NULL) == 0)
             return;
     }
-    break_stream(disk); /* QEMU may be waiting for it, to add the node */
+    break_stream(disk, NULL); /* QEMU may be waiting for it, to add the node */
     if (disk->state == COPY_OVER)
         return;
     if (has_node && disk->departure->move.guest)
@@ -534,7 +546,7 @@ void vst_departure_disks_drop(struct vst_departure *departure)
 
     departure->disks = NULL;
     for (size_t i = 0; disks && i < disks->count; i++) {
-        break_stream(&disks->list[i]);
+        break_stream(&disks->list[i], NULL);
         free(disks->list[i].copy.disk);
     }
     free(disks);

@@ -307,7 +307,8 @@ int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zs
 }
 
 /* It is the first that the destination hears of it, and tells its people why. */
-void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stream *stream)
+void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stream *stream,
+                                const struct vst_error *why)
 {
     const struct vst_move *move = &departure->move;
     bool known = vst_error_is_set(&move->why) || move->machine.cause;
@@ -315,7 +316,10 @@ void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stre
 
     if (!stream)
         return;
-    vst_error_set(&err, VST_ERR_CANCELLED, "%s", known ? vst_move_reason(move) : "virstream ended");
+    vst_error_set(&err, VST_ERR_CANCELLED, "%s",
+                  why     ? why->text
+                  : known ? vst_move_reason(move)
+                          : "virstream ended");
     vst_stream_fail(stream, &err);
 }
 
@@ -336,7 +340,7 @@ void vst_departure_stop_stream(struct vst_departure *departure)
         vst_migration_break(departure->spare);
     vst_close(&departure->spare);
     vst_handshake_unref(&departure->handshake);
-    vst_departure_abort_stream(departure, departure->stream);
+    vst_departure_abort_stream(departure, departure->stream, NULL);
 }
 
 static void pass_socket(struct vst_departure *departure)

@@ -71,7 +71,7 @@ void vst_departure_resume(struct vst_departure *departure)
         return; /* it takes its time */
     vst_departure_enter(departure, DEPARTURE_UNDOING);
     if (departure->status == VST_MIGRATION_POST_COPY && departure->stream)
-        vst_departure_abort_stream(departure, departure->stream);
+        vst_departure_abort_stream(departure, departure->stream, NULL);
     else if (departure->status != VST_MIGRATION_POST_COPY)
         vst_departure_stop_stream(departure);
     if (vst_hold_is_under_way(departure->hold))

@@ -122,8 +122,10 @@ void vst_departure_ask(struct vst_departure *departure);
 void vst_departure_qemu(struct vst_move *move, enum vst_handover_command command);
 /* The stream to the destination is over, one way or the other. */
 void vst_departure_stop_stream(struct vst_departure *departure);
-/* The destination is told why, as far as that is known. Accepts a stream that is NULL, or over. */
-void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stream *stream);
+/* The destination is told why; NULL: what the migration is given up for, as far as that is known.
+ * Accepts a stream that is NULL, or over. */
+void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stream *stream,
+                                const struct vst_error *why);
 /* A new one: what `ours` brings goes there. Takes it on success. */
 int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
                               struct vst_handshake *handshake, struct vst_error *ret_err);

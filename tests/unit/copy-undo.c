@@ -34,14 +34,17 @@ static void over(const struct vst_error *err, void *opaque)
 }
 
 static bool all_over;
+static struct vst_migration_info newest;
 
 static void have_migrations(const struct vst_migration_info *infos, size_t count,
                             const struct vst_error *err, void *opaque)
 {
     (void)opaque;
     all_over = !err;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         all_over &= infos[i].over;
+        newest = infos[i];
+    }
 }
 
 /* At both ends: the source may have the guest back, and still have to tell the destination. */
@@ -133,6 +136,9 @@ static void space_that_runs_out_there_is_told_as_that(void **state)
     assert_int_equal(outcome.side, VST_SIDE_DESTINATION);
     assert_non_null(strstr(outcome.text, ": no space left at qemu:///?root=")); /* of either disk */
     assert_non_null(strstr(outcome.text, "for its copy, "));
+    await_rest(far);
+    if (!strstr(newest.reason, "no space left at qemu:///?root="))
+        fail_msg("there: %s", newest.reason);
     vst_host_expect_counting(&host, "g", 3);
     copying_end_at(host.conn);
     assert_int_equal(umount2(path, MNT_DETACH), 0);
