@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A departure: the source's end of a migration. departure.c has its life and its words with the
- * other host, departure-qemu.c what QEMU is told, departure-undo.c the same when the guest stays
- * and departure-post-copy.c when it runs there already, departure-progress.c what people are told,
- * departure-sizes.c and departure-disks.c the disks that are copied.
+ * other host, departure-qemu.c what QEMU is told, departure-stream.c how memory goes,
+ * departure-undo.c the way back when the guest stays and departure-post-copy.c that of one that
+ * runs there already, departure-progress.c what people are told, departure-sizes.c and
+ * departure-disks.c the disks that are copied.
  */
 #ifndef VST_DRIVERS_QEMU_DEPARTURE_H
 #define VST_DRIVERS_QEMU_DEPARTURE_H
@@ -72,10 +73,10 @@ struct vst_departure {
     struct vst_stream_tie *tie; /* to its operation */
     struct vst_channel *gate;   /* in the stream's source */
     int spare;
-    struct vst_handshake *handshake; /* in the stream; NULL: it is the first one */
-    struct vst_hold *hold;           /* of the stream before; NULL: it was not needed */
-    int64_t broken_us;               /* when QEMU said that its stream is broken; 0: not here */
-    struct event wait; /* the bound of PAUSING, the end of RELEASING */
+    struct vst_handshake *handshake;   /* in the stream; NULL: it is the first one */
+    struct vst_hold *hold;             /* of the stream before; NULL: it was not needed */
+    int64_t broken_us;                 /* when QEMU said that its stream is broken; 0: not here */
+    struct event wait;                 /* the bound of PAUSING, the end of RELEASING */
     enum vst_migration_status status;  /* by QEMU's last word */
     struct vst_rescue *rescue;         /* NULL: none is under way */
     struct vst_disk_size **sizes;      /* of its disks, as far as QEMU tells; NULL: of none */
@@ -120,6 +121,9 @@ struct vst_error vst_departure_seen_from_here(const struct vst_error *err);
 /* departure-qemu.c */
 void vst_departure_ask(struct vst_departure *departure);
 void vst_departure_qemu(struct vst_move *move, enum vst_handover_command command);
+struct vst_guest_job vst_departure_job(struct vst_departure *departure);
+
+/* departure-stream.c */
 /* The stream to the destination is over, one way or the other. */
 void vst_departure_stop_stream(struct vst_departure *departure);
 /* The destination is told why; NULL: what the migration is given up for, as far as that is known.
@@ -129,7 +133,6 @@ void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stre
 /* A new one: what `ours` brings goes there. Takes it on success. */
 int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
                               struct vst_handshake *handshake, struct vst_error *ret_err);
-struct vst_guest_job vst_departure_job(struct vst_departure *departure);
 
 /* departure-undo.c: RESUME. */
 void vst_departure_resume(struct vst_departure *departure);
