@@ -32,7 +32,6 @@ enum {
     ANSWER_BODY = 512, /* at most, of any message */
     BITMAP_SIZE = 8,
     BITMAP_MARK = 8,
-    PIECE = 4096,
     CHUNK = 64 * 1024,
     VECTORS = 16,
 };
@@ -148,14 +147,29 @@ bool vst_handshake_is_open(const struct vst_handshake *handshake)
     return handshake && handshake->state == HANDSHAKE_OPEN;
 }
 
-static bool passes_all(const struct vst_handshake *handshake)
+bool vst_handshake_is_over(const struct vst_handshake *handshake)
 {
     return handshake->state == HANDSHAKE_OVER;
 }
 
+bool vst_handshake_has_left(const struct vst_handshake *handshake)
+{
+    return handshake->state == HANDSHAKE_LEFT;
+}
+
+bool vst_handshake_counts(const struct vst_handshake *handshake)
+{
+    return handshake->side == VST_HANDSHAKE_SOURCE && !vst_handshake_is_over(handshake);
+}
+
+struct evbuffer *vst_handshake_out(const struct vst_handshake *handshake)
+{
+    return handshake->out;
+}
+
 /* ---- what QEMU hears ---- */
 
-static int no_command(struct vst_error *ret_err)
+int vst_handshake_refuse(struct vst_error *ret_err)
 {
     return vst_error_set(ret_err, VST_ERR_PROTOCOL,
                          "what the other QEMU says is not how a post-copy goes on");
@@ -171,7 +185,7 @@ static int take_command(struct vst_handshake *handshake, struct evbuffer *from,
     evbuffer_remove(from, &byte, 1);
     command = vst_command_read(&handshake->reader, byte);
     if (command == VST_COMMAND_NONE)
-        return no_command(ret_err);
+        return vst_handshake_refuse(ret_err);
     if (evbuffer_add(handshake->part, &byte, 1) < 0 ||
         (command != VST_COMMAND_PART && evbuffer_add_buffer(handshake->out, handshake->part) < 0))
         return vst_error_no_memory(ret_err);
@@ -215,13 +229,13 @@ static int take_answer(struct vst_handshake *handshake, struct evbuffer *from,
     which = (size_t)number(head, 2);
     need = ANSWER_HEAD + (size_t)number(head + 2, 2) + (which == ANSWER_BITMAP ? BITMAP_SIZE : 0);
     if (need > sizeof(head))
-        return no_command(ret_err);
+        return vst_handshake_refuse(ret_err);
     if (have < need)
         return 0;
     if (which == ANSWER_BITMAP)
         bitmap = number(head + need - BITMAP_SIZE, BITMAP_SIZE);
     if (!is_expected(handshake, which, bitmap))
-        return no_command(ret_err);
+        return vst_handshake_refuse(ret_err);
     if (evbuffer_add_buffer(handshake->out, handshake->part) < 0)
         return vst_error_no_memory(ret_err);
     if (which == ANSWER_BITMAP)
@@ -249,15 +263,14 @@ static int take_bitmap(struct vst_handshake *handshake, struct evbuffer *from, s
     return 0;
 }
 
-/* Some of the first `max` bytes, at least one. */
-static int take(struct vst_handshake *handshake, struct evbuffer *from, size_t max,
-                struct vst_error *ret_err)
+int vst_handshake_take(struct vst_handshake *handshake, struct evbuffer *from, size_t max,
+                       struct vst_error *ret_err)
 {
     size_t length = evbuffer_get_length(from);
     int status = 0;
 
     if (handshake->state == HANDSHAKE_NEW)
-        return no_command(ret_err);
+        return vst_handshake_refuse(ret_err);
     while (status == 0 && max && handshake->state == HANDSHAKE_OPEN) {
         if (handshake->side == VST_HANDSHAKE_DESTINATION)
             status = take_command(handshake, from, ret_err);
@@ -281,16 +294,6 @@ void vst_handshake_hear(struct vst_handshake *handshake, const unsigned char *by
         handshake->asked += command == VST_COMMAND_ASKS;
         handshake->resumes = command == VST_COMMAND_RESUMES || command == VST_COMMAND_NONE;
     }
-}
-
-static void hear_last(struct vst_handshake *handshake, struct evbuffer *into, size_t n)
-{
-    unsigned char bytes[PIECE];
-    struct evbuffer_ptr at;
-
-    if (evbuffer_ptr_set(into, &at, evbuffer_get_length(into) - n, EVBUFFER_PTR_SET) == 0 &&
-        evbuffer_copyout_from(into, &at, bytes, n) == (ev_ssize_t)n)
-        vst_handshake_hear(handshake, bytes, n);
 }
 
 /* ---- it is left in the middle ---- */
@@ -371,135 +374,4 @@ enum vst_left vst_handshake_leave(struct vst_handshake *handshake, int fd)
     else if (new)
         status = resume(handshake);
     return status < 0 ? VST_LEFT_GONE : say(handshake, fd);
-}
-
-/* ---- the channel ---- */
-
-struct layer {
-    struct vst_channel base;
-    struct vst_handshake *handshake;
-};
-
-static struct vst_handshake *handshake_of(struct vst_channel *ch)
-{
-    return ((struct layer *)ch)->handshake;
-}
-
-static bool has_left(const struct vst_handshake *handshake)
-{
-    return handshake->state == HANDSHAKE_LEFT;
-}
-
-static enum vst_io layer_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
-                              size_t *ret_n)
-{
-    struct vst_handshake *handshake = handshake_of(ch);
-    bool counts = handshake->side == VST_HANDSHAKE_SOURCE && !passes_all(handshake);
-    enum vst_io io;
-
-    if (has_left(handshake))
-        return VST_IO_AGAIN;
-    io = vst_channel_read(ch->lower, into, counts ? vst_least(max, PIECE) : max, ret_n);
-    if (io == VST_IO_OK && counts)
-        hear_last(handshake, into, *ret_n);
-    return io;
-}
-
-/* AGAIN: the rest goes when there is room. */
-static enum vst_io flush(struct vst_channel *ch)
-{
-    struct evbuffer *out = handshake_of(ch)->out;
-    enum vst_io io = VST_IO_OK;
-    size_t n;
-
-    while (io == VST_IO_OK && evbuffer_get_length(out))
-        io = vst_channel_write(ch->lower, out, evbuffer_get_length(out), &n);
-    return io;
-}
-
-static enum vst_io layer_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
-                               size_t *ret_n)
-{
-    struct vst_handshake *handshake = handshake_of(ch);
-    size_t length = evbuffer_get_length(from);
-    struct vst_error err = {0};
-    enum vst_io io;
-
-    if (has_left(handshake))
-        return VST_IO_AGAIN;
-    io = flush(ch);
-    if (io != VST_IO_OK)
-        return io;
-    if (passes_all(handshake))
-        return vst_channel_write(ch->lower, from, max, ret_n);
-    if (take(handshake, from, vst_least(max, CHUNK), &err) < 0) {
-        vst_error_copy(vst_channel_fail(ch), &err);
-        return VST_IO_FAIL;
-    }
-    *ret_n = length - evbuffer_get_length(from);
-    io = flush(ch);
-    vst_channel_rearm(ch);
-    return io == VST_IO_FAIL ? VST_IO_FAIL : VST_IO_OK;
-}
-
-static enum vst_io layer_finish(struct vst_channel *ch)
-{
-    enum vst_io io;
-
-    if (has_left(handshake_of(ch)))
-        return VST_IO_AGAIN;
-    if (!passes_all(handshake_of(ch))) {
-        no_command(vst_channel_fail(ch));
-        return VST_IO_FAIL;
-    }
-    io = flush(ch);
-    return io == VST_IO_OK ? vst_channel_finish(ch->lower) : io;
-}
-
-static unsigned layer_wants(struct vst_channel *ch, unsigned dirs)
-{
-    const struct vst_handshake *handshake = handshake_of(ch);
-
-    if (has_left(handshake))
-        return 0;
-    return evbuffer_get_length(handshake->out) ? dirs | VST_WRITE : dirs;
-}
-
-/* Also when nobody above has more to write. */
-static void layer_ready(struct vst_channel *ch, unsigned dirs)
-{
-    if ((dirs & VST_WRITE) && !has_left(handshake_of(ch)) && flush(ch) != VST_IO_AGAIN)
-        vst_channel_rearm(ch);
-    vst_channel_announce(ch, dirs);
-}
-
-static void layer_destroy(struct vst_channel *ch)
-{
-    vst_handshake_unref(&((struct layer *)ch)->handshake);
-    free(ch);
-}
-
-static const struct vst_channel_ops layer_ops = {
-    .name = "handshake",
-    .read = layer_read,
-    .write = layer_write,
-    .finish = layer_finish,
-    .wants = layer_wants,
-    .ready = layer_ready,
-    .destroy = layer_destroy,
-};
-
-struct vst_channel *vst_channel_handshake(struct vst_channel *lower,
-                                          struct vst_handshake *handshake,
-                                          struct vst_error *ret_err)
-{
-    struct layer *layer = calloc(1, sizeof(*layer));
-
-    if (!layer) {
-        vst_error_no_memory(ret_err);
-        return NULL;
-    }
-    vst_channel_init(&layer->base, &layer_ops, lower->base, lower);
-    layer->handshake = vst_handshake_ref(handshake);
-    return &layer->base;
 }

@@ -72,7 +72,21 @@ enum vst_left {
 /* Of one that is open: nothing passes the channels any more, and QEMU is told on `fd`, our end,
  * what it has to hear yet. To be repeated unless that was all. */
 enum vst_left vst_handshake_leave(struct vst_handshake *handshake, int fd);
-/* What the source's QEMU has said since. */
+/* What the source's QEMU has said, since or before. */
 void vst_handshake_hear(struct vst_handshake *handshake, const unsigned char *bytes, size_t n);
+
+/* ---- for its channel ---- */
+
+bool vst_handshake_is_over(const struct vst_handshake *handshake);
+bool vst_handshake_has_left(const struct vst_handshake *handshake);
+/* What QEMU says is to be heard. */
+bool vst_handshake_counts(const struct vst_handshake *handshake);
+/* What QEMU is to be given next. */
+struct evbuffer *vst_handshake_out(const struct vst_handshake *handshake);
+/* Takes some of the first `max` bytes for QEMU, at least one, until it is over. */
+int vst_handshake_take(struct vst_handshake *handshake, struct evbuffer *from, size_t max,
+                       struct vst_error *ret_err);
+/* What the other side says is wrong: -1. */
+int vst_handshake_refuse(struct vst_error *ret_err);
 
 #endif

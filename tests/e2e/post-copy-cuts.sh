@@ -18,8 +18,6 @@ delay=20 # ms, each way: so the handshake takes longer than it takes to see that
 daemon_options=(--trace state,qmp)
 name=g
 
-
-
 phase_is()
 {
     [ "$(on "$1" migrations | awk '$2 == "g" && $4 != "over" { print $4 }')" = "$2" ]
