@@ -75,6 +75,11 @@ enum { COLUMNS = 6, CELL = 320 };
 
 static const char *const titles[COLUMNS] = {"NAME", "STATE", "MEMORY", "SINCE", "PID", "NOTE"};
 
+static bool has_progress(const struct vst_domain_info *info)
+{
+    return info->progress.up_bytes + info->progress.down_bytes != 0;
+}
+
 /* What a migration is at, and a doubt, is told as the reason. */
 static void fill_job(const struct vst_domain_info *info, char cell[CELL])
 {
@@ -83,7 +88,7 @@ static void fill_job(const struct vst_domain_info *info, char cell[CELL])
     const char *what = moves && *info->reason ? info->reason : vst_job_kind_name(info->job);
     int length = snprintf(cell, CELL, "%.*s", (int)strcspn(what, "\n"), what);
 
-    if (!moves || bytes)
+    if (!moves || has_progress(info))
         snprintf(cell + length, CELL - (size_t)length, ", %s so far", text_size(bytes).s);
 }
 
@@ -225,8 +230,12 @@ static void print_info(const struct vst_domain_info *info)
         printf("busy:    process %d is at it\n", info->busy_pid);
     if (info->job == VST_JOB_NONE)
         return;
-    printf("job:     %s, %s so far", vst_job_kind_name(info->job),
-           text_size(info->progress.up_bytes + info->progress.down_bytes).s);
+    printf("job:     %s", vst_job_kind_name(info->job));
+    if (info->job == VST_JOB_MIGRATE && !has_progress(info)) {
+        putchar('\n');
+        return;
+    }
+    printf(", %s so far", text_size(info->progress.up_bytes + info->progress.down_bytes).s);
     if (info->progress.total)
         printf(" of %s", text_size(info->progress.total).s);
     printf(", %s/s, %s\n", text_size(info->progress.rate).s,

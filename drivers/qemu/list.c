@@ -166,7 +166,8 @@ static void tell_move(const struct vst_move *move, struct vst_domain_info *info)
         info->reason[0] = '\0';
     info->busy_pid = 0; /* it is this process */
     info->job = VST_JOB_MIGRATE;
-    info->progress = progress_of(&now);
+    if (!now.in_doubt) /* then nothing moves, and other things matter */
+        info->progress = progress_of(&now);
     if (now.in_doubt)
         snprintf(info->reason, sizeof(info->reason), "in doubt, it may run at %.100s: %.120s",
                  now.peer, vst_move_reason(move));

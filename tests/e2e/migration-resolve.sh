@@ -64,10 +64,21 @@ in_doubt()
     wait_until 30 has_reached SOURCE_DOUBT
 }
 
+# shows HOST TEXT: list and info, and no figures of what does not move
+shows()
+{
+    on "$1" list | grep "^g " >"$work/listed" && on "$1" info g >"$work/known" &&
+        grep -q " $2" "$work/listed" && grep -q "^reason: *$2" "$work/known" && ! grep -q "so far" "$work/listed" "$work/known" &&
+        return
+    cat "$work/listed" "$work/known"
+    return 1
+}
+
 # Without its QEMU the guest cannot go on here, and what is there is the last copy.
 source_without_qemu()
 {
-    in_doubt && kill_source_qemu && wait_until 20 is_crashed && refuses 6 "its QEMU is gone on this host" resolve source &&
+    in_doubt && shows a "in doubt, it may run at ${link[a]%%\?*}" &&
+        wait_until 60 shows b "in doubt, it may run at x509:CN=localhost, host [0-9a-f-]*:" && kill_source_qemu && wait_until 20 is_crashed && refuses 6 "its QEMU is gone on this host" resolve source &&
         states_are "crashed starting" && lose_link_ends && wait_until 60 settled &&
         states_are "none running" && goes_on g && gapless && finish b g
 }
