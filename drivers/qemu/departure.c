@@ -88,6 +88,21 @@ static void guest_gone(struct vst_departure *departure)
     answer(departure, &err);
 }
 
+/* Who has called it off, perhaps to go, is not kept until QEMU thinks better of it. */
+static void refused(struct vst_departure *departure)
+{
+    struct vst_move *move = &departure->move;
+    struct vst_error err = {0};
+
+    if (!departure->op || !vst_op_cancelled(departure->op))
+        return;
+    vst_error_set(&err, VST_ERR_IN_DOUBT,
+                  "%s is given up, and is not as it was before: QEMU does not let it go on; that is "
+                  "tried again (virstream migrations)",
+                  move->name);
+    answer(departure, &err);
+}
+
 static void tell(struct vst_move *move, enum vst_handover_told told)
 {
     struct vst_departure *departure = vst_departure_of(move);
@@ -109,6 +124,9 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
     case VST_HANDOVER_TELL_GUEST_GONE:
         vst_departure_stop_stream(departure); /* in our words, before the stream finds its own */
         guest_gone(departure);
+        break;
+    case VST_HANDOVER_TELL_PAUSED:
+        refused(departure);
         break;
     case VST_HANDOVER_TELL_CONFLICT:
     case VST_HANDOVER_TELL_NOWHERE:

@@ -56,7 +56,13 @@ struct vst_migrate_options {
  * go on trying; VST_ERR_CLEANUP when it is done but something is left here. With every other error
  * the guest is here, as before; but in post-copy QEMU may die on either side, and the guest with
  * it: then it is VST_ERR_DRIVER, and says so. Cancelling the operation gives the migration up, if
- * that is still possible; when the connection is closed, or is lost, it goes on.
+ * that is still possible: VST_ERR_CANCELLED when the guest is as it was, VST_ERR_IN_DOUBT when it
+ * is too late, or QEMU does not give the guest back at once.
+ *
+ * When the connection to a daemon is closed, or is lost, the migration goes on. One that this
+ * process does by itself, over a connection like qemu:///, is cancelled when that is closed, which
+ * takes for as long; what could not be given up is in the journal, and goes on when somebody asks
+ * for the migrations of that host again.
  */
 struct vst_op *vst_domain_migrate(struct vst_domain *domain, const char *destination,
                                   const struct vst_migrate_options *opt,

@@ -50,7 +50,7 @@ static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *
     far = conn;
 }
 
-/* With a guest whose QEMU migrates in that way. */
+/* With a guest whose QEMU misbehaves in that way. */
 static void begin_with(const char *how)
 {
     struct vst_conn_cb cb = {.fn = have_conn};
@@ -59,7 +59,7 @@ static void begin_with(const char *how)
 
     snprintf(definition, sizeof(definition),
              "{\"name\": \"g\", \"machine\": \"fake\", \"accel\": \"tcg\", \"memory-mib\": 1, "
-             "\"vcpus\": 1, \"args\": [\"-misbehave\", \"migrate=%s\"]}",
+             "\"vcpus\": 1, \"args\": [\"-misbehave\", \"%s\"]}",
              how);
     vst_test_seconds(60);
     vst_host_make_with(&host, put_fake_in_path);
@@ -73,14 +73,22 @@ static void begin_with(const char *how)
 static int begin(void **state)
 {
     (void)state;
-    begin_with("restless");
+    begin_with("migrate=restless");
     return 0;
 }
 
 static int begin_endless(void **state)
 {
     (void)state;
-    begin_with("endless");
+    begin_with("migrate=endless");
+    return 0;
+}
+
+/* Its monitor goes when the guest is brought back, and is there again later. */
+static int begin_deaf(void **state)
+{
+    (void)state;
+    begin_with("query-named-block-nodes=hang-up");
     return 0;
 }
 
@@ -147,14 +155,16 @@ static void over(const struct vst_error *err, void *opaque)
         outcome.err = *err;
 }
 
-static void begin_moving(const struct vst_migrate_options *opt)
+static struct vst_op *begin_moving(const struct vst_migrate_options *opt)
 {
     struct vst_domain *domain = look_up(host.conn);
+    struct vst_op *op;
 
     assert_non_null(domain);
     memset(&outcome, 0, sizeof(outcome));
-    vst_domain_migrate(domain, there, opt, &(struct vst_done){.fn = over});
+    op = vst_domain_migrate(domain, there, opt, &(struct vst_done){.fn = over});
     vst_domain_free(&domain);
+    return op;
 }
 
 static void await_outcome(void)
@@ -344,6 +354,27 @@ static void guest_that_takes_long_to_be_mended_is_mended_once(void **state)
     assert_true(runs(host.conn));
 }
 
+/* Nobody waits for a QEMU that may never answer; it is brought back all the same. */
+static void cancelled_one_that_qemu_does_not_give_back_is_told_at_once(void **state)
+{
+    struct vst_op *op;
+
+    (void)state;
+    memset(&edges, 0, sizeof(edges));
+    host.edge = hear_edge;
+    op = begin_moving(NULL);
+    while (!edges.moving)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    vst_op_cancel(op);
+    await_outcome();
+    assert_false(edges.back);
+    assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
+    assert_non_null(strstr(outcome.err.text, "QEMU does not let it go on"));
+    while (!edges.back)
+        event_base_loop(host.base, EVLOOP_ONCE);
+    assert_true(runs(host.conn));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +384,7 @@ int main(int argc, char **argv)
                       end),
         VST_TEST_WITH(qemu_is_told_only_what_changes, begin, end),
         VST_TEST_WITH(clock_that_is_set_forward_ends_nothing, begin, end),
+        VST_TEST_WITH(cancelled_one_that_qemu_does_not_give_back_is_told_at_once, begin_deaf, end),
         VST_TEST_WITH(guest_that_takes_long_to_be_mended_is_mended_once, begin_endless, end),
     };
 
