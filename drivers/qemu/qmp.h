@@ -41,9 +41,9 @@
 
 #include "core/error.h"
 
-#define VST_QMP_PENDING_MAX 64
-#define VST_QMP_SECONDS 30.0 /* the usual deadline of a command, and of the greeting */
-#define VST_QMP_EVER 1e12    /* none: the reply, or the end of QEMU, is waited for */
+#define VST_QMP_PENDING_MAX 256 /* some for each disk of a guest */
+#define VST_QMP_SECONDS 30.0    /* the usual deadline of a command, and of the greeting */
+#define VST_QMP_EVER 1e12       /* none: the reply, or the end of QEMU, is waited for */
 
 struct json_object;
 struct vst_qmp;

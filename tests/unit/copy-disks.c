@@ -252,6 +252,31 @@ static void file_that_is_there_is_not_written_over(void **state)
     vst_host_expect_gapless(&host, "g");
 }
 
+static void seventy_disks_go(void **state)
+{
+    enum { MANY = 70 };
+    char disks[DISKS_MAX] = "", name[8];
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_test_seconds(120);
+    copying_make_folder("disks");
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof(name), "d%d", i);
+        close(copying_make_disk(name, "raw", CLUSTER));
+        copying_describe(disks, name, "raw");
+        assert_int_equal(disks[strlen(disks) - 1], '}');
+        strcpy(disks + strlen(disks) - 1, ", \"bus\": \"scsi\"}");
+    }
+    copying_start_with(disks);
+    if (copying_migrate(&with_disks, false, &err) < 0)
+        fail_msg("migrate: %s", err.text);
+    vst_host_expect_counting(&host, "g", 3);
+    assert_int_equal(vst_host_entries(&host, "disks"), MANY);
+    copying_end_at(far);
+    vst_host_expect_gapless(&host, "g");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +291,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(disks_of_another_size_keep_the_guest, copying_begin,
                                         copying_end),
         cmocka_unit_test_setup_teardown(hole_needs_no_room, copying_begin, copying_end),
+        cmocka_unit_test_setup_teardown(seventy_disks_go, copying_begin, copying_end),
         cmocka_unit_test_setup_teardown(file_that_is_there_is_not_written_over, copying_begin,
                                         copying_end),
     };

@@ -14,7 +14,7 @@ enum {
     CLUSTERS = 64,
     SIZE = CLUSTER * CLUSTERS,
     FIRST_FREE = 4,
-    DISKS_MAX = 2000
+    DISKS_MAX = 12000 /* bytes, of what defines them */
 };
 
 extern struct vst_host host; /* the source */

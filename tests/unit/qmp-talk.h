@@ -34,7 +34,7 @@ struct vst_talk {
     struct event_base *base;
     struct vst_fake_qmp *fake;
     struct vst_qmp *qmp;
-    char log[8192];
+    char log[128 * VST_QMP_PENDING_MAX];
     struct vst_talk_ask asks[VST_TALK_ASKS_MAX];
     unsigned asked;
     struct vst_error closed;

@@ -271,7 +271,7 @@ static void a_flood_of_events_leaves_the_loop_its_turns(void **state)
     vst_talk_end(&talk);
 }
 
-static void the_65th_command_is_busy(void **state)
+static void one_command_too_many_is_busy(void **state)
 {
     struct vst_talk talk;
     struct vst_error err = {0};
@@ -487,7 +487,7 @@ int main(void)
         VST_TEST(every_line_is_traced_both_ways),
         VST_TEST(a_line_of_64_mib_is_not_read_to_its_end),
         VST_TEST(a_flood_of_events_leaves_the_loop_its_turns),
-        VST_TEST(the_65th_command_is_busy),
+        VST_TEST(one_command_too_many_is_busy),
         VST_TEST(commands_wait_while_the_socket_is_full),
         VST_TEST(silence_is_a_timeout_and_the_late_reply_is_swallowed),
         VST_TEST(the_shortest_deadline_comes_first),
