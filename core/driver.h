@@ -20,7 +20,6 @@
 #include "virstream/migration.h"
 #include "virstream/volume.h"
 
-/* A message of the hand-over (handover.h), and its answer, between hosts. */
 /* What the rules of a host have against a guest that is offered; `text` NULL is the end of a list.
  */
 struct vst_objection {
@@ -28,6 +27,7 @@ struct vst_objection {
     char *file; /* of the guest, which is not even looked at; NULL: it is about none */
 };
 
+/* A message of the hand-over (handover.h), and its answer, between hosts. */
 struct vst_migrate_message {
     char token[37];
     char host[37];                 /* whose it is: its persistent identity, as a UUID */

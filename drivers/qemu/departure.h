@@ -122,6 +122,13 @@ struct vst_error vst_departure_seen_from_here(const struct vst_error *err);
 void vst_departure_ask(struct vst_departure *departure);
 void vst_departure_qemu(struct vst_move *move, enum vst_handover_command command);
 struct vst_guest_job vst_departure_job(struct vst_departure *departure);
+/* The disks are in step, or there are none: memory may move. */
+void vst_departure_move(struct vst_departure *departure);
+/* They are complete: the switch may go on. */
+void vst_departure_switch(struct vst_departure *departure);
+/* The word in the guest's place, with the token and the host that it goes to. */
+int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, const char *kind,
+                          bool running, struct vst_error *ret_err);
 
 /* departure-stream.c */
 /* The stream to the destination is over, one way or the other. */
@@ -134,17 +141,10 @@ void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stre
 int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
                               struct vst_handshake *handshake, struct vst_error *ret_err);
 
-/* departure-undo.c: RESUME. */
+/* departure-undo.c */
+/* RESUME. */
 void vst_departure_resume(struct vst_departure *departure);
-
-/* The disks are in step, or there are none: memory may move. */
-void vst_departure_move(struct vst_departure *departure);
-/* They are complete: the switch may go on. */
-void vst_departure_switch(struct vst_departure *departure);
-/* The word in the guest's place, with the token and the host that it goes to. */
-int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, const char *kind,
-                          bool running, struct vst_error *ret_err);
-/* They are given up: the guest may go on. */
+/* The disks are given up, or there are none: the guest may go on. */
 void vst_departure_undo(struct vst_departure *departure);
 
 /* departure-post-copy.c */

@@ -67,7 +67,7 @@ void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const u
         return;
     }
     if (move->queued == VST_MOVE_EVENTS)
-        return; /* a step causes three at most, and each state has a clock for what is lost */
+        return; /* that many never wait: a step causes three at most, and then they are taken */
     move->queue[move->queued].event = event;
     move->queue[move->queued].has_from = from;
     if (from)
