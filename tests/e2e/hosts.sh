@@ -192,6 +192,41 @@ there_and_back()
     done
 }
 
+# ---- of the guest `$name` ----
+
+# qemu_of HOST: its process there, of one that arrives, too; and of one that has no name yet
+qemu_of()
+{
+    local pid
+    read -r pid _ 2>/dev/null <"$(echo "$work/$1/root"/*"$name"/identity)" && echo "$pid"
+}
+
+# phase_on HOST: of its migration, if that is not over
+phase_on()
+{
+    on "$1" migrations | awk -v name="$name" '$2 == name && $4 != "over" { print $4 }'
+}
+
+is_in_phase()
+{
+    [ "$(phase_on "$1")" = "$2" ]
+}
+
+all_over()
+{
+    [ -z "$(phase_on a)$(phase_on b)" ]
+}
+
+comes_to_an_end()
+{
+    wait_until 60 all_over && return
+    on a migrations
+    on b migrations
+    return 1
+}
+
+# ---- the end ----
+
 # finish HOST NAME: it ends, and its count has no gap
 finish()
 {

@@ -8,13 +8,7 @@
 . "$(dirname "$0")/link.sh"
 
 need_guests
-
-# qemu_of HOST: the process of the guest there, of one that arrives, too
-qemu_of()
-{
-    local pid
-    read -r pid _ <"$work/$1/root/g/identity" && echo "$pid"
-}
+name=g
 
 moves_memory()
 {

@@ -10,13 +10,6 @@
 need_guests
 number=0
 
-# qemu_of HOST: the process of the guest there, of one that arrives, too
-qemu_of()
-{
-    local pid
-    read -r pid _ 2>/dev/null <"$work/$1/root/$name/identity" && echo "$pid"
-}
-
 # begin_moving OPTION...: slowly, so that there is time for what happens meanwhile
 begin_moving()
 {
@@ -33,17 +26,6 @@ begin_post_copy()
 {
     begin_moving --post-copy --downtime 1 "$@" && on a migration post-copy -q "$name" &&
         wait_until 60 is_in_phase a post-copy && wait_until 60 is_in_phase b post-copy
-}
-
-# phase_on HOST: of the migration that is not over
-phase_on()
-{
-    on "$1" migrations | awk -v name="$name" '$2 == name && $4 != "over" { print $4 }'
-}
-
-is_in_phase()
-{
-    [ "$(phase_on "$1")" = "$2" ]
 }
 
 # told_on HOST: what is said of it below its line
@@ -81,19 +63,6 @@ is_running_on()
 is_gone_from()
 {
     [ "$(state_on "$1" "$name")" = none ]
-}
-
-all_over()
-{
-    [ -z "$(phase_on a)$(phase_on b)" ]
-}
-
-comes_to_an_end()
-{
-    wait_until 60 all_over && return
-    on a migrations
-    on b migrations
-    return 1
 }
 
 # ---- over restarts ----

@@ -12,13 +12,6 @@ need_guests
 moving=
 number=0
 
-# qemu_of HOST: the process of the guest there
-qemu_of()
-{
-    local pid
-    read -r pid _ 2>/dev/null <"$(echo "$work/$1/root"/*"$name"/identity)" && echo "$pid"
-}
-
 # begin_moving MODE MIB OPTION...: at a rate at which it would take for long. What a guest touches
 # in post-copy is not held to that rate: in mode D it soon has all, in mode F after some seconds.
 begin_moving()
@@ -31,17 +24,6 @@ begin_moving()
     "$top/run" virstream -c "qemu+unix://$work/a/socket" migrate -q --bandwidth 6M --downtime 1 \
         "$@" "$name" "$link" >"$work/said" 2>&1 &
     moving=$!
-}
-
-# phase_on HOST: of the migration that is not over
-phase_on()
-{
-    on "$1" migrations | awk -v name="$name" '$2 == name && $4 != "over" { print $4 }'
-}
-
-is_in_phase()
-{
-    [ "$(phase_on "$1")" = "$2" ]
 }
 
 # states_are STATES: of the guest on `a`, and on `b`
@@ -179,20 +161,6 @@ daemons_die()
     kill_host b KILL
     begin_host b && begin_host a && hurry_when_there && comes_to_an_end &&
         states_are "none running" && goes_on "$name" && finish b "$name"
-}
-
-all_over()
-{
-    [ -z "$(phase_on a)$(phase_on b)" ]
-}
-
-# Both hosts have nothing more to say of it.
-comes_to_an_end()
-{
-    wait_until 60 all_over && return
-    on a migrations
-    on b migrations
-    return 1
 }
 
 check link_that_is_cut_is_made_again  link_is_cut
