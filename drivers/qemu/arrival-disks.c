@@ -21,7 +21,7 @@ struct arriving_disk {
     struct vst_arrival *arrival;
     const struct vst_disk *disk; /* of the definition */
     uint64_t size;
-    bool made;              /* the file is ours, and this: */
+    bool made; /* the file is ours, and this: */
     struct vst_new_disk file;
     struct vst_op *filling; /* the stream's operation; NULL: it has not come, or is over */
     int spare;              /* to break it */

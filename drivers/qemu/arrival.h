@@ -34,7 +34,7 @@ struct vst_arrival {
     struct vst_op *loading;         /* its operation */
     struct vst_channel *gate;       /* in what goes back */
     int spare;
-    struct vst_handshake *handshake; /* in the stream; NULL: it is the first one */
+    struct vst_handshake *handshake;  /* in the stream; NULL: it is the first one */
     bool taken;                       /* all of the stream has been delivered, END included */
     bool returned;                    /* and all that goes back */
     bool told;                        /* QEMU was, to run the guest, or may have been */

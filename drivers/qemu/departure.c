@@ -96,10 +96,11 @@ static void refused(struct vst_departure *departure)
 
     if (!departure->op || !vst_op_cancelled(departure->op))
         return;
-    vst_error_set(&err, VST_ERR_IN_DOUBT,
-                  "%s is given up, and is not as it was before: QEMU does not let it go on; that is "
-                  "tried again (virstream migrations)",
-                  move->name);
+    vst_error_set(
+        &err, VST_ERR_IN_DOUBT,
+        "%s is given up, and is not as it was before: QEMU does not let it go on; that is "
+        "tried again (virstream migrations)",
+        move->name);
     answer(departure, &err);
 }
 

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/link.sh"
 
 need_guests
-name=g
+name=g # for hosts.sh
 
 moves_memory()
 {
