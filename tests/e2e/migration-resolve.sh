@@ -61,7 +61,7 @@ in_doubt()
     wait_until 60 has_reached SOURCE_HANDING || return
     lose_link
     tell_gates go SOURCE_HANDING
-    wait_until 30 has_reached SOURCE_DOUBT
+    wait_until 60 has_reached SOURCE_DOUBT
 }
 
 # shows HOST TEXT: list and info, and no figures of what does not move
@@ -78,7 +78,7 @@ shows()
 source_without_qemu()
 {
     in_doubt && shows a "in doubt, it may run at ${link[a]%%\?*}" &&
-        wait_until 60 shows b "in doubt, it may run at x509:CN=localhost, host [0-9a-f-]*:" && kill_source_qemu && wait_until 20 is_crashed && refuses 6 "its QEMU is gone on this host" resolve source &&
+        wait_until 60 shows b "in doubt, it may run at x509:CN=localhost, host [0-9a-f-]*:" && kill_source_qemu && wait_until 60 is_crashed && refuses 6 "its QEMU is gone on this host" resolve source &&
         states_are "crashed starting" && lose_link_ends && wait_until 60 settled &&
         states_are "none running" && goes_on g && gapless && finish b g
 }
@@ -90,8 +90,8 @@ is_crashed()
 
 destination_without_qemu()
 {
-    in_doubt && kill_destination_qemu && wait_until 20 has_reached DESTINATION_ABORTED &&
-        resolve destination && wait_until 20 has_reached SOURCE_FINISHING && lose_link_ends &&
+    in_doubt && kill_destination_qemu && wait_until 60 has_reached DESTINATION_ABORTED &&
+        resolve destination && wait_until 60 has_reached SOURCE_FINISHING && lose_link_ends &&
         wait_until 60 settled && states_are "none none" && both_say '"outcome":"died"' "neither host"
 }
 
@@ -102,23 +102,23 @@ begin_post_copy()
     "$top/run" virstream -c "qemu+unix://$work/a/socket" migrate -q --bandwidth 6M --post-copy g \
         "${link[a]}" >"$work/said" 2>&1 &
     moving=$!
-    wait_until 60 has_reached SOURCE_MOVING && wait_until 20 on a migration post-copy -q g &&
+    wait_until 60 has_reached SOURCE_MOVING && wait_until 60 on a migration post-copy -q g &&
         wait_until 60 has_reached DESTINATION_LACKING
 }
 
 # What ran there lacks the memory that is here, and must not go on writing to the disks.
 source_in_post_copy()
 {
-    begin_post_copy && lose_link && wait_until 30 has_reached SOURCE_APART &&
+    begin_post_copy && lose_link && wait_until 60 has_reached SOURCE_APART &&
         refuses 2 "has run at" resolve source && resolve source --other-host-is-lost &&
-        wait_until 30 has_reached SOURCE_TELLING && states_are "running running" && lose_link_ends &&
+        wait_until 60 has_reached SOURCE_TELLING && states_are "running running" && lose_link_ends &&
         wait_until 60 settled && states_are "running none" && both_say '"outcome":"stayed"' && on a destroy -q g
 }
 
 destination_in_post_copy()
 {
-    begin_post_copy && lose_link && wait_until 30 has_reached SOURCE_APART && resolve destination &&
-        wait_until 30 has_reached SOURCE_FINISHING && lose_link_ends && wait_until 60 settled &&
+    begin_post_copy && lose_link && wait_until 60 has_reached SOURCE_APART && resolve destination &&
+        wait_until 60 has_reached SOURCE_FINISHING && lose_link_ends && wait_until 60 settled &&
         states_are "none running" && both_say '"outcome":"died"' "will not get the rest of its memory" && on b destroy -q g
 }
 
