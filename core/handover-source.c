@@ -209,9 +209,10 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_RESUMING, VST_ON(QEMU_REFUSED), STAY, TELL(PAUSED)),
     EDGE(SOURCE_RESUMING, VST_ON(TIMER), SOURCE_RESUMING),
 
-    /* For ever: the destination may keep a copy until it hears of it. */
+    /* For ever: the destination may keep a copy until it hears of it. NEEDS was said before that,
+     * or by one that is about to hear it: a copy that lacks memory is ended by this. */
     EDGE(SOURCE_TELLING, VST_ON(FINISHED), SOURCE_ENDING),
-    EDGE(SOURCE_TELLING, VST_ON(COMMITTED) | VST_ON(NEEDS), SOURCE_FINISHING, TELL(CONFLICT)),
+    EDGE(SOURCE_TELLING, VST_ON(COMMITTED), SOURCE_FINISHING, TELL(CONFLICT)),
     EDGE(SOURCE_TELLING, VST_ON(TIMER) | VST_ON(LINK_UP), SOURCE_TELLING),
 
     /* Else a restart, hours later, would do with the guest what the last record says. */

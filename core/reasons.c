@@ -18,7 +18,7 @@ void vst_reasons_add(struct vst_reasons *reasons, const char *format, ...)
     length = vsnprintf(reason, sizeof(reason), format, args);
     va_end(args);
     reasons->count++;
-    if (length >= 0 && (size_t)length + (used != 0) < room)
+    if (length >= 0 && (!used || (size_t)length + 1 < room)) /* the first is cut, if need be */
         snprintf(reasons->text + used, room, "%s%s", used ? "\n" : "", reason);
     else
         reasons->left_out++;

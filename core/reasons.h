@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Everything that stands in the way of something, to be told as one error: one reason a line, and
- * how many there was no room for. A reason is never cut off.
+ * how many there was no room for. A reason is never cut off, unless it is the first and too long by
+ * itself.
  */
 #ifndef VST_CORE_REASONS_H
 #define VST_CORE_REASONS_H

@@ -16,6 +16,15 @@ has_reached()
     [ -n "${reached[$1]-}" ]
 }
 
+# reaches STATE
+reaches()
+{
+    wait_until 60 has_reached "$1" || {
+        echo "no $1; ${state[SOURCE]}, ${state[DESTINATION]}"
+        return 1
+    }
+}
+
 token()
 {
     on a migrations | awk '$3 == "out" && $4 != "over" { print $1 }'
@@ -58,10 +67,10 @@ in_doubt()
     forget_states
     tell_gates hold SOURCE_HANDING
     begin_moving
-    wait_until 60 has_reached SOURCE_HANDING || return
+    reaches SOURCE_HANDING || return
     lose_link
     tell_gates go SOURCE_HANDING
-    wait_until 60 has_reached SOURCE_DOUBT
+    reaches SOURCE_DOUBT
 }
 
 # shows HOST TEXT: list and info, and no figures of what does not move
@@ -90,8 +99,8 @@ is_crashed()
 
 destination_without_qemu()
 {
-    in_doubt && kill_destination_qemu && wait_until 60 has_reached DESTINATION_ABORTED &&
-        resolve destination && wait_until 60 has_reached SOURCE_FINISHING && lose_link_ends &&
+    in_doubt && kill_destination_qemu && reaches DESTINATION_ABORTED &&
+        resolve destination && reaches SOURCE_FINISHING && lose_link_ends &&
         wait_until 60 settled && states_are "none none" && both_say '"outcome":"died"' "neither host"
 }
 
@@ -102,23 +111,23 @@ begin_post_copy()
     "$top/run" virstream -c "qemu+unix://$work/a/socket" migrate -q --bandwidth 6M --post-copy g \
         "${link[a]}" >"$work/said" 2>&1 &
     moving=$!
-    wait_until 60 has_reached SOURCE_MOVING && wait_until 60 on a migration post-copy -q g &&
-        wait_until 60 has_reached DESTINATION_LACKING
+    reaches SOURCE_MOVING && wait_until 60 on a migration post-copy -q g &&
+        reaches DESTINATION_LACKING
 }
 
 # What ran there lacks the memory that is here, and must not go on writing to the disks.
 source_in_post_copy()
 {
-    begin_post_copy && lose_link && wait_until 60 has_reached SOURCE_APART &&
+    begin_post_copy && lose_link && reaches SOURCE_APART &&
         refuses 2 "has run at" resolve source && resolve source --other-host-is-lost &&
-        wait_until 60 has_reached SOURCE_TELLING && states_are "running running" && lose_link_ends &&
+        reaches SOURCE_TELLING && states_are "running running" && lose_link_ends &&
         wait_until 60 settled && states_are "running none" && both_say '"outcome":"stayed"' && on a destroy -q g
 }
 
 destination_in_post_copy()
 {
-    begin_post_copy && lose_link && wait_until 60 has_reached SOURCE_APART && resolve destination &&
-        wait_until 60 has_reached SOURCE_FINISHING && lose_link_ends && wait_until 60 settled &&
+    begin_post_copy && lose_link && reaches SOURCE_APART && resolve destination &&
+        reaches SOURCE_FINISHING && lose_link_ends && wait_until 60 settled &&
         states_are "none running" && both_say '"outcome":"died"' "will not get the rest of its memory" && on b destroy -q g
 }
 

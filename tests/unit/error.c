@@ -104,6 +104,19 @@ static void every_reason_that_fits_is_told_whole_and_the_others_are_counted(void
     assert_string_equal(err.text, expected);
 }
 
+static void one_reason_that_is_too_long_is_told_as_far_as_it_goes(void **state)
+{
+    struct vst_reasons reasons = {0};
+    struct vst_error err = {0};
+
+    (void)state;
+    vst_reasons_add(&reasons, "%0*d", VST_REASONS_MAX, 7);
+    vst_reasons_add(&reasons, "another");
+    assert_int_equal(vst_reasons_tell(&reasons, VST_ERR_ACCESS, &err), -1);
+    assert_memory_equal(err.text, "0000000", 7);
+    assert_string_equal(err.text + VST_REASONS_MAX - 1, "\nand 1 more");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +126,7 @@ int main(void)
         VST_TEST(system_error_follows_from_the_number),
         VST_TEST(where_fills_only_what_is_empty),
         VST_TEST(every_reason_that_fits_is_told_whole_and_the_others_are_counted),
+        VST_TEST(one_reason_that_is_too_long_is_told_as_far_as_it_goes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -414,6 +414,25 @@ static void the_operator_is_heard_in_doubt_only(void **state)
     machine_is_in("DESTINATION_RUNNING"); /* the source may still have to be told */
 }
 
+/* Not told to run yet: an operator of the source, or of this host, may say that it is the source's.
+ */
+static void guest_that_is_committed_and_does_not_run_may_still_be_the_sources(void **state)
+{
+    static const enum vst_handover_event words[] = {EVENT(ABORT), EVENT(RESOLVE_SOURCE)};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        destination_has_loaded();
+        machine_feed(EVENT(COMMIT));
+        vst_handover_written(&machine, RECORD(COMMITTED), false, &actions);
+        machine_is_in("DESTINATION_COMMITTING");
+        machine_feed(words[i]);
+        assert_int_equal(actions.write, RECORD(ABORTED));
+        vst_handover_written(&machine, RECORD(COMMITTED), true, &actions);
+        machine_is_in("DESTINATION_ABORTING");
+    }
+}
+
 /* The operator gave it to a destination that had given up: it is too late, but nobody is told that
  * the guest is where it is not. */
 static void guest_that_is_nowhere_is_told_of_on_both_sides(void **state)
@@ -569,6 +588,7 @@ int main(void)
         VST_TEST(aborted_and_unknown_give_the_guest_back_when_that_is_on_disk),
         VST_TEST(lost_there_stays_in_doubt_with_that_reason),
         VST_TEST(the_operator_is_heard_in_doubt_only),
+        VST_TEST(guest_that_is_committed_and_does_not_run_may_still_be_the_sources),
         VST_TEST(guest_that_is_nowhere_is_told_of_on_both_sides),
         VST_TEST(what_only_is_to_be_told_is_told_thirty_times),
         VST_TEST(that_it_has_given_up_the_source_says_until_it_is_answered),
