@@ -315,7 +315,7 @@ static void qemu_is_told_only_what_changes(void **state)
 }
 
 static struct {
-    bool moving, mending, back;
+    bool begun, moving, mending, back;
     unsigned rescues;
 } edges;
 
@@ -327,6 +327,7 @@ static bool is_edge(const char *to, const char *state)
 static void hear_edge(void *opaque, const char *machine, const char *to)
 {
     (void)opaque, (void)machine;
+    edges.begun |= is_edge(to, "DEPARTURE_CAPABILITIES");
     edges.moving |= is_edge(to, "DEPARTURE_MOVING");
     edges.mending |= is_edge(to, "GUEST_MENDING");
     edges.rescues += is_edge(to, "RESCUE_OVER");
@@ -363,7 +364,7 @@ static void cancelled_one_that_qemu_does_not_give_back_is_told_at_once(void **st
     memset(&edges, 0, sizeof(edges));
     host.edge = hear_edge;
     op = begin_moving(NULL);
-    while (!edges.moving)
+    while (!edges.begun) /* long before it would be too late */
         event_base_loop(host.base, EVLOOP_ONCE);
     vst_op_cancel(op);
     await_outcome();
