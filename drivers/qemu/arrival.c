@@ -35,6 +35,21 @@ static void answer(struct vst_arrival *arrival, enum vst_handover_event event)
     vst_driver_answer(op, &message);
 }
 
+/* The source asks again, and knows why. */
+static void unwritten(struct vst_move *move, const struct vst_error *err)
+{
+    struct vst_arrival *arrival = vst_arrival_of(move);
+    struct vst_op *op = arrival->asker;
+    struct vst_error why = *err;
+
+    arrival->asker = NULL;
+    if (!op)
+        return;
+    vst_error_where(&why, VST_SIDE_DESTINATION, "journal");
+    vst_op_set_cancel(op, NULL, NULL);
+    vst_op_fail(op, &why);
+}
+
 static void asker_gone(void *opaque, const struct vst_error *why)
 {
     struct vst_arrival *arrival = opaque;
@@ -369,6 +384,7 @@ const struct vst_move_end vst_arrival_end = {
     .qemu = vst_arrival_qemu,
     .tell = tell,
     .death = death,
+    .unwritten = unwritten,
     .over = over,
     .free = arrival_free,
     .get_info = get_info,

@@ -100,6 +100,8 @@ static void written(void *opaque, const struct vst_journal_entry *entry,
     move->busy = true;
     if (vst_handover_written(&move->machine, entry->last, !err, &actions) == 0)
         act(move, &actions);
+    if (err && move->end->unwritten)
+        move->end->unwritten(move, err);
     if (!was_busy)
         settle(move);
 }

@@ -28,6 +28,8 @@ struct vst_move_end {
     bool (*gone)(struct vst_move *move, const struct vst_error *err);
     /* What it is to the machine that QEMU is gone. Optional: QEMU_GONE. */
     enum vst_handover_event (*death)(const struct vst_move *move);
+    /* The journal did not take what a message asked for, and whoever sent it may wait. Optional. */
+    void (*unwritten)(struct vst_move *move, const struct vst_error *err);
     /* The guest is let go of, or gone; what served to move it may go. Optional; often. */
     void (*settled)(struct vst_move *move);
     /* The machine is through with it; and the memory is to go, which may be without that. */

@@ -112,7 +112,29 @@ paused_where_it_stayed()
     stays && on a suspend -q g && restart a && goes_on_at a
 }
 
+# Its journal cannot say that a guest is to come: so none does, and the source hears why.
+nothing_comes()
+{
+    clear_hosts
+    launch a g F 8 && fill_disk b && refuses 1 "the journal" on a migrate -q g "${link[a]}" &&
+        [ "$(state_on a g)" = running ] && free_disk b && wait_until 60 settled && goes_on g && finish a g
+}
+
+# Nor that it is the destination's: the source is in doubt, and says what that waits for.
+doubt_names_the_journal()
+{
+    meet_full_disk b DESTINATION_COMMITTING && wait_until 60 is_told_of_the_journal && free_disk b &&
+        wait_until 60 settled && [ "$(state_on a g) $(state_on b g)" = "none running" ] && goes_on g && finish b g
+}
+
+is_told_of_the_journal()
+{
+    contains "the journal" on a migrations >/dev/null
+}
+
 check two_hosts_begin  begin_lane
+check guest_does_not_come_where_the_journal_is_full  nothing_comes
+check doubt_says_that_it_waits_for_a_journal  doubt_names_the_journal
 check what_a_full_disk_did_not_take_is_written_when_there_is_room  room_mends_the_journal
 check guest_that_came_and_was_paused_stays_paused_after_a_restart  paused_where_it_came
 check guest_that_came_and_was_ended_is_not_held_after_a_restart  ended_where_it_came
