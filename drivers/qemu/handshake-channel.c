@@ -71,7 +71,7 @@ static enum vst_io layer_write(struct vst_channel *ch, struct evbuffer *from, si
         return io;
     if (vst_handshake_is_over(handshake))
         return vst_channel_write(ch->lower, from, max, ret_n);
-    if (vst_handshake_take(handshake, from, vst_least(max, CHUNK), &err) < 0) {
+    if (vst_handshake_take(handshake, from, vst_least(vst_least(max, length), CHUNK), &err) < 0) {
         vst_error_copy(vst_channel_fail(ch), &err);
         return VST_IO_FAIL;
     }

@@ -364,14 +364,14 @@ static enum vst_left say(struct vst_handshake *handshake, int fd)
 
 enum vst_left vst_handshake_leave(struct vst_handshake *handshake, int fd)
 {
-    bool new = handshake->state != HANDSHAKE_LEFT;
+    bool first = handshake->state != HANDSHAKE_LEFT;
     int status = 0;
 
-    if (new)
+    if (first)
         enter(handshake, HANDSHAKE_LEFT);
     if (handshake->side == VST_HANDSHAKE_SOURCE)
         status = answer_all(handshake);
-    else if (new)
+    else if (first)
         status = resume(handshake);
     return status < 0 ? VST_LEFT_GONE : say(handshake, fd);
 }
