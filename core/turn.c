@@ -32,12 +32,25 @@ void vst_turn_cancel(struct vst_turn *turn)
     event_del(&turn->ev);
 }
 
+/* Of the loop that runs in this thread, when a turn last asked: who waits gets fewer in a pass with
+ * each event that has run, so where there are no fewer a pass has begun. */
+static _Thread_local struct {
+    const struct event_base *base;
+    int waiting;
+    int crowd; /* who waited when the first turn of the pass asked */
+} pass;
+
 size_t vst_turn_share(const struct vst_turn *turn, size_t most)
 {
+    const struct event_base *base = event_get_base(&turn->ev);
     int waiting = event_base_get_num_events(event_get_base(&turn->ev), EVENT_BASE_COUNT_ACTIVE);
     size_t shares = 1;
 
-    for (; waiting > 0 && shares < SHARES_MAX; waiting /= 2)
+    if (pass.base != base || waiting >= pass.waiting)
+        pass.crowd = waiting;
+    pass.base = base;
+    pass.waiting = waiting;
+    for (int crowd = pass.crowd; crowd > 0 && shares < SHARES_MAX; crowd /= 2)
         shares *= 2;
     return most / shares;
 }

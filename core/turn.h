@@ -31,8 +31,8 @@ void vst_turn_cancel(struct vst_turn *turn);
 /*
  * For a turn that is running: how much of `most` it does now, so that a pass of the loop does not
  * become longer by each that has something to do, and what came meanwhile is heard soon. All of it
- * when no other waits in this pass; else a half, a quarter and so on, down to a sixteenth: each
- * turn has its price.
+ * when it is alone in this pass; else a half, a quarter and so on, down to a sixteenth: each turn
+ * has its price. It is the same for all turns of a pass, whoever is the last.
  */
 size_t vst_turn_share(const struct vst_turn *turn, size_t most);
 
