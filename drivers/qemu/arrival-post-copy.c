@@ -38,7 +38,8 @@ bool vst_arrival_lacks(const struct vst_arrival *arrival)
 static void switched(struct vst_arrival *arrival)
 {
     enter(arrival, ARRIVAL_SWITCHED);
-    if (arrival->move.guest)
+    if (arrival->move.guest &&
+        vst_handover_heeds(&arrival->move.machine, VST_HANDOVER_QEMU_SWITCHED))
         vst_guest_spare(arrival->move.guest);
     vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_SWITCHED, NULL);
     if (arrival->status == VST_MIGRATION_COMPLETED)

@@ -183,9 +183,11 @@ void vst_arrival_loaded(struct vst_arrival *arrival)
         vst_arrival_completed(arrival);
 }
 
+/* What comes when the copy is being ended already does not make a guest of it. */
 void vst_arrival_completed(struct vst_arrival *arrival)
 {
-    if (arrival->move.guest)
+    if (arrival->move.guest &&
+        vst_handover_heeds(&arrival->move.machine, VST_HANDOVER_QEMU_COMPLETED))
         vst_guest_spare(arrival->move.guest);
     vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
 }
