@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * An arrival: the destination's end of a migration. arrival.c answers the source and takes the
- * stream, arrival-qemu.c has what QEMU is told, arrival-post-copy.c the same when not all of the
- * memory has come, arrival-disks.c the disks that are copied.
+ * An arrival: the destination's end of a migration. arrival.c answers the source,
+ * arrival-stream.c has how memory comes, arrival-qemu.c what QEMU is told, arrival-post-copy.c the
+ * same when not all of the memory has come, arrival-disks.c the disks that are copied.
  */
 #ifndef VST_DRIVERS_QEMU_ARRIVAL_H
 #define VST_DRIVERS_QEMU_ARRIVAL_H
@@ -52,11 +52,6 @@ extern const struct vst_move_end vst_arrival_end;
 /* One message of the source, for a token that is known or not; `op` gets the answer. */
 void vst_arrival_hear(struct vst_qemu *qemu, const struct vst_migrate_message *message,
                       const struct vst_caller *caller, struct vst_op *op);
-/* The first stream is there: that it breaks off would be told. */
-void vst_arrival_has_stream(struct vst_arrival *arrival);
-/* The stream of a token. */
-void vst_arrival_take(struct vst_qemu *qemu, const unsigned char *token, struct vst_stream *stream,
-                      struct vst_op *op);
 int vst_arrival_recover(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
                         struct vst_error *ret_err);
 
@@ -80,6 +75,18 @@ void vst_arrival_completed(struct vst_arrival *arrival);
 /* QEMU has the guest's memory, all of it or the part that comes first. */
 void vst_arrival_loaded(struct vst_arrival *arrival);
 struct vst_guest_job vst_arrival_job(struct vst_arrival *arrival);
+
+/* arrival-stream.c */
+void vst_arrival_stream_init(struct vst_arrival *arrival, struct event_base *base);
+/* The stream of a token. */
+void vst_arrival_take(struct vst_qemu *qemu, const unsigned char *token, struct vst_stream *stream,
+                      struct vst_op *op);
+/* A link that is lost before anything came on it is told by nobody: it fails in a while; unless the
+ * first stream is there, that breaks off then. */
+void vst_arrival_await_stream(struct vst_arrival *arrival);
+void vst_arrival_has_stream(struct vst_arrival *arrival);
+/* The move is given up, and this is why. */
+void vst_arrival_give_up_stream(struct vst_arrival *arrival);
 /* The stream is over, or is to be. */
 void vst_arrival_end_stream(struct vst_arrival *arrival, const struct vst_error *err);
 void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error *err);
