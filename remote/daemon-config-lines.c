@@ -13,7 +13,10 @@
 #include "core/handover.h"
 #include "daemon-config-private.h"
 
-enum { WORD_MAX = 49 }; /* what inih has room for: of a section's name, and of a key */
+enum {
+    WORD_MAX = 49,  /* what inih has room for: of a section's name, and of a key */
+    FAVOURED = -10, /* weighs as much as nine ordinary processes: sched(7) */
+};
 
 struct text {
     const char *at;
@@ -176,6 +179,7 @@ static int fill(struct vst_config *config)
     config->limits = VST_LIMITS_DEFAULT;
     config->patience_seconds = VST_HANDOVER_PATIENCE;
     config->require_client_cert = true;
+    config->nice = FAVOURED;
     config->access = vst_access_new(&err);
     config->accept = vst_access_new(&err);
     return config->access && config->accept ? 0 : -1;

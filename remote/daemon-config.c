@@ -85,6 +85,20 @@ static int set_number(void *place, const struct key *key, const char *value,
     return 0;
 }
 
+static int set_nice(void *place, const struct key *key, const char *value,
+                    struct vst_error *ret_err)
+{
+    const char *digits = value + (value[0] == '-');
+    uint64_t number;
+    struct key positive = {.least = 0, .most = digits > value ? 20 : 19};
+
+    (void)key;
+    if (set_number(&number, &positive, digits, NULL) < 0)
+        return vst_error_set(ret_err, VST_ERR_INVALID, "must be -20 to 19");
+    *(int *)place = digits > value ? -(int)number : (int)number;
+    return 0;
+}
+
 static int set_size(void *place, const struct key *key, const char *value,
                     struct vst_error *ret_err)
 {
@@ -231,6 +245,7 @@ static const struct key keys[] = {
     KEY("daemon", "root", NULL, root, set_path),
     KEY("daemon", "user", NULL, user, set_string),
     KEY("daemon", "log", "auto", log, set_log),
+    KEY("daemon", "nice", "-10", nice, set_nice),
     LIST("daemon", "serve", "qemu:///", serve, add_served),
     LIST("listen", "unix", "/run/virstream/virstreamd.sock", unix_paths, add_socket),
     LIST("listen", "tcp", NULL, tcp, add_address),

@@ -31,6 +31,7 @@ struct vst_config {
     char *root;
     char *user;
     char *log; /* never NULL: "auto", "stderr" or "journal" */
+    int nice;
     char **serve;
     /* [listen] */
     char **unix_paths;

@@ -83,6 +83,11 @@ void vst_load_free(struct load **load);
 int vst_adoption_begin(struct daemon *daemon, struct vst_conn *conn, struct vst_error *ret_err);
 void vst_adoptions_free(struct daemon *daemon);
 
+/* ---- daemon-nice.c ---- */
+
+/* Before any thread begins. */
+void vst_daemon_be_nice(struct daemon *daemon);
+
 /* ---- daemon-listen.c ---- */
 
 int vst_daemon_listen(struct daemon *daemon, struct vst_error *ret_err);

@@ -314,6 +314,17 @@ static void become_user(struct plan *plan, const struct vst_user *user)
         fail(plan, "becoming another user", "");
 }
 
+/* How the application favours itself is not for the guest, nor the right to do so; if that is not to
+ * be changed, it is a guest all the same. */
+static void be_ordinary(void)
+{
+    const struct rlimit none = {0, 0};
+
+    if (getpriority(PRIO_PROCESS, 0) < 0)
+        setpriority(PRIO_PROCESS, 0, 0);
+    setrlimit(RLIMIT_NICE, &none);
+}
+
 /* Before anything runs that would have to be found. */
 static void write_identity(struct plan *plan)
 {
@@ -345,6 +356,7 @@ static int be_program(void *opaque)
     umask(077);
     if (chdir("/") < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
         fail(plan, "limits", "");
+    be_ordinary();
     if (spawn->user)
         become_user(plan, spawn->user);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -29,10 +29,11 @@ listen = 127.0.0.1:$port
 END
 }
 
+# A session of its own, as a service has it.
 begin()
 {
     : >"$log"
-    "$top/run" virstreamd --config "$conf" 2>"$log" &
+    setsid "$top/run" virstreamd --config "$conf" 2>"$log" &
     daemon=$!
     wait_until 20 grep -q 'is ready' "$log"
 }
@@ -210,9 +211,32 @@ second_is_refused()
     refuses 6 "another process listens there" run virstreamd --config "$conf"
 }
 
+# has_nice PID VALUE: it has this nice value, and its session, too, where the kernel knows of that
+has_nice()
+{
+    local values=("$(sed 's/.*) //' "/proc/$1/stat" | cut -d ' ' -f 17)" "$2")
+    [ ! -e "/proc/$1/autogroup" ] || values[1]=$(sed 's/.* nice //' "/proc/$1/autogroup")
+    [ "${values[*]}" = "$2 $2" ] && return
+    echo "nice values of $1: ${values[*]}"
+    return 1
+}
+
+only_the_daemon_is_favoured()
+{
+    local qemu
+    qemu=$(there info g1 | sed -n 's/^pid: *//p')
+    has_nice "$daemon" -10 && has_nice "$qemu" 0 &&
+        grep -q '^Max nice priority  *0  *0 ' "/proc/$qemu/limits"
+}
+
 configure
 check daemon_gets_ready  begin
 check guest_starts_through_the_daemon  guest_by_daemon
+if [ "$(id -u)" = 0 ]; then
+    check daemon_favours_itself_and_no_guest  only_the_daemon_is_favoured
+else
+    skip daemon_favours_itself_and_no_guest "not root"
+fi
 check guest_is_the_same_without_the_daemon  contains g1 virstream list
 check second_daemon_does_not_take_the_socket_away  second_is_refused
 

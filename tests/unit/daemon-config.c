@@ -49,6 +49,7 @@ static void what_is_not_said_has_its_default(void **state)
     (void)state;
     assert_non_null(config);
     assert_string_equal(config->log, "auto");
+    assert_int_equal(config->nice, -10);
     assert_true(config->require_client_cert);
     assert_true(vst_access_is_empty(config->access));
     assert_int_equal(config->limits.clients, 10000);
@@ -88,7 +89,7 @@ static void what_is_opened_has_root_user_and_pools(void **state)
 
 static void everything_that_can_be_said_is_understood(void **state)
 {
-    struct vst_config *config = parse("[daemon]\nroot = /r\n\tuser = q ; a comment\nlog=journal\n"
+    struct vst_config *config = parse("[daemon]\nroot = /r\n\tuser = q ; a comment\nlog=journal\nnice=-20\n"
                                       "[listen]\nunix = /a\nunix=/b\ntcp=1.2.3.4:5\ntls = *:6\r\n"
                                       "tls=[::1]:7\n"
                                       "[tls]\nca=/ca\ncert=/cert\nkey=/key\ncrl=/crl\n"
@@ -107,6 +108,7 @@ static void everything_that_can_be_said_is_understood(void **state)
         fail_msg("%s", told);
     assert_string_equal(config->root, "/r");
     assert_string_equal(config->user, "q");
+    assert_int_equal(config->nice, -20);
     assert_string_equal(config->unix_paths[1], "/b");
     assert_null(config->unix_paths[2]);
     assert_string_equal(config->tls[0], "*:6");
@@ -141,6 +143,9 @@ static void every_fault_is_told_with_its_line(void **state)
     assert_told("[daemon]\nroot = x\n", "2: root = x: must be an absolute path");
     assert_told("[daemon]\nroot = /x\nroot = /y\n", "3: root: given in line 2 already");
     assert_told("[daemon]\nlog = syslog\n", "2: log = syslog: must be auto, stderr or journal");
+    assert_told("[daemon]\nnice = -21\n", "2: nice = -21: must be -20 to 19");
+    assert_told("[daemon]\nnice = 20\n", "2: nice = 20: must be -20 to 19");
+    assert_told("[daemon]\nnice = --1\n", "2: nice = --1: must be -20 to 19");
     assert_told("[daemon]\nroot\n", "2: is neither [SECTION] nor KEY = VALUE");
     assert_told("[daemon]\nroot =\n", "2: root: has no value");
     assert_told("[tls]\nrequire-client-cert = maybe\n", "must be yes or no");
