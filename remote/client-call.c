@@ -9,9 +9,6 @@
 #include "client-private.h"
 #include "core/clock.h"
 
-/* Bytes of all the entries of a list: what a server that means harm can make us keep. */
-enum { LIST_MAX = 64 * 1024 * 1024 };
-
 static void call_free(void *state)
 {
     struct remote_call *call = state;
@@ -174,90 +171,6 @@ int vst_remote_call_make(struct remote_call *call, const union vst_arguments *ar
 
 /* ---- answers ---- */
 
-/* Entries begin with the text by which they are sorted, in every kind of list. */
-_Static_assert(offsetof(struct vst_domain_info, name) == 0, "a guest's name");
-_Static_assert(offsetof(struct vst_volume_info, name) == 0, "a volume's name");
-_Static_assert(offsetof(struct vst_migration_info, token) == 0, "a migration's token");
-
-static const char *key_of(const void *entries, size_t size, size_t i)
-{
-    return (const char *)entries + i * size;
-}
-
-/* They go up from page to page: so a list ends. Within a page a migration may be there twice, when
- * both its ends are the server's. */
-static int check_page(const struct remote_call *call, const void *page, size_t count, size_t size,
-                      bool more, struct vst_error *ret_err)
-{
-    const char *last = call->count ? key_of(call->entries, size, call->count - 1) : "";
-
-    for (size_t i = 0; i < count; last = key_of(page, size, i++)) {
-        int step = strcmp(key_of(page, size, i), last);
-
-        if (step < 0 || (step == 0 && i == 0))
-            return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server's list is in no order");
-    }
-    if (more && !count)
-        return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server's list never ends");
-    return 0;
-}
-
-static int add_page(struct remote_call *call, const void *page, size_t count, size_t size,
-                    bool more, struct vst_error *ret_err)
-{
-    char *all;
-
-    if (check_page(call, page, count, size, more, ret_err) < 0)
-        return -1;
-    if (count > LIST_MAX / size - call->count)
-        return vst_error_set(ret_err, VST_ERR_PROTOCOL,
-                             "the server's list never ends: it has more than %zu entries",
-                             LIST_MAX / size);
-    all = realloc(call->entries, (call->count + count + 1) * size);
-    if (!all)
-        return vst_error_no_memory(ret_err);
-    memcpy(all + call->count * size, page, count * size);
-    call->entries = all;
-    call->count += count;
-    return 0;
-}
-
-int vst_remote_take_page(struct remote_call *call, void *page, size_t count, size_t size, bool more,
-                         struct vst_error *ret_err)
-{
-    int status = add_page(call, page, count, size, more, ret_err);
-    union vst_arguments next;
-
-    free(page);
-    if (status < 0 || !more)
-        return status;
-    if (call->ours)
-        return -1;
-    next.list.pool = *call->label ? call->label : NULL;
-    next.list.after = (char *)key_of(call->entries, size, call->count - 1);
-    return vst_remote_call_send(call, &next, NULL, ret_err);
-}
-
-static int take_infos(struct remote_call *call, const char *body, size_t length,
-                      struct vst_error *ret_err)
-{
-    struct vst_domain_info *page;
-    size_t count;
-    bool more;
-
-    if (vst_infos_parse(call->procedure, body, length, &page, &count, &more, ret_err) < 0)
-        return -1;
-    more &= call->procedure == VST_PROCEDURE_LIST;
-    if (vst_remote_take_page(call, page, count, sizeof(*page), more, ret_err) < 0)
-        return -1;
-    if (call->procedure == VST_PROCEDURE_INFO && call->count != 1)
-        return vst_error_set(ret_err, VST_ERR_PROTOCOL, "the server tells of %zu guests, not one",
-                             call->count);
-    if (!more)
-        vst_driver_infos(call->op, call->entries, call->count);
-    return 0;
-}
-
 static int take_result(struct remote_call *call, const char *body, size_t length,
                        struct vst_error *ret_err)
 {
@@ -307,13 +220,15 @@ static int take_reply(struct remote_call *call, const char *body, size_t length,
                              vst_procedures[call->procedure].name,
                              dirs == VST_DOWN ? "come" : "gone");
     }
-    if (call->procedure == VST_PROCEDURE_LIST || call->procedure == VST_PROCEDURE_INFO)
-        return take_infos(call, body, length, ret_err);
-    if (call->procedure == VST_PROCEDURE_VOLUMES)
-        return vst_remote_take_volumes(call, body, length, ret_err);
-    if (call->procedure == VST_PROCEDURE_MIGRATIONS)
-        return vst_remote_take_migrations(call, body, length, ret_err);
-    return take_result(call, body, length, ret_err);
+    switch (call->procedure) {
+    case VST_PROCEDURE_LIST:
+    case VST_PROCEDURE_INFO:
+    case VST_PROCEDURE_VOLUMES:
+    case VST_PROCEDURE_MIGRATIONS:
+        return vst_remote_take_list(call, body, length, ret_err);
+    default:
+        return take_result(call, body, length, ret_err);
+    }
 }
 
 void vst_remote_call_answer(struct remote_call *call, const char *body, size_t length,

@@ -50,21 +50,6 @@ void vst_remote_order_migration(struct vst_conn *conn, const char *token,
 
 /* ---- migrations ---- */
 
-int vst_remote_take_migrations(struct remote_call *call, const char *body, size_t length,
-                               struct vst_error *ret_err)
-{
-    struct vst_migration_info *page;
-    size_t count;
-    bool more;
-
-    if (vst_migrations_parse(body, length, &page, &count, &more, ret_err) < 0 ||
-        vst_remote_take_page(call, page, count, sizeof(*page), more, ret_err) < 0)
-        return -1;
-    if (!more)
-        vst_driver_migrations(call->op, call->entries, call->count);
-    return 0;
-}
-
 void vst_remote_list_migrations(struct vst_conn *conn, struct vst_op *op)
 {
     struct remote_call *call = vst_remote_call_new(conn, VST_PROCEDURE_MIGRATIONS, op);

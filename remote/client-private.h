@@ -91,10 +91,6 @@ void vst_remote_lose_patience(evutil_socket_t fd, short what, void *opaque);
 void vst_remote_call_answer(struct remote_call *call, const char *body, size_t length,
                             const struct vst_error *err);
 
-/* A page of a list: adds it, frees it, and asks for the next one if there are `more`. */
-int vst_remote_take_page(struct remote_call *call, void *page, size_t count, size_t size, bool more,
-                         struct vst_error *ret_err);
-
 /* Sends one that moves no bytes. -1: the operation has failed. */
 int vst_remote_call_make(struct remote_call *call, const union vst_arguments *arguments);
 
@@ -107,6 +103,12 @@ void vst_remote_start(struct vst_conn *conn, const char *definition,
 void vst_remote_control(struct vst_conn *conn, const char *name, enum vst_control what,
                         struct vst_op *op);
 void vst_remote_get_stats(struct vst_conn *conn, struct vst_op *op);
+
+/* ---- client-list.c ---- */
+
+/* The answer, if it is a page of a list: the operation is completed, or the next one asked for. */
+int vst_remote_take_list(struct remote_call *call, const char *body, size_t length,
+                         struct vst_error *ret_err);
 
 /* ---- client-stream.c ---- */
 
@@ -126,10 +128,6 @@ void vst_remote_screenshot(struct vst_conn *conn, const char *name, struct vst_s
 
 /* ---- client-volume.c ---- */
 
-/* A page of a list: it completes the operation, or asks for the next. */
-int vst_remote_take_volumes(struct remote_call *call, const char *body, size_t length,
-                            struct vst_error *ret_err);
-
 void vst_remote_volume_list(struct vst_conn *conn, const char *pool, struct vst_op *op);
 void vst_remote_volume_upload(struct vst_conn *conn, const char *volume, struct vst_stream *stream,
                               const struct vst_volume_upload_options *opt, struct vst_op *op);
@@ -139,9 +137,6 @@ void vst_remote_volume_download(struct vst_conn *conn, const char *volume,
 void vst_remote_volume_delete(struct vst_conn *conn, const char *volume, struct vst_op *op);
 
 /* ---- client-migrate.c ---- */
-
-int vst_remote_take_migrations(struct remote_call *call, const char *body, size_t length,
-                               struct vst_error *ret_err);
 
 void vst_remote_migrate(struct vst_conn *conn, const char *name, const char *destination,
                         const struct vst_migrate_options *opt, bool check, struct vst_op *op);

@@ -1,28 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The methods of volumes, and the pages that a list of them comes in.
+ * The methods of volumes.
  */
 #include <string.h>
 
 #include "client-private.h"
-
-int vst_remote_take_volumes(struct remote_call *call, const char *body, size_t length,
-                            struct vst_error *ret_err)
-{
-    struct vst_volume_info *page, *all;
-    size_t count;
-    bool more;
-
-    if (vst_volumes_parse(body, length, &page, &count, &more, ret_err) < 0 ||
-        vst_remote_take_page(call, page, count, sizeof(*page), more, ret_err) < 0)
-        return -1;
-    if (more)
-        return 0;
-    all = call->entries;
-    call->entries = NULL;
-    vst_driver_volumes(call->op, all, call->count);
-    return 0;
-}
 
 /* The pool stays in the label, for the pages to come. */
 void vst_remote_volume_list(struct vst_conn *conn, const char *pool, struct vst_op *op)

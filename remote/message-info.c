@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is told of domains: struct vst_domain_info and the progress of its job, to JSON and back,
- * and lists in pages.
+ * What is told of domains: struct vst_domain_info and the progress of its job, to JSON and back.
  */
-#include "message-private.h"
-
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+
+#include "message-table.h"
 
 struct progress_text {
     uint64_t up, down, total, rate, held, most_held, elapsed_us, idle_us;
@@ -24,11 +21,6 @@ struct vst_info_text {
     char *job;
     struct progress_text *progress; /* NULL: no job */
 };
-
-#define NUMBER(kind, name, member, most)                                              \
-    {                                                                                 \
-        name, VST_JSON_NUMBER, .offset = offsetof(struct kind, member), .max = (most) \
-    }
 
 static const char *const waits[] = {
     [VST_STALLED_ON_NOTHING] = "nothing",
@@ -56,11 +48,9 @@ static const struct vst_json_table progress_table = {
 static const char *const states[] = {"running", "paused", "starting", "crashed", NULL};
 static const char *const jobs[] = {"none", "save", "restore", "migrate", NULL};
 
-static const struct vst_json_member info_members[] = {
-    {"name", VST_JSON_STRING, .required = true, .check = vst_message_check_name,
-     .offset = offsetof(struct vst_info_text, name)},
-    {"uuid", VST_JSON_STRING, .required = true, .check = vst_message_check_uuid,
-     .offset = offsetof(struct vst_info_text, uuid)},
+static const struct vst_json_member info_text_members[] = {
+    DOMAIN_NAME(vst_info_text, name),
+    DOMAIN_UUID(vst_info_text, uuid),
     {"state", VST_JSON_STRING, .required = true, .choices = states,
      .offset = offsetof(struct vst_info_text, state)},
     {"reason", VST_JSON_STRING, .otherwise = "", .offset = offsetof(struct vst_info_text, reason)},
@@ -75,12 +65,11 @@ static const struct vst_json_member info_members[] = {
      .offset = offsetof(struct vst_info_text, progress)},
 };
 
-const struct vst_json_table vst_info_text_table = {VST_JSON_TABLE(info_members, vst_info_text),
-                                                   .open = true};
+const struct vst_json_table vst_info_text_table = TABLE(info_text);
 
 /* ---- to text; nothing is copied ---- */
 
-struct shown {
+struct shown { /* the text first */
     struct vst_info_text text;
     struct progress_text progress;
 };
@@ -90,11 +79,13 @@ static uint64_t not_negative(int64_t number)
     return number < 0 ? 0 : (uint64_t)number;
 }
 
-static void show(const struct vst_domain_info *info, struct shown *ret_shown)
+static void show(const void *entry, void *ret_text)
 {
+    const struct vst_domain_info *info = entry;
     const struct vst_progress *progress = &info->progress;
+    struct shown *shown = ret_text;
 
-    ret_shown->text = (struct vst_info_text){
+    shown->text = (struct vst_info_text){
         .name = (char *)info->name,
         .uuid = (char *)info->uuid,
         .state = (char *)vst_domain_state_name(info->state),
@@ -105,9 +96,9 @@ static void show(const struct vst_domain_info *info, struct shown *ret_shown)
         .since = not_negative(info->since),
         .busy_pid = not_negative(info->busy_pid),
         .job = (char *)vst_job_kind_name(info->job),
-        .progress = info->job == VST_JOB_NONE ? NULL : &ret_shown->progress,
+        .progress = info->job == VST_JOB_NONE ? NULL : &shown->progress,
     };
-    ret_shown->progress = (struct progress_text){
+    shown->progress = (struct progress_text){
         .up = progress->up_bytes,
         .down = progress->down_bytes,
         .total = progress->total,
@@ -120,59 +111,7 @@ static void show(const struct vst_domain_info *info, struct shown *ret_shown)
     };
 }
 
-static char *print(enum vst_procedure procedure, const struct vst_domain_info *infos, size_t count,
-                   bool more, struct vst_error *ret_err)
-{
-    struct shown *shown = calloc(count + 1, sizeof(*shown));
-    struct vst_info_text **list = calloc(count + 1, sizeof(struct vst_info_text *));
-    char *body = NULL;
-
-    for (size_t i = 0; shown && list && i < count; i++) {
-        show(&infos[i], &shown[i]);
-        list[i] = &shown[i].text;
-    }
-    if (shown && list)
-        body = vst_reply_print(procedure, &(union vst_results){.infos = {list, more}}, ret_err);
-    else
-        vst_error_no_memory(ret_err);
-    free(shown);
-    free(list);
-    return body;
-}
-
-char *vst_info_print(const struct vst_domain_info *info, struct vst_error *ret_err)
-{
-    return print(VST_PROCEDURE_INFO, info, 1, false, ret_err);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct vst_domain_info *)a)->name,
-                  ((const struct vst_domain_info *)b)->name);
-}
-
-char *vst_page_print(struct vst_domain_info *infos, size_t count, const char *after,
-                     struct vst_error *ret_err)
-{
-    size_t first = 0, size;
-
-    qsort(infos, count, sizeof(*infos), by_name);
-    while (after && first < count && strcmp(infos[first].name, after) <= 0)
-        first++;
-    size = count - first < VST_PAGE ? count - first : VST_PAGE;
-    return print(VST_PROCEDURE_LIST, infos + first, size, first + size < count, ret_err);
-}
-
 /* ---- from text ---- */
-
-static int find(const char *name, const char *const *list)
-{
-    int i = 0;
-
-    while (list[i + 1] && strcmp(list[i], name) != 0)
-        i++;
-    return i;
-}
 
 static void read_progress(const struct progress_text *text, struct vst_progress *ret_progress)
 {
@@ -185,60 +124,36 @@ static void read_progress(const struct progress_text *text, struct vst_progress 
         .most_held = (size_t)text->most_held,
         .elapsed_us = (int64_t)text->elapsed_us,
         .idle_us = (int64_t)text->idle_us,
-        .waits_for = (enum vst_stalled_on)find(text->waits_for, waits),
+        .waits_for = (enum vst_stalled_on)vst_message_find(text->waits_for, waits),
     };
 }
 
-static void read_info(const struct vst_info_text *text, struct vst_domain_info *ret_info)
+static int read_info(const void *from, void *ret_entry, struct vst_error *ret_err)
 {
-    struct vst_domain_info info = {
-        .state = (enum vst_domain_state)find(text->state, states),
+    const struct vst_info_text *text = from;
+    struct vst_domain_info *info = ret_entry;
+
+    (void)ret_err;
+    *info = (struct vst_domain_info){
+        .state = (enum vst_domain_state)vst_message_find(text->state, states),
         .memory = text->memory,
         .vcpus = (unsigned)text->vcpus,
         .pid = (int)text->pid,
         .since = (int64_t)text->since,
         .busy_pid = (int)text->busy_pid,
-        .job = (enum vst_job_kind)find(text->job, jobs),
+        .job = (enum vst_job_kind)vst_message_find(text->job, jobs),
     };
-
-    snprintf(info.name, sizeof(info.name), "%s", text->name);
-    snprintf(info.uuid, sizeof(info.uuid), "%s", text->uuid);
-    vst_message_clean(info.reason, sizeof(info.reason), text->reason);
+    snprintf(info->name, sizeof(info->name), "%s", text->name);
+    snprintf(info->uuid, sizeof(info->uuid), "%s", text->uuid);
+    vst_message_clean(info->reason, sizeof(info->reason), text->reason);
     if (text->progress)
-        read_progress(text->progress, &info.progress);
-    *ret_info = info;
-}
-
-static int read_infos(struct vst_info_text *const *list, struct vst_domain_info **ret_infos,
-                      size_t *ret_count, struct vst_error *ret_err)
-{
-    struct vst_domain_info *infos;
-    size_t count = 0;
-
-    while (list && list[count])
-        count++;
-    infos = calloc(count + 1, sizeof(*infos));
-    if (!infos)
-        return vst_error_no_memory(ret_err);
-    for (size_t i = 0; i < count; i++)
-        read_info(list[i], &infos[i]);
-    *ret_infos = infos;
-    *ret_count = count;
+        read_progress(text->progress, &info->progress);
     return 0;
 }
 
-int vst_infos_parse(enum vst_procedure procedure, const char *body, size_t length,
-                    struct vst_domain_info **ret_infos, size_t *ret_count, bool *ret_more,
-                    struct vst_error *ret_err)
-{
-    union vst_results result;
-    int status;
-
-    if (vst_reply_parse(procedure, body, length, &result, ret_err) < 0)
-        return -1;
-    status = read_infos(result.infos.domains, ret_infos, ret_count, ret_err);
-    if (status == 0)
-        *ret_more = result.infos.more;
-    vst_results_clear(procedure, &result);
-    return status;
-}
+const struct vst_listing vst_domain_listing = {
+    .size = sizeof(struct vst_domain_info),
+    .room = sizeof(struct shown),
+    .show = show,
+    .read = read_info,
+};

@@ -5,26 +5,9 @@
  */
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "message-table.h"
-
-/* The place of a name that the table has let pass. */
-static int find(const char *name, const char *const *list)
-{
-    int i = 0;
-
-    while (list[i + 1] && strcmp(list[i], name) != 0)
-        i++;
-    return i;
-}
-
-#define TOKEN(kind, name, member)                                                 \
-    {                                                                             \
-        name, VST_JSON_STRING, .required = true, .check = vst_message_check_uuid, \
-                               .offset = offsetof(struct kind, member)            \
-    }
 
 /* ---- migrate ---- */
 
@@ -94,7 +77,7 @@ void vst_migrate_arguments_get(const struct vst_migrate_arguments *arguments,
         .post_copy_after = (unsigned)arguments->post_copy_after,
         .downtime_ms = (unsigned)arguments->downtime_ms,
         .timeout_seconds = (unsigned)arguments->timeout_seconds,
-        .then = (enum vst_migrate_then)find(arguments->then, thens),
+        .then = (enum vst_migrate_then)vst_message_find(arguments->then, thens),
         .zstd_level = (int)arguments->zstd_level,
         .stall_seconds = (unsigned)arguments->stall_seconds,
         .bandwidth = arguments->bandwidth,
@@ -138,7 +121,7 @@ void vst_order_arguments_get(const struct vst_order_arguments *arguments,
                              enum vst_migration_order *ret_order,
                              struct vst_migration_change *ret_change)
 {
-    *ret_order = (enum vst_migration_order)find(arguments->order, orders);
+    *ret_order = (enum vst_migration_order)vst_message_find(arguments->order, orders);
     *ret_change = (struct vst_migration_change){
         .bandwidth = arguments->bandwidth,
         .downtime_ms = (unsigned)arguments->downtime_ms,
@@ -304,19 +287,14 @@ static const struct vst_json_member migration_text_members[] = {
     COUNT("dirty-rate", dirty_rate, UINT64_MAX),
     COUNT("downtime-ms", downtime_ms, UINT_MAX),
 };
-OPEN_TABLE(migration_text);
-
-static const struct vst_json_member migrations_result_members[] = {
-    {"migrations", VST_JSON_STRUCT, .shape = VST_JSON_LIST, .table = &migration_text_table,
-     .offset = offsetof(struct vst_migrations_result, migrations)},
-    FLAG(vst_migrations_result, "more", more),
-};
-const struct vst_json_table vst_migrations_result_table = TABLE(migrations_result);
+const struct vst_json_table vst_migration_text_table = TABLE(migration_text);
 
 /* Nothing is copied. */
-static void show(const struct vst_migration_info *info, struct vst_migration_text *ret_text)
+static void show(const void *entry, void *ret_text)
 {
-    *ret_text = (struct vst_migration_text){
+    const struct vst_migration_info *info = entry;
+
+    *(struct vst_migration_text *)ret_text = (struct vst_migration_text){
         .token = (char *)info->token,
         .name = (char *)info->name,
         .role = (char *)roles[info->role],
@@ -338,58 +316,19 @@ static void show(const struct vst_migration_info *info, struct vst_migration_tex
     };
 }
 
-static char *print(const struct vst_migration_info *infos, size_t count, bool more,
-                   struct vst_error *ret_err)
-{
-    struct vst_migration_text *texts = calloc(count + 1, sizeof(*texts));
-    struct vst_migration_text **list = calloc(count + 1, sizeof(struct vst_migration_text *));
-    char *body = NULL;
-
-    for (size_t i = 0; texts && list && i < count; i++) {
-        show(&infos[i], &texts[i]);
-        list[i] = &texts[i];
-    }
-    if (texts && list)
-        body = vst_reply_print(VST_PROCEDURE_MIGRATIONS,
-                               &(union vst_results){.migrations = {list, more}}, ret_err);
-    else
-        vst_error_no_memory(ret_err);
-    free(texts);
-    free(list);
-    return body;
-}
-
-static int by_token(const void *a, const void *b)
-{
-    return strcmp(((const struct vst_migration_info *)a)->token,
-                  ((const struct vst_migration_info *)b)->token);
-}
-
-char *vst_migrations_print(struct vst_migration_info *infos, size_t count, const char *after,
-                           struct vst_error *ret_err)
-{
-    size_t first = 0, size;
-
-    qsort(infos, count, sizeof(*infos), by_token);
-    while (after && first < count && strcmp(infos[first].token, after) <= 0)
-        first++;
-    size = count - first < VST_PAGE ? count - first : VST_PAGE;
-    /* Both ends of a migration may be here; the next page begins behind a token. */
-    if (size == VST_PAGE && first + size < count &&
-        strcmp(infos[first + size - 1].token, infos[first + size].token) == 0)
-        size--;
-    return print(infos + first, size, first + size < count, ret_err);
-}
-
 #define CLEAN(into, from) vst_message_clean(into, sizeof(into), from)
 
-static void read_info(const struct vst_migration_text *text, struct vst_migration_info *ret_info)
+static int read_info(const void *from, void *ret_entry, struct vst_error *ret_err)
 {
-    *ret_info = (struct vst_migration_info){
-        .role = (enum vst_migration_role)find(text->role, roles),
+    const struct vst_migration_text *text = from;
+    struct vst_migration_info *info = ret_entry;
+
+    (void)ret_err;
+    *info = (struct vst_migration_info){
+        .role = (enum vst_migration_role)vst_message_find(text->role, roles),
         .in_doubt = text->in_doubt,
         .over = text->over,
-        .outcome = (enum vst_migration_outcome)find(text->outcome, outcomes),
+        .outcome = (enum vst_migration_outcome)vst_message_find(text->outcome, outcomes),
         .since = (int64_t)text->since,
         .pass = (unsigned)text->pass,
         .total = text->total,
@@ -399,43 +338,18 @@ static void read_info(const struct vst_migration_text *text, struct vst_migratio
         .dirty_rate = text->dirty_rate,
         .downtime_ms = (unsigned)text->downtime_ms,
     };
-    CLEAN(ret_info->token, text->token);
-    CLEAN(ret_info->name, text->name);
-    CLEAN(ret_info->peer, text->peer);
-    CLEAN(ret_info->phase, text->phase);
-    CLEAN(ret_info->reason, text->reason);
-    CLEAN(ret_info->verdict, text->verdict);
-}
-
-static int read_infos(struct vst_migration_text *const *list, struct vst_migration_info **ret_infos,
-                      size_t *ret_count, struct vst_error *ret_err)
-{
-    struct vst_migration_info *infos;
-    size_t count = 0;
-
-    while (list && list[count])
-        count++;
-    infos = calloc(count + 1, sizeof(*infos));
-    if (!infos)
-        return vst_error_no_memory(ret_err);
-    for (size_t i = 0; i < count; i++)
-        read_info(list[i], &infos[i]);
-    *ret_infos = infos;
-    *ret_count = count;
+    CLEAN(info->token, text->token);
+    CLEAN(info->name, text->name);
+    CLEAN(info->peer, text->peer);
+    CLEAN(info->phase, text->phase);
+    CLEAN(info->reason, text->reason);
+    CLEAN(info->verdict, text->verdict);
     return 0;
 }
 
-int vst_migrations_parse(const char *body, size_t length, struct vst_migration_info **ret_infos,
-                         size_t *ret_count, bool *ret_more, struct vst_error *ret_err)
-{
-    union vst_results result;
-    int status;
-
-    if (vst_reply_parse(VST_PROCEDURE_MIGRATIONS, body, length, &result, ret_err) < 0)
-        return -1;
-    status = read_infos(result.migrations.migrations, ret_infos, ret_count, ret_err);
-    if (status == 0)
-        *ret_more = result.migrations.more;
-    vst_results_clear(VST_PROCEDURE_MIGRATIONS, &result);
-    return status;
-}
+const struct vst_listing vst_migration_listing = {
+    .size = sizeof(struct vst_migration_info),
+    .room = sizeof(struct vst_migration_text),
+    .show = show,
+    .read = read_info,
+};

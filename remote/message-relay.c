@@ -8,11 +8,6 @@
 
 #include "message-table.h"
 
-#define TOKEN(kind)                                                                  \
-    {                                                                                \
-        "token", VST_JSON_STRING, .required = true, .check = vst_message_check_uuid, \
-                                  .offset = offsetof(struct kind, token)             \
-    }
 #define HOST(kind)                                                     \
     {                                                                  \
         "host", VST_JSON_STRING, .check = vst_message_check_uuid,      \
@@ -22,7 +17,7 @@
 /* ---- relay-fetch ---- */
 
 static const struct vst_json_member fetch_arguments_members[] = {
-    TOKEN(vst_fetch_arguments),
+    TOKEN(vst_fetch_arguments, "token", token),
     NUMBER(vst_fetch_arguments, "after", after, UINT64_MAX),
 };
 const struct vst_json_table vst_fetch_arguments_table = TABLE(fetch_arguments);
@@ -33,7 +28,7 @@ static const char *const errands[] = {
 };
 
 static const struct vst_json_member errand_result_members[] = {
-    TOKEN(vst_errand_result),
+    TOKEN(vst_errand_result, "token", token),
     NUMBER(vst_errand_result, "number", number, UINT64_MAX),
     {"errand", VST_JSON_STRING, .required = true, .choices = errands,
      .offset = offsetof(struct vst_errand_result, errand)},
@@ -76,8 +71,7 @@ void vst_errand_get(const struct vst_errand_result *result, struct vst_errand *r
     struct vst_migrate_message *message = &ret_errand->message;
 
     *ret_errand = (struct vst_errand){.number = result->number};
-    while (strcmp(errands[ret_errand->kind], result->errand) != 0)
-        ret_errand->kind++;
+    ret_errand->kind = (enum vst_errand_kind)vst_message_find(result->errand, errands);
     /* A question without its words is none. */
     if (ret_errand->kind == VST_ERRAND_ASK && (!result->host || !result->event))
         ret_errand->kind = VST_ERRAND_NONE;
@@ -95,7 +89,7 @@ void vst_errand_get(const struct vst_errand_result *result, struct vst_errand *r
 /* ---- relay-answer ---- */
 
 static const struct vst_json_member relay_answer_arguments_members[] = {
-    TOKEN(vst_relay_answer_arguments),
+    TOKEN(vst_relay_answer_arguments, "token", token),
     NUMBER(vst_relay_answer_arguments, "number", number, UINT64_MAX),
     HOST(vst_relay_answer_arguments),
     {"event", VST_JSON_STRING, .check = vst_message_check_answer,

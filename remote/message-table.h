@@ -24,16 +24,17 @@
         name, VST_JSON_FLAG, .offset = offsetof(struct kind, member) \
     }
 
+#define TOKEN(kind, name, member)                                                 \
+    {                                                                             \
+        name, VST_JSON_STRING, .required = true, .check = vst_message_check_uuid, \
+                               .offset = offsetof(struct kind, member)            \
+    }
 #define DOMAIN_NAME(kind, member)                                                   \
     {                                                                               \
         "name", VST_JSON_STRING, .required = true, .check = vst_message_check_name, \
                                  .offset = offsetof(struct kind, member)            \
     }
-#define DOMAIN_UUID(kind, member)                                                   \
-    {                                                                               \
-        "uuid", VST_JSON_STRING, .required = true, .check = vst_message_check_uuid, \
-                                 .offset = offsetof(struct kind, member)            \
-    }
+#define DOMAIN_UUID(kind, member) TOKEN(kind, "uuid", member)
 
 /* Of struct vst_KIND, with the array KIND_members. */
 #define TABLE(kind)                                              \

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/definition.h"
@@ -27,6 +26,15 @@ const char *vst_message_check_uuid(const char *text)
     bool lower = !strpbrk(text, "ABCDEF"); /* they are compared as they stand */
 
     return vst_uuid_parse(text, uuid) == 0 && lower ? NULL : "must be a UUID";
+}
+
+int vst_message_find(const char *name, const char *const *list)
+{
+    int i = 0;
+
+    while (list[i + 1] && strcmp(list[i], name) != 0)
+        i++;
+    return i;
 }
 
 /* ---- arguments ---- */
@@ -125,20 +133,6 @@ static const struct vst_json_member domain_result_members[] = {
 };
 OPEN_TABLE(domain_result);
 
-static const struct vst_json_member infos_result_members[] = {
-    {"domains", VST_JSON_STRUCT, .shape = VST_JSON_LIST, .table = &vst_info_text_table,
-     .offset = offsetof(struct vst_infos_result, domains)},
-    FLAG(vst_infos_result, "more", more),
-};
-OPEN_TABLE(infos_result);
-
-static const struct vst_json_member volumes_result_members[] = {
-    {"volumes", VST_JSON_STRUCT, .shape = VST_JSON_LIST, .table = &vst_volume_text_table,
-     .offset = offsetof(struct vst_volumes_result, volumes)},
-    FLAG(vst_volumes_result, "more", more),
-};
-OPEN_TABLE(volumes_result);
-
 static const struct vst_json_member stats_result_members[] = {
     NEEDED(vst_stats_result, "software", software),
     NEEDED(vst_stats_result, "identity", identity),
@@ -159,9 +153,9 @@ static const struct {
     const struct vst_json_table *arguments;
     const struct vst_json_table *result;
 } bodies[VST_PROCEDURE_COUNT] = {
-    [VST_PROCEDURE_LIST] = {&list_arguments_table, &infos_result_table},
+    [VST_PROCEDURE_LIST] = {&list_arguments_table, &vst_domains_result_table},
     [VST_PROCEDURE_LOOKUP] = {&name_arguments_table, &domain_result_table},
-    [VST_PROCEDURE_INFO] = {&name_arguments_table, &infos_result_table},
+    [VST_PROCEDURE_INFO] = {&name_arguments_table, &vst_domains_result_table},
     [VST_PROCEDURE_STATS] = {NULL, &vst_stats_result_table},
     [VST_PROCEDURE_SCREENSHOT] = {&name_arguments_table, NULL},
     [VST_PROCEDURE_START] = {&start_arguments_table, &domain_result_table},
@@ -169,7 +163,7 @@ static const struct {
     [VST_PROCEDURE_CONSOLE] = {&name_arguments_table, NULL},
     [VST_PROCEDURE_SAVE] = {&save_arguments_table, NULL},
     [VST_PROCEDURE_RESTORE] = {&restore_arguments_table, &domain_result_table},
-    [VST_PROCEDURE_VOLUMES] = {&list_arguments_table, &volumes_result_table},
+    [VST_PROCEDURE_VOLUMES] = {&list_arguments_table, &vst_volumes_result_table},
     [VST_PROCEDURE_VOLUME_UPLOAD] = {&upload_arguments_table, NULL},
     [VST_PROCEDURE_VOLUME_DOWNLOAD] = {&download_arguments_table, NULL},
     [VST_PROCEDURE_VOLUME_DELETE] = {&name_arguments_table, NULL},

@@ -184,21 +184,8 @@ struct vst_domain_result { /* lookup, start, restore */
     char *uuid;
 };
 
-struct vst_info_text;
-struct vst_infos_result { /* list, info: by the functions below */
-    struct vst_info_text **domains;
-    bool more;
-};
-
-struct vst_volume_text;
-struct vst_volumes_result { /* volumes: by the functions below */
-    struct vst_volume_text **volumes;
-    bool more;
-};
-
-struct vst_migration_text;
-struct vst_migrations_result { /* migrations: by the functions below */
-    struct vst_migration_text **migrations;
+struct vst_list_result { /* list, info, volumes, migrations: by the functions below */
+    void **entries;
     bool more;
 };
 
@@ -235,10 +222,8 @@ struct vst_stats_result {
 
 union vst_results {
     struct vst_domain_result domain;
-    struct vst_infos_result infos;
+    struct vst_list_result list;
     struct vst_stats_result stats;
-    struct vst_volumes_result volumes;
-    struct vst_migrations_result migrations;
     struct vst_answer_result answer;
     struct vst_errand_result errand;
 };
@@ -251,31 +236,21 @@ int vst_reply_parse(enum vst_procedure procedure, const char *body, size_t lengt
                     union vst_results *ret_result, struct vst_error *ret_err);
 void vst_results_clear(enum vst_procedure procedure, union vst_results *result);
 
-/* The reply to info. */
-char *vst_info_print(const struct vst_domain_info *info, struct vst_error *ret_err);
 /*
- * One page of the reply to list: of `infos`, which it sorts by name, those whose names come after
- * `after` (NULL: all), as many as a page has.
+ * One page of the reply to list, volumes or migrations: of `entries`, an array of struct
+ * vst_domain_info, vst_volume_info or vst_migration_info, in the order of the text that they begin
+ * with, those that come after `after` (NULL: all), as many as a page has. The reply to info is a
+ * list of one.
  */
 enum { VST_PAGE = 256 };
-char *vst_page_print(struct vst_domain_info *infos, size_t count, const char *after,
-                     struct vst_error *ret_err);
-/* Both; *ret_infos is the caller's to free(). */
-int vst_infos_parse(enum vst_procedure procedure, const char *body, size_t length,
-                    struct vst_domain_info **ret_infos, size_t *ret_count, bool *ret_more,
-                    struct vst_error *ret_err);
-
-/* The same for volumes, which are sorted already. */
-char *vst_volumes_print(const struct vst_volume_info *infos, size_t count, const char *after,
-                        struct vst_error *ret_err);
-int vst_volumes_parse(const char *body, size_t length, struct vst_volume_info **ret_infos,
-                      size_t *ret_count, bool *ret_more, struct vst_error *ret_err);
-
-/* The same for migrations, by token. */
-char *vst_migrations_print(struct vst_migration_info *infos, size_t count, const char *after,
-                           struct vst_error *ret_err);
-int vst_migrations_parse(const char *body, size_t length, struct vst_migration_info **ret_infos,
-                         size_t *ret_count, bool *ret_more, struct vst_error *ret_err);
+char *vst_list_print(enum vst_procedure procedure, const void *entries, size_t count,
+                     const char *after, struct vst_error *ret_err);
+/* *ret_entries is such an array, the caller's to free(). */
+int vst_list_parse(enum vst_procedure procedure, const char *body, size_t length,
+                   void **ret_entries, size_t *ret_count, bool *ret_more,
+                   struct vst_error *ret_err);
+/* Bytes of one. */
+size_t vst_list_entry_size(enum vst_procedure procedure);
 
 /* The reply to migrate-message. */
 char *vst_answer_print(const struct vst_migrate_message *answer, struct vst_error *ret_err);

@@ -3,9 +3,6 @@
  * What each procedure does: one call of the public API, whose outcome becomes the answer. Nothing
  * is known here of the wire, and nothing of who may call what.
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "config.h"
 #include "core/driver.h"
 #include "server-private.h"
@@ -100,43 +97,24 @@ static void have_domain(struct vst_domain *domain, const struct vst_error *err, 
         reply_domain(call);
 }
 
-static void have_info(const struct vst_domain_info *infos, size_t count,
-                      const struct vst_error *err, void *opaque)
+void vst_call_list(struct call *call, const void *entries, size_t count,
+                   const struct vst_error *err)
 {
-    struct call *call = opaque;
+    const char *after = call->procedure == VST_PROCEDURE_INFO ? NULL : call->arguments.list.after;
     struct vst_error failed = {0};
 
-    (void)count;
     call->op = NULL;
     if (err)
         vst_call_fail(call, err);
     else
-        vst_call_reply(call, vst_info_print(infos, &failed), &failed);
+        vst_call_reply(call, vst_list_print(call->procedure, entries, count, after, &failed),
+                       &failed);
 }
 
-static void have_list(const struct vst_domain_info *infos, size_t count,
-                      const struct vst_error *err, void *opaque)
+static void have_infos(const struct vst_domain_info *infos, size_t count,
+                       const struct vst_error *err, void *opaque)
 {
-    struct call *call = opaque;
-    struct vst_error failed = {0};
-    struct vst_domain_info *sorted;
-    char *body = NULL;
-
-    call->op = NULL;
-    if (err) {
-        vst_call_fail(call, err);
-        return;
-    }
-    sorted = calloc(count ? count : 1, sizeof(*sorted));
-    if (sorted) {
-        if (count)
-            memcpy(sorted, infos, count * sizeof(*sorted));
-        body = vst_page_print(sorted, count, call->arguments.list.after, &failed);
-    } else {
-        vst_error_no_memory(&failed);
-    }
-    free(sorted);
-    vst_call_reply(call, body, &failed);
+    vst_call_list(opaque, infos, count, err);
 }
 
 void vst_call_began(struct call *call, struct vst_op *op)
@@ -157,7 +135,7 @@ void vst_call_began(struct call *call, struct vst_op *op)
 static void run_list(struct call *call)
 {
     vst_call_began(call,
-                   vst_conn_list(conn_of(call), &(struct vst_info_cb){have_list, call, NULL}));
+                   vst_conn_list(conn_of(call), &(struct vst_info_cb){have_infos, call, NULL}));
 }
 
 /* The domain is there already: that was all. */
@@ -168,8 +146,8 @@ static void run_lookup(struct call *call)
 
 static void run_info(struct call *call)
 {
-    vst_call_began(call,
-                   vst_domain_get_info(call->domain, &(struct vst_info_cb){have_info, call, NULL}));
+    vst_call_began(
+        call, vst_domain_get_info(call->domain, &(struct vst_info_cb){have_infos, call, NULL}));
 }
 
 static void run_events(struct call *call)
@@ -274,15 +252,7 @@ static void run_screenshot(struct call *call)
 static void have_volumes(const struct vst_volume_info *infos, size_t count,
                          const struct vst_error *err, void *opaque)
 {
-    struct call *call = opaque;
-    struct vst_error failed = {0};
-
-    call->op = NULL;
-    if (err)
-        vst_call_fail(call, err);
-    else
-        vst_call_reply(call, vst_volumes_print(infos, count, call->arguments.list.after, &failed),
-                       &failed);
+    vst_call_list(opaque, infos, count, err);
 }
 
 static void run_volumes(struct call *call)

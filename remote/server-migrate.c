@@ -4,8 +4,6 @@
  * client like any other.
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "core/migration.h"
 #include "core/op.h"
@@ -112,26 +110,7 @@ void vst_run_migration_order(struct call *call)
 static void have_migrations(const struct vst_migration_info *infos, size_t count,
                             const struct vst_error *err, void *opaque)
 {
-    struct call *call = opaque;
-    struct vst_error failed = {0};
-    struct vst_migration_info *sorted;
-    char *body = NULL;
-
-    call->op = NULL;
-    if (err) {
-        vst_call_fail(call, err);
-        return;
-    }
-    sorted = calloc(count ? count : 1, sizeof(*sorted));
-    if (sorted) {
-        if (count)
-            memcpy(sorted, infos, count * sizeof(*sorted));
-        body = vst_migrations_print(sorted, count, call->arguments.list.after, &failed);
-    } else {
-        vst_error_no_memory(&failed);
-    }
-    free(sorted);
-    vst_call_reply(call, body, &failed);
+    vst_call_list(opaque, infos, count, err);
 }
 
 void vst_run_migrations(struct call *call)

@@ -231,6 +231,9 @@ const char *vst_call_migration(const struct call *call);
 
 /* The method has been called: every `run` that has not answered ends with this. */
 void vst_call_began(struct call *call, struct vst_op *op);
+/* The outcome of those that list: a page of it, or why there is none. */
+void vst_call_list(struct call *call, const void *entries, size_t count,
+                   const struct vst_error *err);
 /* The outcome of those without a result. */
 void vst_call_done(const struct vst_error *err, void *opaque);
 #define VST_CALL_DONE(call) (&(struct vst_done){vst_call_done, (call), NULL})

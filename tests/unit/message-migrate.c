@@ -211,21 +211,32 @@ static const struct vst_migration_info moving = {
     .verdict = "does not converge",
 };
 
+/* Reads a page of them, which is the caller's to free(). */
+static struct vst_migration_info *read_page(const char *body, size_t *ret_count, bool *ret_more)
+{
+    void *infos;
+
+    assert_int_equal(vst_list_parse(VST_PROCEDURE_MIGRATIONS, body, strlen(body), &infos, ret_count,
+                                    ret_more, NULL),
+                     0);
+    return infos;
+}
+
 static void migrations_arrive_as_they_were(void **state)
 {
     struct vst_migration_info one = moving, *got;
-    char *body = vst_migrations_print(&one, 1, NULL, NULL), *again;
+    char *body = vst_list_print(VST_PROCEDURE_MIGRATIONS, &one, 1, NULL, NULL), *again;
     size_t count;
     bool more;
 
     (void)state;
-    assert_int_equal(vst_migrations_parse(body, strlen(body), &got, &count, &more, NULL), 0);
+    got = read_page(body, &count, &more);
     assert_int_equal(count, 1);
     assert_false(more);
     assert_string_equal(got->token, UUID);
     assert_string_equal(got->reason, "because");
     assert_int_equal(got->outcome, VST_MIGRATION_CONFLICT);
-    again = vst_migrations_print(got, 1, NULL, NULL);
+    again = vst_list_print(VST_PROCEDURE_MIGRATIONS, got, 1, NULL, NULL);
     assert_string_equal(again, body);
     free(again);
     free(got);
@@ -250,10 +261,11 @@ static void many_migrations_come_in_pages(void **state)
         memset(all[i].peer, 1, sizeof(all[i].peer) - 1);
     }
     for (; more; free(got)) {
-        char *body = vst_migrations_print(all, COUNT, after[0] ? after : NULL, NULL);
+        char *body =
+            vst_list_print(VST_PROCEDURE_MIGRATIONS, all, COUNT, after[0] ? after : NULL, NULL);
 
         assert_true(strlen(body) < 4 * 1024 * 1024);
-        assert_int_equal(vst_migrations_parse(body, strlen(body), &got, &count, &more, NULL), 0);
+        got = read_page(body, &count, &more);
         for (size_t i = 0; i < count; i++) {
             assert_true(strcmp(got[i].token, after) > 0);
             snprintf(after, sizeof(after), "%s", got[i].token);

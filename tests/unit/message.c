@@ -140,16 +140,26 @@ static const struct vst_domain_info saving = {
                  .waits_for = VST_STALLED_ON_APPLICATION},
 };
 
+/* Reads a page of infos, which is the caller's to free(). */
+static struct vst_domain_info *read_page(enum vst_procedure procedure, const char *body,
+                                         size_t *ret_count, bool *ret_more)
+{
+    void *infos;
+
+    assert_int_equal(
+        vst_list_parse(procedure, body, strlen(body), &infos, ret_count, ret_more, NULL), 0);
+    return infos;
+}
+
 static void infos_arrive_as_they_were(void **state)
 {
-    char *body = vst_info_print(&saving, NULL);
+    char *body = vst_list_print(VST_PROCEDURE_INFO, &saving, 1, NULL, NULL);
     struct vst_domain_info *infos;
     size_t count;
     bool more;
 
     (void)state;
-    assert_int_equal(
-        vst_infos_parse(VST_PROCEDURE_INFO, body, strlen(body), &infos, &count, &more, NULL), 0);
+    infos = read_page(VST_PROCEDURE_INFO, body, &count, &more);
     assert_int_equal(count, 1);
     assert_false(more);
     assert_memory_equal(&infos[0].progress, &saving.progress, sizeof(saving.progress));
@@ -177,10 +187,8 @@ static void every_job_arrives(void **state)
         bool more;
 
         info.job = (enum vst_job_kind)job;
-        body = vst_info_print(&info, NULL);
-        assert_int_equal(
-            vst_infos_parse(VST_PROCEDURE_INFO, body, strlen(body), &infos, &count, &more, NULL),
-            0);
+        body = vst_list_print(VST_PROCEDURE_INFO, &info, 1, NULL, NULL);
+        infos = read_page(VST_PROCEDURE_INFO, body, &count, &more);
         assert_int_equal(infos[0].job, job);
         free(infos);
         free(body);
@@ -195,13 +203,12 @@ static size_t read_pages(struct vst_domain_info *all, size_t count)
     bool more = true;
 
     while (more) {
-        char *body = vst_page_print(all, count, after[0] ? after : NULL, NULL);
+        char *body = vst_list_print(VST_PROCEDURE_LIST, all, count, after[0] ? after : NULL, NULL);
         struct vst_domain_info *infos;
         size_t page;
 
         assert_true(strlen(body) < 1024 * 1024);
-        assert_int_equal(
-            vst_infos_parse(VST_PROCEDURE_LIST, body, strlen(body), &infos, &page, &more, NULL), 0);
+        infos = read_page(VST_PROCEDURE_LIST, body, &page, &more);
         for (size_t i = 0; i < page; i++) {
             assert_true(strcmp(infos[i].name, after) > 0);
             snprintf(after, sizeof(after), "%s", infos[i].name);
