@@ -8,91 +8,23 @@
  */
 #include "greet.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop.h"
+#include "shortage.h"
 
-enum { ROOM = 1 << 17, TIMERS = 64 };
-
-/* ---- memory that runs out ---- */
-
-static atomic_long until_failure = -1; /* allocations; negative: none fails */
-
-static int fails(void)
-{
-    if (atomic_load(&until_failure) < 0 || atomic_fetch_sub(&until_failure, 1) != 0)
-        return 0;
-    errno = ENOMEM;
-    return 1;
-}
-
-/* NOLINTBEGIN(bugprone-reserved-identifier): these names are the linker's */
-
-/* The linker puts these in the place of what the code of the library calls (ld's --wrap). */
-#define WRAP(type, failure, name, parameters, arguments)      \
-    type __real_##name parameters;                            \
-    type __wrap_##name parameters;                            \
-    type __wrap_##name parameters                             \
-    {                                                         \
-        return fails() ? (failure) : __real_##name arguments; \
-    }
-
-WRAP(void *, NULL, malloc, (size_t size), (size))
-WRAP(void *, NULL, calloc, (size_t count, size_t size), (count, size))
-WRAP(char *, NULL, strdup, (const char *text), (text))
-WRAP(char *, NULL, strndup, (const char *text, size_t len), (text, len))
-WRAP(int, EAGAIN, pthread_create,
-     (pthread_t * thread, const pthread_attr_t *attr, void *(*fn)(void *), void *opaque),
-     (thread, attr, fn, opaque))
-
-/* NOLINTEND(bugprone-reserved-identifier) */
-
-static void *event_malloc(size_t size)
-{
-    return fails() ? NULL : malloc(size);
-}
-
-static void *event_realloc(void *memory, size_t size)
-{
-    return fails() ? NULL : realloc(memory, size);
-}
+enum { ROOM = 1 << 17 };
 
 /* ---- a login ---- */
 
 static struct greet greet;
-static struct event *timers[TIMERS];
 
-static void nothing(evutil_socket_t fd, short what, void *opaque)
-{
-    (void)fd, (void)what, (void)opaque;
-}
-
-/* Its loop has room for timers and descriptors: when that runs out libevent may not say so. */
 static void make(void)
 {
-    static const struct timeval now = {0, 0};
-    struct timeval late = {1000, 0};
-
     greet_make(&greet, ROOM);
     greet_login(&greet, greet_database(), "alice", "opensesame");
-    event_base_init_common_timeout(greet.base, &now);
-    for (int i = 0; i < TIMERS; i++) {
-        timers[i] = evtimer_new(greet.base, nothing, NULL);
-        event_add(timers[i], &late);
-    }
-    for (int i = 0; i < TIMERS; i++)
-        event_del(timers[i]);
-}
-
-static void drop(void)
-{
-    for (int i = 0; i < TIMERS; i++)
-        event_free(timers[i]);
-    greet_drop(&greet);
+    shortage_make_room(greet.base);
 }
 
 /* The same bytes, or a failure. */
@@ -171,12 +103,11 @@ static bool try_failure(long number, bool layer)
         greet.party[i].sasl.secret = false;
         greet.party[i].sasl.mechanisms = "DIGEST-MD5";
     }
-    atomic_store(&until_failure, number);
+    shortage_begin(number);
     done = log_in();
-    failed = atomic_load(&until_failure) < 0;
-    atomic_store(&until_failure, -1);
+    failed = shortage_end();
     assert_true(done || failed);
-    drop();
+    greet_drop(&greet);
     return failed;
 }
 
@@ -210,6 +141,6 @@ int main(void)
         VST_TEST(each_allocation_of_a_layer_may_fail),
     };
 
-    event_set_mem_functions(event_malloc, event_realloc, free); /* before libevent has any */
+    shortage_prepare();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

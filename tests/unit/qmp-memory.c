@@ -7,7 +7,6 @@
  */
 #include "test.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <pthread.h>
@@ -18,36 +17,16 @@
 
 #include "drivers/qemu/qmp.h"
 #include "fake-qmp.h"
+#include "shortage.h"
 
-/* ---- memory that runs out ---- */
-
-static __thread long until_failure = -1; /* allocations of this thread; negative: none fails */
-
-static int fails(void)
-{
-    if (until_failure < 0 || until_failure-- > 0)
-        return 0;
-    errno = ENOMEM;
-    return 1;
-}
+/* ---- what runs out in json-c ---- */
 
 /* NOLINTBEGIN(bugprone-reserved-identifier): these names are the linker's */
 
-/* The linker puts these in the place of what the code of the library calls (ld's --wrap). */
-#define WRAP(type, name, parameters, arguments)             \
-    type __real_##name parameters;                          \
-    type __wrap_##name parameters;                          \
-    type __wrap_##name parameters                           \
-    {                                                       \
-        return fails() ? (type)0 : __real_##name arguments; \
-    }
-
-WRAP(void *, calloc, (size_t count, size_t size), (count, size))
-WRAP(char *, strdup, (const char *text), (text))
-WRAP(struct json_tokener *, json_tokener_new_ex, (int depth), (depth))
-WRAP(struct json_object *, json_object_new_object, (void), ())
-WRAP(struct json_object *, json_object_new_int64, (int64_t number), (number))
-WRAP(struct json_object *, json_object_new_string, (const char *text), (text))
+SHORTAGE_WRAP(struct json_tokener *, NULL, json_tokener_new_ex, (int depth), (depth))
+SHORTAGE_WRAP(struct json_object *, NULL, json_object_new_object, (void), ())
+SHORTAGE_WRAP(struct json_object *, NULL, json_object_new_int64, (int64_t number), (number))
+SHORTAGE_WRAP(struct json_object *, NULL, json_object_new_string, (const char *text), (text))
 
 int __wrap_asprintf(char **ret_text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -56,7 +35,7 @@ int __wrap_asprintf(char **ret_text, const char *format, ...)
     va_list args;
     int length;
 
-    if (fails())
+    if (shortage_hits())
         return -1;
     va_start(args, format);
     length = vasprintf(ret_text, format, args);
@@ -70,7 +49,7 @@ int __wrap_json_object_object_add(struct json_object *, const char *, struct jso
 int __wrap_json_object_object_add(struct json_object *object, const char *name,
                                   struct json_object *value)
 {
-    return fails() ? -1 : __real_json_object_object_add(object, name, value);
+    return shortage_hits() ? -1 : __real_json_object_object_add(object, name, value);
 }
 
 /* It says "success", and gives nothing. */
@@ -80,7 +59,7 @@ struct json_object *__wrap_json_tokener_parse_ex(struct json_tokener *, const ch
 struct json_object *__wrap_json_tokener_parse_ex(struct json_tokener *tokener, const char *text,
                                                  int length)
 {
-    if (!fails())
+    if (!shortage_hits())
         return __real_json_tokener_parse_ex(tokener, text, length);
     json_tokener_reset(tokener);
     return NULL;
@@ -96,25 +75,15 @@ const char *__wrap_json_object_to_json_string_ext(struct json_object *object, in
     const char *text = __real_json_object_to_json_string_ext(object, flags);
     const char *end = strrchr(text, '"');
 
-    if (fails())
+    if (shortage_hits())
         return NULL;
-    if (!end || !fails())
+    if (!end || !shortage_hits())
         return text;
     snprintf(less, sizeof(less), "%.*s%s", (int)(end - text) - 1, text, end);
     return less;
 }
 
 /* NOLINTEND(bugprone-reserved-identifier) */
-
-static void *event_malloc(size_t size)
-{
-    return fails() ? NULL : malloc(size);
-}
-
-static void *event_realloc(void *memory, size_t size)
-{
-    return fails() ? NULL : realloc(memory, size);
-}
 
 /* ---- the server's side ---- */
 
@@ -150,6 +119,7 @@ static void *serve(void *opaque)
 {
     struct server *server = opaque;
 
+    shortage_spare_this_thread();
     while (!vst_fake_qmp_left(server->fake))
         event_base_loop(server->base, EVLOOP_ONCE);
     return NULL;
@@ -184,11 +154,11 @@ static void stop(struct server *server)
 
 /* ---- the client's side ---- */
 
-enum { TIMERS = 64, SECONDS_MAX = 5 };
+enum { SECONDS_MAX = 5 };
 
 struct client {
     struct event_base *base;
-    struct event *timers[TIMERS]; /* the loop has room for as many; libevent tells nobody if not */
+    struct event *guard;
     struct vst_qmp *qmp;
     int accepted;
     int completed;
@@ -223,24 +193,17 @@ static void on_closed(void *opaque, const struct vst_error *err)
 
 static void prepare(struct client *client)
 {
-    static const struct timeval now = {0, 0};
+    const struct timeval in = {SECONDS_MAX, 0};
 
     *client = (struct client){.base = event_base_new()};
-    event_base_init_common_timeout(client->base, &now); /* as the first turn does, or warns */
-    for (int i = 0; i < TIMERS; i++) {
-        struct timeval in = {SECONDS_MAX, 0};
-
-        client->timers[i] = evtimer_new(client->base, on_late, client);
-        event_add(client->timers[i], &in);
-    }
-    for (int i = 1; i < TIMERS; i++)
-        event_del(client->timers[i]);
+    shortage_make_room(client->base);
+    client->guard = evtimer_new(client->base, on_late, client);
+    event_add(client->guard, &in);
 }
 
 static void discard(struct client *client)
 {
-    for (int i = 0; i < TIMERS; i++)
-        event_free(client->timers[i]);
+    event_free(client->guard);
     event_base_free(client->base);
 }
 
@@ -283,10 +246,9 @@ static bool try_failure(long number)
 
     json_object_object_add(arguments, "fdname", json_object_new_string("vs0"));
     prepare(&client);
-    until_failure = number;
+    shortage_begin(number);
     converse(&client, &fd, arguments, &passed);
-    failed = until_failure < 0;
-    until_failure = -1;
+    failed = shortage_end();
     stop(&server);
     assert_int_equal(server.strange, 0);
     assert_int_equal(client.late, 0);
@@ -317,6 +279,6 @@ int main(void)
         VST_TEST(each_allocation_may_fail),
     };
 
-    event_set_mem_functions(event_malloc, event_realloc, free); /* before libevent has any */
+    shortage_prepare();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,83 +6,13 @@
  */
 #include "test.h"
 
-#include <errno.h>
-#include <event2/event.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "loop.h"
 #include "pki.h"
+#include "shortage.h"
 
-enum { LEN = 40000, SECONDS_MAX = 5, TIMERS = 64 };
-
-static long until_failure = -1; /* allocations; negative: none fails */
-
-static int fails(void)
-{
-    if (until_failure < 0 || until_failure-- > 0)
-        return 0;
-    errno = ENOMEM;
-    return 1;
-}
-
-/* NOLINTBEGIN(bugprone-reserved-identifier): these names are the linker's */
-#define WRAP(type, name, parameters, arguments)          \
-    type __real_##name parameters;                       \
-    type __wrap_##name parameters;                       \
-    type __wrap_##name parameters                        \
-    {                                                    \
-        return fails() ? NULL : __real_##name arguments; \
-    }
-
-WRAP(void *, malloc, (size_t size), (size))
-WRAP(void *, calloc, (size_t count, size_t size), (count, size))
-WRAP(char *, strdup, (const char *text), (text))
-WRAP(char *, strndup, (const char *text, size_t n), (text, n))
-/* NOLINTEND(bugprone-reserved-identifier) */
-
-static void *event_malloc(size_t size)
-{
-    return fails() ? NULL : malloc(size);
-}
-
-static void *event_realloc(void *memory, size_t size)
-{
-    return fails() ? NULL : realloc(memory, size);
-}
-
-static struct event_base *base;
-static struct event *timers[TIMERS];
-static unsigned char data[LEN];
-
-static void nothing(evutil_socket_t fd, short what, void *opaque)
-{
-    (void)fd, (void)what, (void)opaque;
-}
-
-/* A base whose loop has room for timers: when that runs out libevent may not say so. */
-static void make_base(void)
-{
-    static const struct timeval now = {0, 0};
-    struct timeval late = {1000, 0};
-
-    base = event_base_new();
-    event_base_init_common_timeout(base, &now);
-    for (int i = 0; i < TIMERS; i++) {
-        timers[i] = evtimer_new(base, nothing, NULL);
-        event_add(timers[i], &late);
-    }
-    for (int i = 0; i < TIMERS; i++)
-        event_del(timers[i]);
-}
-
-static void free_base(void)
-{
-    for (int i = 0; i < TIMERS; i++)
-        event_free(timers[i]);
-    event_base_free(base);
-}
+enum { LEN = 40000, SECONDS_MAX = 5 };
 
 static bool secure(struct vst_channel **ch, enum vst_tls_role role, struct vst_error *err)
 {
@@ -124,8 +54,8 @@ static void move(struct vst_channel *ends[2], struct evbuffer *from, struct evbu
     way->in = vst_channel_read(ends[1], into, 3000, &n);
 }
 
-static int transfer(struct vst_channel *ends[2], struct evbuffer *from, struct evbuffer *into,
-                    struct vst_error *err)
+static int transfer(struct event_base *base, struct vst_channel *ends[2], struct evbuffer *from,
+                    struct evbuffer *into, struct vst_error *err)
 {
     struct way way = {VST_IO_AGAIN, VST_IO_OK, VST_IO_OK};
     time_t began = time(NULL);
@@ -143,47 +73,11 @@ static int transfer(struct vst_channel *ends[2], struct evbuffer *from, struct e
     return 0;
 }
 
-/* One session, in which allocation `number` fails; whether there were as many. */
-static bool try_failure(long number)
-{
-    struct evbuffer *from = evbuffer_new(), *into = evbuffer_new();
-    struct vst_error err = {0};
-    struct vst_channel *ends[2];
-    bool failed;
-    int result;
-
-    make_base();
-    assert_int_equal(vst_channel_pair(base, 1000000, ends, NULL), 0);
-    evbuffer_add(from, data, LEN);
-    until_failure = number;
-    result = transfer(ends, from, into, &err);
-    failed = until_failure < 0;
-    until_failure = -1;
-    if (result == 0) {
-        assert_int_equal(evbuffer_get_length(into), LEN);
-        assert_memory_equal(evbuffer_pullup(into, -1), data, LEN);
-    } else {
-        assert_true(failed);
-        assert_int_equal(err.code, VST_ERR_NO_MEMORY);
-    }
-    vst_channel_free(&ends[0]);
-    vst_channel_free(&ends[1]);
-    evbuffer_free(from);
-    evbuffer_free(into);
-    free_base();
-    return failed;
-}
-
 static void each_allocation_may_fail(void **state)
 {
-    long number = 0;
-
     (void)state;
     vst_test_seconds(120);
-    vst_test_fill(data, LEN, 5);
-    while (try_failure(number))
-        number++;
-    assert_in_range(number, 40, 1000);
+    assert_in_range(shortage_sweep(transfer, LEN), 40, 1000);
 }
 
 int main(void)
@@ -192,6 +86,6 @@ int main(void)
         VST_TEST_WITH(each_allocation_may_fail, pki_begin, pki_end),
     };
 
-    event_set_mem_functions(event_malloc, event_realloc, free); /* before libevent has any */
+    shortage_prepare();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
