@@ -5,7 +5,6 @@
  * middle, every operation ends once, and the server is as it was.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "app.h"
@@ -16,34 +15,11 @@ static struct app app;
 static struct evbuffer *image;
 static const struct manner plain;
 
-static void join(const char *parameters)
-{
-    struct outcome opened = {0}, found = {0};
-    char uri[200];
-
-    snprintf(uri, sizeof(uri), "test+unix://%s%s", served.path, parameters);
-    app = (struct app){.base = served.base};
-    assert_non_null(vst_conn_open(served.base, uri, NULL, outcome_conn(&opened)));
-    outcome_await(served.base, &opened);
-    if (opened.err.code)
-        fail_msg("%s", opened.err.text);
-    app.conn = opened.conn;
-    vst_conn_lookup(app.conn, "test1", outcome_domain(&found));
-    outcome_await(served.base, &found);
-    app.domain = found.domain;
-}
-
-static void leave(void)
-{
-    vst_domain_free(&app.domain);
-    vst_conn_close(&app.conn);
-}
-
 static int make(void **state)
 {
     (void)state;
     served_start(&served, "test:///?domains=2&memory=64K", VST_ROLE_ADMIN, NULL);
-    join("");
+    served_join(&served, "", &app);
     image = evbuffer_new();
     return 0;
 }
@@ -51,7 +27,7 @@ static int make(void **state)
 static int drop(void **state)
 {
     (void)state;
-    leave();
+    served_leave(&app);
     served_stop(&served);
     evbuffer_free(image);
     return 0;
@@ -97,11 +73,11 @@ static void a_thousand_guests_come_in_pages(void **state)
 
     (void)state;
     served_start(&served, "test:///?domains=1000&memory=1", VST_ROLE_ADMIN, NULL);
-    join("");
+    served_join(&served, "", &app);
     vst_conn_list(app.conn, outcome_infos(&list));
     outcome_await(app.base, &list);
     assert_int_equal(list.count, 1000);
-    leave();
+    served_leave(&app);
     served_stop(&served);
 }
 
@@ -157,8 +133,8 @@ static void every_wire_moves_state(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
-        leave();
-        join(parameters[i]);
+        served_leave(&app);
+        served_join(&served, parameters[i], &app);
         evbuffer_drain(image, evbuffer_get_length(image));
         there_and_back();
     }
@@ -427,139 +403,6 @@ static void server_that_leaves_takes_no_new_calls(void **state)
     vst_stream_free(&stream);
 }
 
-/* ---- cancelled at each moment ---- */
-
-/* One pass of the loop, or two milliseconds without anything to do. */
-static void step(void)
-{
-    struct timeval tv = {0, 2000};
-
-    event_base_loopexit(app.base, &tv);
-    event_base_loop(app.base, EVLOOP_ONCE);
-}
-
-static void settle(void)
-{
-    for (int i = 0; i < 1000 && served_stats(&served).streams; i++)
-        step();
-    assert_int_equal(served_stats(&served).streams, 0);
-}
-
-static void save_is_cancelled_at_each_moment(void **state)
-{
-    bool done = false;
-
-    (void)state;
-    vst_test_seconds(60);
-    for (unsigned moment = 0; !done; moment++) {
-        struct vst_stream *stream = app_stream(&app);
-        struct end end = {0};
-        struct outcome outcome = {0};
-        struct vst_op *op;
-
-        evbuffer_drain(image, evbuffer_get_length(image));
-        end_drain(&end, app.base, stream, image, (struct manner){.chunk = 20000});
-        op = app_begin_save(&app, stream, &outcome);
-        for (unsigned i = 0; i < moment && !outcome.released; i++)
-            step();
-        done = outcome.released;
-        if (!done)
-            vst_op_cancel(op);
-        while (!outcome.released)
-            assert_int_equal(event_base_loop(app.base, EVLOOP_ONCE), 0);
-        assert_int_equal(outcome.calls, 1);
-        if (outcome.err.code)
-            assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
-        vst_stream_free(&stream);
-        settle();
-        assert_int_equal(served_domain_state(&served, "test1"),
-                         outcome.err.code ? VST_DOMAIN_RUNNING : -1);
-        if (!outcome.err.code)
-            assert_int_equal(app_restore(&app, NULL, image, plain, NULL), VST_ERR_OK);
-    }
-}
-
-static void restore_is_cancelled_at_each_moment(void **state)
-{
-    bool done = false;
-
-    (void)state;
-    vst_test_seconds(60);
-    assert_int_equal(app_save(&app, NULL, NULL, image, plain), VST_ERR_OK);
-    for (unsigned moment = 0; !done; moment++) {
-        struct vst_stream *stream = app_stream(&app);
-        struct evbuffer *bytes = copy_of(image);
-        struct end end = {0};
-        struct outcome outcome = {0};
-        struct vst_op *op;
-
-        end_feed(&end, app.base, stream, bytes, (struct manner){.chunk = 20000});
-        op = app_begin_restore(&app, stream, &outcome);
-        for (unsigned i = 0; i < moment && !outcome.released; i++)
-            step();
-        done = outcome.released;
-        if (!done)
-            vst_op_cancel(op);
-        while (!outcome.released)
-            assert_int_equal(event_base_loop(app.base, EVLOOP_ONCE), 0);
-        assert_int_equal(outcome.calls, 1);
-        vst_stream_free(&stream);
-        evbuffer_free(bytes);
-        settle();
-        assert_int_equal(served_domain_state(&served, "test1"),
-                         outcome.err.code ? -1 : VST_DOMAIN_RUNNING);
-        if (!outcome.err.code) {
-            assert_int_equal(await(vst_domain_destroy), VST_ERR_OK);
-            continue;
-        }
-        assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
-    }
-}
-
-static void lookup_is_cancelled_at_each_moment(void **state)
-{
-    bool done = false;
-
-    (void)state;
-    for (unsigned moment = 0; !done; moment++) {
-        struct outcome outcome = {0};
-        struct vst_op *op = vst_conn_lookup(app.conn, "test1", outcome_domain(&outcome));
-
-        for (unsigned i = 0; i < moment && !outcome.released; i++)
-            step();
-        done = outcome.released;
-        if (!done)
-            vst_op_cancel(op);
-        while (!outcome.released)
-            assert_int_equal(event_base_loop(app.base, EVLOOP_ONCE), 0);
-        vst_domain_free(&outcome.domain);
-    }
-}
-
-static void opening_is_cancelled_at_each_moment(void **state)
-{
-    bool done = false;
-    char uri[200];
-
-    (void)state;
-    snprintf(uri, sizeof(uri), "test+unix://%s", served.path);
-    for (unsigned moment = 0; !done; moment++) {
-        struct outcome outcome = {0};
-        struct vst_op *op = vst_conn_open(app.base, uri, NULL, outcome_conn(&outcome));
-
-        for (unsigned i = 0; i < moment && !outcome.released; i++)
-            step();
-        done = outcome.released;
-        if (!done)
-            vst_op_cancel(op);
-        while (!outcome.released)
-            assert_int_equal(event_base_loop(app.base, EVLOOP_ONCE), 0);
-        if (outcome.err.code)
-            assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
-        vst_conn_close(&outcome.conn);
-    }
-}
-
 /* ---- access ---- */
 
 static void role_that_is_too_small_is_told(void **state)
@@ -601,10 +444,6 @@ int main(void)
         CLIENT_TEST(lost_connection_ends_everything_once),
         CLIENT_TEST(closing_in_the_middle_ends_everything_once),
         CLIENT_TEST(server_that_leaves_takes_no_new_calls),
-        CLIENT_TEST(save_is_cancelled_at_each_moment),
-        CLIENT_TEST(restore_is_cancelled_at_each_moment),
-        CLIENT_TEST(lookup_is_cancelled_at_each_moment),
-        CLIENT_TEST(opening_is_cancelled_at_each_moment),
         CLIENT_TEST(role_that_is_too_small_is_told),
     };
 

@@ -68,6 +68,27 @@ void served_start(struct served *served, const char *uri, enum vst_role role,
     assert_int_equal(vst_server_listen(served->server, VST_LISTEN_UNIX, &fd, "test", &err), 0);
 }
 
+void served_join(const struct served *served, const char *parameters, struct app *ret_app)
+{
+    struct outcome opened = {0}, found = {0};
+    char uri[200];
+
+    snprintf(uri, sizeof(uri), "test+unix://%s%s", served->path, parameters);
+    vst_conn_open(served->base, uri, NULL, outcome_conn(&opened));
+    outcome_await(served->base, &opened);
+    if (opened.err.code)
+        fail_msg("%s", opened.err.text);
+    vst_conn_lookup(opened.conn, "test1", outcome_domain(&found));
+    outcome_await(served->base, &found);
+    *ret_app = (struct app){served->base, opened.conn, found.domain};
+}
+
+void served_leave(struct app *app)
+{
+    vst_domain_free(&app->domain);
+    vst_conn_close(&app->conn);
+}
+
 void served_stop(struct served *served)
 {
     vst_server_free(&served->server);

@@ -13,6 +13,8 @@
 #include "remote/server.h"
 #include "test.h"
 
+struct app;
+
 struct served {
     struct event_base *base;
     struct vst_server *server;
@@ -34,6 +36,10 @@ void served_listen_tcp(struct served *served, enum vst_listen_kind kind);
 int served_connect_tcp(const struct served *served);
 /* The same from 127.0.0.`host`. */
 int served_connect_from(const struct served *served, unsigned host);
+/* An application that is its client, on the same base, by a URI that ends in `parameters`: with the
+ * domain `test1`, if there is one. And its end. */
+void served_join(const struct served *served, const char *parameters, struct app *ret_app);
+void served_leave(struct app *app);
 /* Frees the server and runs the loop until nothing is left in it. */
 void served_stop(struct served *served);
 void served_set_role(struct served *served, enum vst_role role);
