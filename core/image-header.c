@@ -80,10 +80,9 @@ static struct json_object *encode(const struct vst_image_header *header, struct 
 
     if (object)
         definition = vst_definition_encode(header->definition, ret_err);
-    if (definition && json_object_object_add(object, "definition", definition) == 0)
+    if (vst_json_add(object, "definition", definition) == 0)
         return object;
     vst_error_no_memory(ret_err);
-    json_object_put(definition);
     json_object_put(object);
     return NULL;
 }

@@ -87,4 +87,18 @@ struct json_object *vst_json_encode(const struct vst_json_table *table, const vo
 /* Frees what the members point to, and makes the struct all zero. */
 void vst_json_clear(const struct vst_json_table *table, void *of);
 
+/* ---- json-object.c: objects that no table describes; `from` may be NULL, or no object ---- */
+
+/* The string `name` of an object, valid as long as that; NULL if there is none. */
+const char *vst_json_string(struct json_object *from, const char *name);
+/* Whether there is one, and it is `text`. */
+bool vst_json_says(struct json_object *from, const char *name, const char *text);
+/* The number `name`; 0 if there is none, or it is less. */
+uint64_t vst_json_number(struct json_object *from, const char *name);
+
+/* Takes `value`, also on failure. -1: memory has run out, as when `to` or `value` is NULL. */
+int vst_json_add(struct json_object *to, const char *name, struct json_object *value);
+/* {name: value}; the same, and NULL then. */
+struct json_object *vst_json_object(const char *name, struct json_object *value);
+
 #endif

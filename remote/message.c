@@ -192,10 +192,7 @@ static struct json_object *encode(const struct vst_json_table *table, const void
 static int add(struct json_object *object, const char *name, struct json_object *value,
                struct vst_error *ret_err)
 {
-    if (object && value && json_object_object_add(object, name, value) == 0)
-        return 0;
-    json_object_put(value);
-    return vst_error_no_memory(ret_err);
+    return vst_json_add(object, name, value) < 0 ? vst_error_no_memory(ret_err) : 0;
 }
 
 static char *print(struct json_object *object, int built, struct vst_error *ret_err)

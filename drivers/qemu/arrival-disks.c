@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "arrival.h"
+#include "core/json.h"
 #include "core/worker.h"
 #include "new-disk.h"
 
@@ -175,29 +176,22 @@ static void exported(void *opaque, struct json_object *value, const struct vst_e
 
 static int listen_for_nbd(struct vst_arrival *arrival, struct vst_error *ret_err)
 {
-    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("nbd"));
     int fd = vst_place_listen(vst_guest_place(arrival->move.guest), "nbd", ret_err);
 
-    if (fd >= 0 && arguments)
-        return vst_qmp_send(qmp_of(arrival), "getfd", arguments, &fd, VST_QMP_SECONDS,
-                            (struct vst_qmp_reply){acknowledged, &arrival->move}, ret_err);
-    if (fd >= 0)
-        vst_error_no_memory(ret_err);
-    vst_close(&fd);
-    json_object_put(arguments);
-    return -1;
+    if (fd < 0)
+        return -1;
+    return vst_qmp_pass_fd(qmp_of(arrival), "nbd", &fd,
+                           (struct vst_qmp_reply){acknowledged, &arrival->move}, ret_err);
 }
 
 /* {"type": "fd", "data": {"str": "nbd"}} */
 static struct json_object *nbd_address(void)
 {
     struct json_object *data = vst_json_object("str", json_object_new_string("nbd"));
-    struct json_object *address =
-        data ? vst_json_object("type", json_object_new_string("fd")) : NULL;
+    struct json_object *address = vst_json_object("type", json_object_new_string("fd"));
 
-    if (address && json_object_object_add(address, "data", data) == 0)
+    if (vst_json_add(address, "data", data) == 0)
         return address;
-    json_object_put(data);
     json_object_put(address);
     return NULL;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "arrival.h"
+#include "core/json.h"
 
 enum { LOOK_US = 2000 }; /* the guest stands still meanwhile */
 

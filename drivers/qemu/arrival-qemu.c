@@ -256,25 +256,21 @@ int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
 {
     bool again = arrival->post_copy != ARRIVAL_PRE_COPY; /* such a stream is not compressed */
     bool expand = !again && strcmp(arrival->offer->compression, "zstd") == 0;
-    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("migrate"));
     struct event_base *base = arrival->move.qemu->conn->base;
     struct vst_handshake *handshake = NULL;
     int ours = -1, qemus = -1;
 
     *ret_moving = (struct vst_moving){.spare = -1};
-    if (!arguments)
-        return vst_error_no_memory(ret_err);
     if (again)
         handshake = vst_handshake_new(VST_HANDSHAKE_DESTINATION, arrival->move.name, ret_err);
     if ((again && !handshake) || vst_migration_sockets(&ours, &qemus, ret_err) < 0 ||
         vst_moving_open(base, &ours, 0, expand, handshake, ret_moving, ret_err) < 0) {
-        json_object_put(arguments);
         vst_close(&ours);
         vst_close(&qemus);
         return drop_moving(ret_moving, &handshake);
     }
-    if (vst_qmp_send(qmp_of(arrival), "getfd", arguments, &qemus, VST_QMP_SECONDS,
-                     (struct vst_qmp_reply){incoming, &arrival->move}, ret_err) < 0)
+    if (vst_qmp_pass_fd(qmp_of(arrival), "migrate", &qemus,
+                        (struct vst_qmp_reply){incoming, &arrival->move}, ret_err) < 0)
         return drop_moving(ret_moving, &handshake);
     arrival->handshake = handshake;
     return 0;

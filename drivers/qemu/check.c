@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/fsm.h"
+#include "core/json.h"
 #include "core/reasons.h"
 #include "core/worker.h"
 #include "firmware.h"
@@ -116,17 +117,16 @@ static void tell(struct vst_check *check, const struct vst_error *err)
 static void check_device(struct vst_check *check, const char *value)
 {
     static const char key[] = "driver=";
-    struct json_object *json = *value == '{' ? json_tokener_parse(value) : NULL, *driver;
+    struct json_object *json = *value == '{' ? json_tokener_parse(value) : NULL;
     const char *name = value;
     char word[64];
 
     if (strncmp(name, key, strlen(key)) == 0)
         name += strlen(key);
     if (json)
-        name = json_object_object_get_ex(json, "driver", &driver) &&
-                       json_object_is_type(driver, json_type_string)
-                   ? json_object_get_string(driver)
-                   : "";
+        name = vst_json_string(json, "driver");
+    if (!name)
+        name = "";
     snprintf(word, sizeof(word), "%.*s", (int)strcspn(name, ","), name);
     if (*word && *word != '{' && !vst_probe_knows_device(check->probe, word))
         block(check, "QEMU %s of this host has no device %s", vst_probe_version(check->probe),

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "core/definition.h"
-#include "migration.h"
+#include "core/json.h"
 #include "qmp.h"
 
 #define PREFIX "copy-"
@@ -33,25 +33,18 @@ static bool is_name(const char *name)
     return digits && !name[digits];
 }
 
-static bool is(struct json_object *object, const char *member, const char *value)
-{
-    const char *text = vst_json_string(object, member);
-
-    return text && strcmp(text, value) == 0;
-}
-
 const char *vst_copy_of_job(struct json_object *job)
 {
     const char *name = vst_json_string(job, "device");
 
-    return is_name(name) && is(job, "type", "mirror") ? name : NULL;
+    return is_name(name) && vst_json_says(job, "type", "mirror") ? name : NULL;
 }
 
 const char *vst_copy_of_node(struct json_object *node, const struct vst_definition *def)
 {
     const char *name = vst_json_string(node, "node-name");
 
-    if (!is_name(name) || !is(node, "drv", "nbd"))
+    if (!is_name(name) || !vst_json_says(node, "drv", "nbd"))
         return NULL;
     for (struct vst_disk **disk = def->disks; disk && *disk; disk++)
         if (strcmp((*disk)->name, name) == 0)
@@ -69,11 +62,9 @@ void vst_copy_close(struct vst_qmp *qmp, const char *name)
 static struct json_object *server_of(const char *copy)
 {
     struct json_object *server = vst_json_object("type", json_object_new_string("fd"));
-    struct json_object *name = server ? json_object_new_string(copy) : NULL;
 
-    if (name && json_object_object_add(server, "str", name) == 0)
+    if (vst_json_add(server, "str", json_object_new_string(copy)) == 0)
         return server;
-    json_object_put(name);
     json_object_put(server);
     return NULL;
 }
@@ -126,13 +117,10 @@ static struct json_object *instances_of(const char *copy)
 {
     struct json_object *list = json_object_new_array();
     struct json_object *one = vst_json_object("type", json_object_new_string("block-node"));
-    struct json_object *name = one ? json_object_new_string(copy) : NULL;
 
-    if (name && json_object_object_add(one, "node-name", name) == 0)
-        name = NULL;
-    if (list && one && !name && json_object_array_add(list, one) == 0)
+    if (vst_json_add(one, "node-name", json_object_new_string(copy)) == 0 && list &&
+        json_object_array_add(list, one) == 0)
         return list;
-    json_object_put(name);
     json_object_put(one);
     json_object_put(list);
     return NULL;

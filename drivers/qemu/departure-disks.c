@@ -21,6 +21,7 @@
 #include "copy-node.h"
 #include "core/fd.h"
 #include "core/fsm.h"
+#include "core/json.h"
 #include "departure.h"
 #include "migration.h"
 
@@ -269,25 +270,19 @@ static struct vst_qmp_reply then_step(struct departing_disk *disk)
 
 static void pass_socket(struct departing_disk *disk)
 {
-    /* A name of its own: what is passed and never used stays, and is never closed by the next. */
-    struct json_object *arguments = vst_json_object("fdname", json_object_new_string(disk->node));
     struct vst_error err = {0};
     int ours = -1, qemus = -1;
 
     disk->departure->disks->begun = disk;
     enter(disk, COPY_PASSING);
-    if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
-        open_stream(disk, &ours, &err) < 0) {
-        json_object_put(arguments);
+    if (vst_migration_sockets(&ours, &qemus, &err) < 0 || open_stream(disk, &ours, &err) < 0) {
         vst_close(&ours);
         vst_close(&qemus);
-        vst_error_no_memory(&err);
         fail(disk, VST_HANDOVER_LINK_DOWN, &err);
         return;
     }
-    sent(disk,
-         vst_qmp_send(qmp_of(disk->departure), "getfd", arguments, &qemus, VST_QMP_SECONDS,
-                      then_step(disk), &err),
+    /* A name of its own: what is passed and never used stays, and is never closed by the next. */
+    sent(disk, vst_qmp_pass_fd(qmp_of(disk->departure), disk->node, &qemus, then_step(disk), &err),
          &err);
 }
 

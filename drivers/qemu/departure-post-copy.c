@@ -81,24 +81,21 @@ static void passed(void *opaque, struct json_object *value, const struct vst_err
 static void reopen(struct vst_departure *departure)
 {
     struct vst_move *move = &departure->move;
-    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("migrate"));
     struct vst_error err = {0};
     int ours = -1, qemus = -1;
 
     vst_departure_enter(departure, DEPARTURE_REOPENING);
     vst_handshake_unref(&departure->handshake);
     departure->handshake = vst_handshake_new(VST_HANDSHAKE_SOURCE, move->name, &err);
-    if (!arguments || !departure->handshake || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
+    if (!departure->handshake || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
         vst_departure_open_stream(departure, &ours, 0, departure->handshake, &err) < 0) {
-        json_object_put(arguments);
         vst_close(&ours);
         vst_close(&qemus);
-        vst_error_no_memory(&err);
         apart(departure, &err);
         return;
     }
-    if (vst_qmp_send(qmp_of(departure), "getfd", arguments, &qemus, VST_QMP_SECONDS,
-                     (struct vst_qmp_reply){passed, move}, &err) < 0)
+    if (vst_qmp_pass_fd(qmp_of(departure), "migrate", &qemus, (struct vst_qmp_reply){passed, move},
+                        &err) < 0)
         apart(departure, &err);
 }
 

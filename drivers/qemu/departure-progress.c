@@ -11,19 +11,12 @@
 
 #include "copy-node.h"
 #include "core/clock.h"
+#include "core/json.h"
 #include "departure.h"
 #include "migration.h"
 #include "qmp.h"
 
 enum { POLL_US = 1000000 / VST_DEPARTURE_LOOKS, PAGE = 4096, MIB = 1024 * 1024 };
-
-static uint64_t number(struct json_object *from, const char *name)
-{
-    struct json_object *value;
-
-    return from && json_object_object_get_ex(from, name, &value) ? json_object_get_uint64(value)
-                                                                 : 0;
-}
 
 static double real(struct json_object *from, const char *name)
 {
@@ -117,14 +110,14 @@ static void take_figures(struct vst_departure *departure, struct json_object *va
     struct json_object *ram = NULL;
 
     json_object_object_get_ex(value, "ram", &ram);
-    info->pass = (unsigned)number(ram, "dirty-sync-count");
-    info->total = number(ram, "total");
-    info->sent = number(ram, "transferred");
-    info->left = number(ram, "remaining");
+    info->pass = (unsigned)vst_json_number(ram, "dirty-sync-count");
+    info->total = vst_json_number(ram, "total");
+    info->sent = vst_json_number(ram, "transferred");
+    info->left = vst_json_number(ram, "remaining");
     info->rate = (uint64_t)(real(ram, "mbps") * 1e6 / 8);
-    info->dirty_rate = number(ram, "dirty-pages-rate") * PAGE;
+    info->dirty_rate = vst_json_number(ram, "dirty-pages-rate") * PAGE;
     if (!departure->paused_us)
-        info->downtime_ms = (unsigned)number(value, "expected-downtime");
+        info->downtime_ms = (unsigned)vst_json_number(value, "expected-downtime");
     give_verdict(departure);
 }
 
@@ -246,7 +239,7 @@ void vst_departure_passed(struct vst_departure *departure, struct json_object *d
 {
     unsigned after = departure->opt.post_copy_after;
 
-    if (after && departure->state == DEPARTURE_MOVING && number(data, "pass") > after)
+    if (after && departure->state == DEPARTURE_MOVING && vst_json_number(data, "pass") > after)
         go_post_copy(departure);
 }
 

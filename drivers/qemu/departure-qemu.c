@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/fd.h"
 #include "core/image.h"
+#include "core/json.h"
 #include "departure.h"
 #include "migration.h"
 
@@ -199,15 +200,6 @@ static void set_parameters(struct vst_departure *departure)
          &err);
 }
 
-/* Takes `value`; false without memory. */
-static bool add(struct json_object *to, const char *name, struct json_object *value)
-{
-    if (to && value && json_object_object_add(to, name, value) == 0)
-        return true;
-    json_object_put(value);
-    return false;
-}
-
 /* Only what changes: after a restart the rest is known to QEMU alone. */
 static int send_change(struct vst_departure *departure, const struct vst_migration_change *change,
                        struct vst_error *ret_err)
@@ -216,9 +208,10 @@ static int send_change(struct vst_departure *departure, const struct vst_migrati
     uint64_t bandwidth = change->bandwidth;
 
     if (to &&
-        (!bandwidth || (add(to, "max-bandwidth", bandwidth_of(bandwidth)) &&
-                        add(to, "max-postcopy-bandwidth", post_copy_bandwidth(bandwidth)))) &&
-        (!change->downtime_ms || add(to, "downtime-limit", downtime_of(departure))))
+        (!bandwidth ||
+         (vst_json_add(to, "max-bandwidth", bandwidth_of(bandwidth)) == 0 &&
+          vst_json_add(to, "max-postcopy-bandwidth", post_copy_bandwidth(bandwidth)) == 0)) &&
+        (!change->downtime_ms || vst_json_add(to, "downtime-limit", downtime_of(departure)) == 0))
         return vst_qmp_send(qmp_of(departure), "migrate-set-parameters", to, NULL, VST_QMP_SECONDS,
                             (struct vst_qmp_reply){0}, ret_err);
     json_object_put(to);
@@ -247,24 +240,19 @@ int vst_departure_set(struct vst_departure *departure, const struct vst_migratio
 
 static void pass_socket(struct vst_departure *departure)
 {
-    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("migrate"));
     struct vst_error err = {0};
     int ours = -1, qemus = -1;
 
     vst_departure_enter(departure, DEPARTURE_PASSING);
-    if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
+    if (vst_migration_sockets(&ours, &qemus, &err) < 0 ||
         vst_departure_open_stream(departure, &ours, departure->opt.zstd_level, NULL, &err) < 0) {
-        json_object_put(arguments);
         vst_close(&ours);
         vst_close(&qemus);
-        vst_error_no_memory(&err);
         vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, &err);
         return;
     }
     sent(departure,
-         vst_qmp_send(qmp_of(departure), "getfd", arguments, &qemus, VST_QMP_SECONDS,
-                      then_step(departure), &err),
-         &err);
+         vst_qmp_pass_fd(qmp_of(departure), "migrate", &qemus, then_step(departure), &err), &err);
 }
 
 static void start(struct vst_departure *departure)

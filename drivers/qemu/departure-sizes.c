@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "departure.h"
 
 static void failed(struct vst_departure *departure, const struct vst_error *err)
@@ -25,21 +26,12 @@ static struct json_object *image_of(struct json_object *nodes, const char *name)
 
     for (size_t i = 0; i < count; i++) {
         struct json_object *node = json_object_array_get_idx(nodes, i), *image;
-        const char *is = vst_json_string(node, "node-name");
 
-        if (is && strcmp(is, name) == 0 && json_object_object_get_ex(node, "image", &image))
+        if (vst_json_says(node, "node-name", name) &&
+            json_object_object_get_ex(node, "image", &image))
             return image;
     }
     return NULL;
-}
-
-static uint64_t number_of(struct json_object *image, const char *member)
-{
-    struct json_object *value;
-    int64_t number =
-        json_object_object_get_ex(image, member, &value) ? json_object_get_int64(value) : 0;
-
-    return number > 0 ? (uint64_t)number : 0;
 }
 
 /* Of what its file takes, snapshots within it are not copied: then it says nothing of a copy. */
@@ -50,7 +42,7 @@ static uint64_t allocated_of(struct json_object *image)
     if (json_object_object_get_ex(image, "snapshots", &snapshots) &&
         json_object_is_type(snapshots, json_type_array) && json_object_array_length(snapshots))
         return 0;
-    return number_of(image, "actual-size");
+    return vst_json_number(image, "actual-size");
 }
 
 static struct vst_disk_size *size_new(const char *disk, struct json_object *image)
@@ -59,8 +51,8 @@ static struct vst_disk_size *size_new(const char *disk, struct json_object *imag
 
     if (!size)
         return NULL;
-    *size =
-        (struct vst_disk_size){strdup(disk), number_of(image, "virtual-size"), allocated_of(image)};
+    *size = (struct vst_disk_size){strdup(disk), vst_json_number(image, "virtual-size"),
+                                   allocated_of(image)};
     if (size->disk)
         return size;
     free(size);
@@ -82,7 +74,7 @@ static int take_sizes(struct vst_departure *departure, struct json_object *nodes
     for (size_t i = 0; i < most; i++) {
         struct json_object *image = image_of(nodes, disks[i]->name);
 
-        if (!image || !number_of(image, "virtual-size"))
+        if (!image || !vst_json_number(image, "virtual-size"))
             continue;
         departure->sizes[count] = size_new(disks[i]->name, image);
         if (!departure->sizes[count++])

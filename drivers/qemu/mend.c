@@ -5,6 +5,7 @@
  * disks that a migration has begun (mend-copies.c), and the guest runs on if it ran before. A save
  * that fails leaves its guest here, too: there is one way back.
  */
+#include "core/json.h"
 #include "guest-private.h"
 
 #include <json-c/json.h>

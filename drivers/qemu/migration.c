@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/json.h"
+
 enum { SOCKET_BUFFER = 1024 * 1024, DEEP_BUFFER = 4 * SOCKET_BUFFER };
 
 static const struct {
@@ -26,15 +28,6 @@ static const struct {
     {"postcopy-paused", VST_MIGRATION_POST_COPY_PAUSED},
 };
 
-const char *vst_json_string(struct json_object *from, const char *name)
-{
-    struct json_object *value;
-
-    if (!from || !json_object_object_get_ex(from, name, &value))
-        return NULL;
-    return json_object_is_type(value, json_type_string) ? json_object_get_string(value) : NULL;
-}
-
 enum vst_migration_status vst_migration_status(struct json_object *from)
 {
     const char *name = vst_json_string(from, "status");
@@ -49,12 +42,9 @@ enum vst_migration_status vst_migration_status(struct json_object *from)
 
 uint64_t vst_migration_moved(struct json_object *from)
 {
-    struct json_object *ram, *moved;
+    struct json_object *ram;
 
-    if (!json_object_object_get_ex(from, "ram", &ram) ||
-        !json_object_object_get_ex(ram, "transferred", &moved))
-        return 0;
-    return json_object_get_uint64(moved);
+    return json_object_object_get_ex(from, "ram", &ram) ? vst_json_number(ram, "transferred") : 0;
 }
 
 const char *vst_migration_reason(struct json_object *from)
@@ -62,35 +52,12 @@ const char *vst_migration_reason(struct json_object *from)
     return vst_json_string(from, "error-desc");
 }
 
-/* Takes `value`, also on failure; NULL is what json-c gives when memory has run out. */
-static int add(struct json_object *to, const char *name, struct json_object *value)
-{
-    if (value && json_object_object_add(to, name, value) == 0)
-        return 0;
-    json_object_put(value);
-    return -1;
-}
-
-struct json_object *vst_json_object(const char *name, struct json_object *value)
-{
-    struct json_object *object = json_object_new_object();
-
-    if (object && add(object, name, value) == 0)
-        return object;
-    if (!object)
-        json_object_put(value);
-    json_object_put(object);
-    return NULL;
-}
-
 static int add_capability(struct json_object *list, const char *name, bool on)
 {
     struct json_object *item = json_object_new_object();
 
-    if (!item)
-        return -1;
-    if (add(item, "capability", json_object_new_string(name)) == 0 &&
-        add(item, "state", json_object_new_boolean(on)) == 0 &&
+    if (vst_json_add(item, "capability", json_object_new_string(name)) == 0 &&
+        vst_json_add(item, "state", json_object_new_boolean(on)) == 0 &&
         json_object_array_add(list, item) == 0)
         return 0;
     json_object_put(item);

@@ -57,10 +57,4 @@ void vst_migration_deepen(int qemus);
  */
 void vst_migration_break(int ours);
 
-/* The string `name` of an object, valid as long as that; NULL if there is none. */
-const char *vst_json_string(struct json_object *from, const char *name);
-
-/* {name: value}; takes `value`, also on failure. NULL without memory. */
-struct json_object *vst_json_object(const char *name, struct json_object *value);
-
 #endif

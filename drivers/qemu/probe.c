@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "core/fsm.h"
+#include "core/json.h"
 #include "migration.h"
 
 #define PROBE_STATES(X)                                                              \
@@ -304,22 +305,12 @@ void vst_probe_free(struct vst_probe **slot)
 
 /* ---- the answers ---- */
 
-static bool has_name(struct json_object *machine, const char *member, const char *name)
-{
-    struct json_object *value;
-
-    return json_object_object_get_ex(machine, member, &value) &&
-           json_object_is_type(value, json_type_string) &&
-           strcmp(json_object_get_string(value), name) == 0;
-}
-
 static struct json_object *find_machine(const struct vst_probe *probe, const char *name)
 {
     for (size_t i = 0; i < json_object_array_length(probe->machines); i++) {
         struct json_object *machine = json_object_array_get_idx(probe->machines, i);
 
-        if (json_object_is_type(machine, json_type_object) &&
-            (has_name(machine, "name", name) || has_name(machine, "alias", name)))
+        if (vst_json_says(machine, "name", name) || vst_json_says(machine, "alias", name))
             return machine;
     }
     return NULL;
@@ -344,7 +335,7 @@ static bool is_type(const struct vst_probe *probe, const char *name)
     for (size_t i = 0; i < json_object_array_length(probe->devices); i++) {
         struct json_object *type = json_object_array_get_idx(probe->devices, i);
 
-        if (json_object_is_type(type, json_type_object) && has_name(type, "name", name))
+        if (vst_json_says(type, "name", name))
             return true;
     }
     return false;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/trace.h"
 
 enum { SHOWN_MAX = 120 }; /* bytes of a bad line that its error shows */
@@ -89,13 +90,6 @@ static struct json_object *member(struct json_object *object, const char *name, 
     return value;
 }
 
-static const char *string_member(struct json_object *object, const char *name)
-{
-    struct json_object *value = member(object, name, json_type_string);
-
-    return value ? json_object_get_string(value) : NULL;
-}
-
 /* ---- the four kinds; each returns NULL, or what is wrong ---- */
 
 static const char *read_id(struct json_object *root, struct vst_qmp_message *message)
@@ -127,8 +121,8 @@ static const char *read_error(struct json_object *root, struct vst_qmp_message *
 {
     struct json_object *error = member(root, "error", json_type_object);
 
-    message->name = error ? string_member(error, "class") : NULL;
-    message->text = error ? string_member(error, "desc") : NULL;
+    message->name = error ? vst_json_string(error, "class") : NULL;
+    message->text = error ? vst_json_string(error, "desc") : NULL;
     if (!message->name || !message->text)
         return "an error without class and desc";
     return read_id(root, message);
@@ -140,7 +134,7 @@ static const char *read_event(struct json_object *root, struct vst_qmp_message *
     struct json_object *s = time ? member(time, "seconds", json_type_int) : NULL;
     struct json_object *us = time ? member(time, "microseconds", json_type_int) : NULL;
 
-    message->name = string_member(root, "event");
+    message->name = vst_json_string(root, "event");
     message->body = member(root, "data", json_type_object);
     if (!message->name || !s || !us)
         return "an event without name and time";

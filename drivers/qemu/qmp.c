@@ -18,6 +18,8 @@
 
 #include "core/clock.h"
 #include "core/fsm.h"
+#include "core/fd.h"
+#include "core/json.h"
 #include "core/turn.h"
 #include "qmp-codec.h"
 #include "qmp-command.h"
@@ -454,6 +456,17 @@ int vst_qmp_execute(struct vst_qmp *qmp, const char *command, struct vst_qmp_rep
     if (complete)
         return vst_qmp_send(qmp, command, arguments, NULL, VST_QMP_SECONDS, reply, ret_err);
     json_object_put(arguments);
+    return vst_error_no_memory(ret_err);
+}
+
+int vst_qmp_pass_fd(struct vst_qmp *qmp, const char *name, int *fd, struct vst_qmp_reply reply,
+                    struct vst_error *ret_err)
+{
+    struct json_object *arguments = vst_json_object("fdname", json_object_new_string(name));
+
+    if (arguments)
+        return vst_qmp_send(qmp, "getfd", arguments, fd, VST_QMP_SECONDS, reply, ret_err);
+    vst_close(fd);
     return vst_error_no_memory(ret_err);
 }
 

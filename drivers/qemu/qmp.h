@@ -97,6 +97,11 @@ int vst_qmp_send(struct vst_qmp *qmp, const char *command, struct json_object *a
 int vst_qmp_execute(struct vst_qmp *qmp, const char *command, struct vst_qmp_reply reply,
                     struct vst_error *ret_err, ...) __attribute__((sentinel));
 
+/* Gives QEMU `*fd` under a name, by `getfd`: it is taken, also on failure. What QEMU never uses it
+ * keeps, until that name is given again. */
+int vst_qmp_pass_fd(struct vst_qmp *qmp, const char *name, int *fd, struct vst_qmp_reply reply,
+                    struct vst_error *ret_err);
+
 /* For an owner that goes away: no reply whose `opaque` is this one is called any more. What has
  * been sent stays sent, and what waits to be sent still will be. */
 void vst_qmp_forget(struct vst_qmp *qmp, const void *opaque);

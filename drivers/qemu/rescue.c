@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/fsm.h"
+#include "core/json.h"
 #include "handshake.h"
 #include "migration.h"
 
@@ -149,20 +150,16 @@ static void passed(void *opaque, struct json_object *value, const struct vst_err
 
 static void pass_stream(struct vst_rescue *rescue)
 {
-    struct json_object *arguments = NULL;
     int ours = -1, qemus = -1;
 
     enter(rescue, RESCUE_PASSING);
-    if (vst_migration_sockets(&ours, &qemus, NULL) == 0)
-        arguments = vst_json_object("fdname", json_object_new_string("rescue"));
-    if (arguments &&
-        vst_qmp_send(vst_guest_qmp(rescue->guest), "getfd", arguments, &qemus, VST_QMP_SECONDS,
-                     (struct vst_qmp_reply){passed, rescue}, NULL) == 0) {
+    if (vst_migration_sockets(&ours, &qemus, NULL) == 0 &&
+        vst_qmp_pass_fd(vst_guest_qmp(rescue->guest), "rescue", &qemus,
+                        (struct vst_qmp_reply){passed, rescue}, NULL) == 0) {
         listen_to(rescue, &ours);
         return;
     }
     vst_close(&ours);
-    vst_close(&qemus);
     mend(rescue);
 }
 

@@ -267,24 +267,20 @@ static int plug(struct restore *restore, int *ours, struct vst_error *ret_err)
 
 static void pass_socket(struct restore *restore)
 {
-    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("restore"));
     struct vst_error err = {0};
     int ours = -1, qemus = -1;
 
     enter(restore, RESTORE_PASSING, 0);
-    if (!arguments || vst_migration_sockets(&ours, &qemus, &err) < 0 ||
-        plug(restore, &ours, &err) < 0) {
-        json_object_put(arguments);
+    if (vst_migration_sockets(&ours, &qemus, &err) < 0 || plug(restore, &ours, &err) < 0) {
         vst_close(&ours);
         vst_close(&qemus);
-        vst_error_no_memory(&err);
         fail(restore, &err);
         return;
     }
-    sent(restore,
-         vst_qmp_send(vst_guest_qmp(restore->guest), "getfd", arguments, &qemus, VST_QMP_SECONDS,
-                      then_step(restore), &err),
-         &err);
+    sent(
+        restore,
+        vst_qmp_pass_fd(vst_guest_qmp(restore->guest), "restore", &qemus, then_step(restore), &err),
+        &err);
 }
 
 static void load(struct restore *restore)

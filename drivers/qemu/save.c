@@ -7,6 +7,7 @@
  * What QEMU writes is believed to be all only when QEMU has said `completed`; only then does the
  * image get its END record.
  */
+#include "core/json.h"
 #include "guest.h"
 
 #include <json-c/json.h>
@@ -247,22 +248,16 @@ static int open_outlet(struct save *save, struct vst_drain_ends *drain, int *ret
 /* `drain` is NULL unless live. */
 static void pass_end(struct save *save, struct vst_drain_ends *drain)
 {
-    struct json_object *arguments = vst_json_object("fdname", json_object_new_string("save"));
     struct vst_error err = {0};
     int qemus = -1;
 
     enter(save, SAVE_PASSING);
-    if (!arguments || open_outlet(save, drain, &qemus, &err) < 0) {
-        json_object_put(arguments);
+    if (open_outlet(save, drain, &qemus, &err) < 0) {
         vst_close(&qemus);
-        vst_error_no_memory(&err);
         fail(save, &err);
         return;
     }
-    sent(save,
-         vst_qmp_send(qmp_of(save), "getfd", arguments, &qemus, VST_QMP_SECONDS, then_step(save),
-                      &err),
-         &err);
+    sent(save, vst_qmp_pass_fd(qmp_of(save), "save", &qemus, then_step(save), &err), &err);
 }
 
 static void drain_started(void *opaque, struct vst_drain_ends *ends, const struct vst_error *err)

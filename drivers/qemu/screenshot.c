@@ -3,6 +3,7 @@
  * Screenshot: QEMU writes a PNG into a file in memory, and that goes down the stream. QEMU wants a
  * regular file that is open for writing only, so the memfd is opened a second time for it.
  */
+#include "core/json.h"
 #include "guest.h"
 
 #include <errno.h>
@@ -14,7 +15,6 @@
 #include <unistd.h>
 
 #include "core/fsm.h"
-#include "migration.h"
 
 #define SHOT_STATES(X)                                             \
     X(SHOT_WAITING, "the guest", "its monitor is being connected") \

@@ -207,8 +207,8 @@ static void discard(struct client *client)
     event_base_free(client->base);
 }
 
-/* What runs while memory may run out. `arguments` and `passed` are taken. */
-static void converse(struct client *client, int *fd, struct json_object *arguments, int *passed)
+/* What runs while memory may run out. `passed` is taken. */
+static void converse(struct client *client, int *fd, int *passed)
 {
     static const struct vst_qmp_cb callbacks = {.closed = on_closed};
     const struct vst_qmp_reply reply = {on_reply, client};
@@ -216,13 +216,12 @@ static void converse(struct client *client, int *fd, struct json_object *argumen
 
     client->qmp = vst_qmp_new(client->base, fd, &callbacks, client, &err);
     if (!client->qmp) {
-        json_object_put(arguments);
         close(*passed);
         close(*fd);
         return;
     }
-    client->accepted +=
-        vst_qmp_send(client->qmp, "getfd", arguments, passed, 0.5, reply, &err) == 0;
+    client->accepted += vst_qmp_pass_fd(client->qmp, "vs0", passed, reply, &err) == 0;
+    assert_int_equal(*passed, -1);
     client->accepted +=
         vst_qmp_execute(client->qmp, "migrate", reply, &err, "uri", json_object_new_string(uri),
                         "n", json_object_new_int64(17), NULL) == 0;
@@ -240,14 +239,12 @@ static bool try_failure(long number)
 {
     struct server server;
     struct client client;
-    struct json_object *arguments = json_object_new_object();
     int fd = start(&server), passed = open("/dev/null", O_RDONLY | O_CLOEXEC);
     bool failed;
 
-    json_object_object_add(arguments, "fdname", json_object_new_string("vs0"));
     prepare(&client);
     shortage_begin(number);
-    converse(&client, &fd, arguments, &passed);
+    converse(&client, &fd, &passed);
     failed = shortage_end();
     stop(&server);
     assert_int_equal(server.strange, 0);
