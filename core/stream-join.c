@@ -9,7 +9,8 @@
 
 #include "stream-private.h"
 
-struct relay {
+/* The layer that waits. */
+struct joint {
     struct vst_channel base;
     struct vst_stream *to; /* NULL once it has ended */
     bool good;             /* how it ended */
@@ -17,102 +18,102 @@ struct relay {
     struct vst_turn turn;
 };
 
-static struct relay *relay_of(struct vst_channel *ch)
+static struct joint *joint_of(struct vst_channel *ch)
 {
-    return (struct relay *)ch;
+    return (struct joint *)ch;
 }
 
-static enum vst_io relay_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
+static enum vst_io joint_read(struct vst_channel *ch, struct evbuffer *into, size_t max,
                               size_t *ret_n)
 {
     return vst_channel_read(ch->lower, into, max, ret_n);
 }
 
 /* OK while nothing is against going on. */
-static enum vst_io check(const struct relay *relay)
+static enum vst_io check(const struct joint *joint)
 {
-    return relay->to || relay->good ? VST_IO_OK : VST_IO_FAIL;
+    return joint->to || joint->good ? VST_IO_OK : VST_IO_FAIL;
 }
 
-static enum vst_io relay_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
+static enum vst_io joint_write(struct vst_channel *ch, struct evbuffer *from, size_t max,
                                size_t *ret_n)
 {
-    enum vst_io io = check(relay_of(ch));
+    enum vst_io io = check(joint_of(ch));
 
     return io == VST_IO_OK ? vst_channel_write(ch->lower, from, max, ret_n) : io;
 }
 
-static enum vst_io relay_finish(struct vst_channel *ch)
+static enum vst_io joint_finish(struct vst_channel *ch)
 {
-    struct relay *relay = relay_of(ch);
-    enum vst_io io = check(relay);
+    struct joint *joint = joint_of(ch);
+    enum vst_io io = check(joint);
 
     if (io == VST_IO_OK)
         io = vst_channel_finish(ch->lower);
-    if (io != VST_IO_OK || !relay->to)
+    if (io != VST_IO_OK || !joint->to)
         return io;
-    relay->read = true;
+    joint->read = true;
     vst_channel_rearm(ch);
     return VST_IO_AGAIN;
 }
 
 /* The channel below could be written to all the time, but it is the outcome that we wait for. */
-static unsigned relay_wants(struct vst_channel *ch, unsigned dirs)
+static unsigned joint_wants(struct vst_channel *ch, unsigned dirs)
 {
-    return relay_of(ch)->read ? dirs & ~(unsigned)VST_WRITE : dirs;
+    return joint_of(ch)->read ? dirs & ~(unsigned)VST_WRITE : dirs;
 }
 
-static void relay_destroy(struct vst_channel *ch)
+static void joint_destroy(struct vst_channel *ch)
 {
-    struct relay *relay = relay_of(ch);
+    struct joint *joint = joint_of(ch);
 
-    if (relay->to)
-        relay->to->relay = NULL;
-    vst_turn_cancel(&relay->turn);
-    free(relay);
+    if (joint->to)
+        joint->to->joint = NULL;
+    vst_turn_cancel(&joint->turn);
+    free(joint);
 }
 
-static const struct vst_channel_ops relay_ops = {
-    .name = "relay",
-    .read = relay_read,
-    .write = relay_write,
-    .finish = relay_finish,
-    .wants = relay_wants,
-    .destroy = relay_destroy,
+static const struct vst_channel_ops joint_ops = {
+    .name = "joint",
+    .read = joint_read,
+    .write = joint_write,
+    .finish = joint_finish,
+    .wants = joint_wants,
+    .destroy = joint_destroy,
 };
 
 static void turn(evutil_socket_t fd, short what, void *opaque)
 {
-    struct relay *relay = opaque;
+    struct joint *joint = opaque;
 
     (void)fd, (void)what;
-    vst_channel_announce(&relay->base, VST_WRITE);
+    vst_channel_announce(&joint->base, VST_WRITE);
 }
 
-void vst_relay_conclude(struct vst_stream *to, const struct vst_error *err)
+void vst_joint_conclude(struct vst_stream *to, const struct vst_error *err)
 {
-    struct relay *relay = to->relay ? relay_of(to->relay) : NULL;
+    struct joint *joint = to->joint ? joint_of(to->joint) : NULL;
 
-    if (!relay)
+    if (!joint)
         return;
-    to->relay = NULL;
-    relay->to = NULL;
-    relay->good = !err;
+    to->joint = NULL;
+    joint->to = NULL;
+    joint->good = !err;
     if (err)
-        vst_error_copy(vst_channel_fail(&relay->base), err);
-    vst_turn_schedule(&relay->turn);
+        vst_error_copy(vst_channel_fail(&joint->base), err);
+    vst_turn_schedule(&joint->turn);
 }
 
-static struct vst_channel *relay_new(struct vst_channel *lower, struct vst_stream *to)
+static struct vst_channel *joint_new(struct vst_channel *lower, struct vst_stream *to)
 {
-    struct relay *relay = calloc(1, sizeof(*relay));
+    struct joint *joint = calloc(1, sizeof(*joint));
 
-    if (!relay)
+    if (!joint)
         return NULL;
-    vst_channel_init(&relay->base, &relay_ops, lower->base, lower);
-    vst_turn_init(&relay->turn, lower->base, turn, relay);
-    relay->to = to;
-    return &relay->base;
+    vst_channel_init(&joint->base, &joint_ops, lower->base, lower);
+    vst_turn_init(&joint->turn, lower->base, turn, joint);
+    joint->to = to;
+    return &joint->base;
 }
 
 /* A stream that waited for its own outcome would wait for ever. */
@@ -140,19 +141,19 @@ int vst_stream_join_back(struct vst_stream *from, struct vst_stream *to)
 
 int vst_stream_join(struct vst_stream *from, struct vst_stream *to)
 {
-    struct vst_channel *ends[2], *relay;
+    struct vst_channel *ends[2], *joint;
 
     if (make_pair(from, to, ends) < 0)
         return -1;
-    relay = relay_new(ends[0], to);
-    if (!relay) {
+    joint = joint_new(ends[0], to);
+    if (!joint) {
         vst_channel_free(&ends[0]);
         vst_channel_free(&ends[1]);
         return -1;
     }
-    from->down.app = relay;
+    from->down.app = joint;
     from->down.leaf = ends[0];
     to->up.app = to->up.leaf = ends[1];
-    to->relay = relay;
+    to->joint = joint;
     return 0;
 }

@@ -49,7 +49,7 @@ struct vst_stream {
     bool freed;        /* the application has let go */
     struct half up;
     struct half down;
-    struct vst_channel *relay; /* top of the end that another stream has joined to this one's up */
+    struct vst_channel *joint; /* top of the end that another stream has joined to this one's up */
     struct vst_stream_user user;
     struct vst_stream_callbacks cb;
     void *opaque;
@@ -72,7 +72,7 @@ void vst_stream_hold(struct vst_stream *stream);
 void vst_stream_let_go(struct vst_stream *stream);
 
 /* stream-join.c: the stream that feeds this one learns the outcome. */
-void vst_relay_conclude(struct vst_stream *to, const struct vst_error *err);
+void vst_joint_conclude(struct vst_stream *to, const struct vst_error *err);
 
 /* stream-ends.c: whether the application may still say what this end is. */
 bool vst_half_may_set(const struct half *half);

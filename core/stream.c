@@ -59,7 +59,7 @@ static void destroy(struct vst_stream *stream)
     struct vst_error why = {0};
 
     vst_error_set(&why, VST_ERR_CANCELLED, "the stream that takes the bytes was freed");
-    vst_relay_conclude(stream, &why);
+    vst_joint_conclude(stream, &why);
     vst_turn_cancel(&stream->turn);
     vst_stream_unwatch(stream);
     free_halves(stream);
@@ -87,7 +87,7 @@ void vst_stream_conclude(struct vst_stream *stream, const struct vst_error *err)
 {
     vst_stream_hold(stream); /* the ends' releases, and `ended`, may free it */
     stream->outcome = err ? *err : (struct vst_error){0};
-    vst_relay_conclude(stream, err);
+    vst_joint_conclude(stream, err);
     vst_progress_freeze(stream);
     vst_stream_unwatch(stream);
     if (err && stream->down.app && !stream->down.pump)

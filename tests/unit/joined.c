@@ -37,7 +37,7 @@ static void assert_moved(void)
     assert_int_equal(app_domain_state(&other, "test1"), VST_DOMAIN_RUNNING);
 }
 
-/* ---- relays ---- */
+/* ---- joined streams ---- */
 
 static void guest_moves_through_joined_streams(void **state)
 {
