@@ -41,6 +41,7 @@ struct vst_qemu {
     LIST_HEAD(, vst_move) moves;
     LIST_HEAD(, vst_relay) relays;
     LIST_HEAD(, vst_stray_look) looks; /* stray.c's */
+    LIST_HEAD(, vst_query) queries;    /* query.c's */
     LIST_HEAD(, vst_guest) guests;
     LIST_HEAD(, vst_guest_wait) held; /* who waits for guests that others have hold of */
     struct event look;                /* for these; not initialized before there is one */

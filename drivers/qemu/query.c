@@ -4,6 +4,8 @@
  */
 #include "query.h"
 
+#include <string.h>
+
 #include "describe.h"
 
 enum { ANSWER_SECONDS = 3 };
@@ -37,6 +39,7 @@ void vst_query_end(struct vst_query *query)
 {
     if (query->state == QUERY_IDLE)
         return;
+    LIST_REMOVE(query, link);
     wait_no_more(query);
     let_go(query);
     enter(query, QUERY_IDLE);
@@ -119,15 +122,27 @@ void vst_query_init(struct vst_query *query, struct vst_qemu *qemu,
     event_assign(&query->patience, qemu->conn->base, -1, 0, out_of_patience, query);
 }
 
+/* Of those who ask at the same time the last lets go, whoever was the first. */
+static bool is_to_be_released(const struct vst_query *query)
+{
+    const struct vst_query *other;
+
+    LIST_FOREACH(other, &query->qemu->queries, link)
+        if (other->release && strcmp(other->name, query->name) == 0)
+            return true;
+    return !vst_guest_find(query->qemu, query->name);
+}
+
 void vst_query_begin(struct vst_query *query, const char *name, struct vst_domain_info *ret_info)
 {
     static const struct timeval patience = {ANSWER_SECONDS, 0};
 
     query->name = name;
     query->ret_info = ret_info;
-    query->release = !vst_guest_find(query->qemu, name);
+    query->release = is_to_be_released(query);
     query->wait = (struct vst_guest_wait){.fn = there, .opaque = query, .at_once = true};
     query->watch = (struct vst_guest_watch){.gone = gone, .opaque = query};
+    LIST_INSERT_HEAD(&query->qemu->queries, query, link);
     enter(query, QUERY_ASKING);
     vst_guest_get(query->qemu, name, &query->wait);
     if (query->wait.waiting)

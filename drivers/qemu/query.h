@@ -29,6 +29,7 @@ enum { VST_QUERIES_MAX = 16 };
 
 /* Its owner's, who may ask one after another with it. */
 struct vst_query {
+    LIST_ENTRY(vst_query) link; /* unless it is idle */
     struct vst_qemu *qemu;
     enum query_state state;
     const char *name;

@@ -28,8 +28,8 @@ struct guest {
     int listening;
     int monitor; /* -1: nobody is connected */
     bool greeted;
-    int answers;       /* commands that it still answers; without any, it does not greet */
-    char command[512]; /* that waits for its answer; empty if there is none */
+    int answers;        /* commands that it still answers; without any, it does not greet */
+    char commands[512]; /* that wait for their answers, each a line */
 };
 
 static struct here *here;
@@ -85,31 +85,33 @@ static void say(struct guest *guest, const char *text)
 
 static void answer(struct guest *guest)
 {
-    const char *value = strstr(guest->command, "query-status")
-                            ? "{\"status\": \"running\", \"running\": true}"
-                            : "{}";
-    const char *id = strstr(guest->command, "\"id\":");
+    char *end = strchr(guest->commands, '\n');
+    const char *id, *value = "{}";
     char text[128];
 
+    assert_non_null(end);
+    *end++ = '\0';
+    if (strstr(guest->commands, "query-status"))
+        value = "{\"status\": \"running\", \"running\": true}";
+    id = strstr(guest->commands, "\"id\":");
     assert_non_null(id);
     snprintf(text, sizeof(text), "{\"return\": %s, \"id\": %lld}\r\n", value, atoll(id + 5));
     say(guest, text);
     guest->answers--;
-    guest->command[0] = '\0';
+    memmove(guest->commands, end, strlen(end) + 1);
 }
 
-/* One command at a time is all that a list has on its way. */
+/* The driver sends commands whole. */
 static void listen_to(struct guest *guest)
 {
-    char command[sizeof(guest->command)];
-    ssize_t n = recv(guest->monitor, command, sizeof(command) - 1, MSG_DONTWAIT);
+    size_t length = strlen(guest->commands);
+    ssize_t n = recv(guest->monitor, guest->commands + length, sizeof(guest->commands) - length - 1,
+                     MSG_DONTWAIT);
 
     if (n == 0)
         vst_close(&guest->monitor);
-    if (n <= 0)
-        return;
-    command[n] = '\0';
-    memcpy(guest->command, command, (size_t)n + 1);
+    if (n > 0)
+        guest->commands[length + (size_t)n] = '\0';
 }
 
 static void serve(struct guest *guest)
@@ -117,7 +119,7 @@ static void serve(struct guest *guest)
     if (guest->monitor < 0) {
         guest->monitor = accept4(guest->listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         guest->greeted = false;
-        guest->command[0] = '\0';
+        guest->commands[0] = '\0';
     }
     if (guest->monitor < 0)
         return;
@@ -127,7 +129,7 @@ static void serve(struct guest *guest)
                    "7}, \"package\": \"\"}, \"capabilities\": []}}\r\n");
     }
     listen_to(guest);
-    if (guest->command[0] && guest->answers > 0)
+    while (guest->commands[0] && guest->answers > 0)
         answer(guest);
 }
 
@@ -148,13 +150,13 @@ static size_t connected(void)
     return count;
 }
 
-/* Guests whose command waits for its answer. */
+/* Guests whose commands wait for an answer. */
 static size_t waiting(void)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < guest_count; i++)
-        count += guests[i].command[0] != 0;
+        count += guests[i].commands[0] != 0;
     return count;
 }
 
@@ -347,6 +349,27 @@ static void cancelled_list_lets_go_of_all_guests(void **state)
     expect_all_free();
 }
 
+/* The second finds the guests already there, and is answered last. */
+static void lists_at_the_same_time_let_go_of_all_guests(void **state)
+{
+    struct outcome second = {0};
+
+    (void)state;
+    make_guests(3, UNTIL_THE_QUESTION);
+    begin_list();
+    while (waiting() < 3)
+        pass();
+    vst_conn_list(app.conn, outcome_infos(&second));
+    for (size_t i = 0; i < 3; i++)
+        guests[i].answers = ALL;
+    await();
+    while (!second.released)
+        pass();
+    assert_int_equal(told.running, 3);
+    assert_int_equal(second.count, 3);
+    expect_all_free();
+}
+
 /* ---- many that answer at once ---- */
 
 struct count {
@@ -404,6 +427,7 @@ int main(void)
         VST_TEST_WITH(guests_that_answer_in_any_order_are_told_by_name, make, drop),
         VST_TEST_WITH(guest_that_goes_meanwhile_is_left_out, make, drop),
         VST_TEST_WITH(cancelled_list_lets_go_of_all_guests, make, drop),
+        VST_TEST_WITH(lists_at_the_same_time_let_go_of_all_guests, make, drop),
         VST_TEST_WITH(long_list_of_guests_that_are_not_to_be_asked_lets_the_loop_turn, make, drop),
     };
 
