@@ -22,7 +22,7 @@ VST_FSM(query, QUERY_STATES)
 
 /*
  * How many whoever has many questions asks at the same time, and begins with in one turn: each to a
- * guest that this connection does not have takes its lock, about seven descriptors, and some calls
+ * guest that this connection does not have takes its lock, about six descriptors, and some calls
  * of the file system that the loop waits for.
  */
 enum { VST_QUERIES_MAX = 16 };
