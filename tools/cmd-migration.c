@@ -292,7 +292,8 @@ int command_migration_cancel(struct tool *tool)
 int command_migration_post_copy(struct tool *tool)
 {
     return order(tool, VST_MIGRATION_GO_POST_COPY, NULL,
-                 "goes over to post-copy; the guest is the destination's from now on");
+                 "goes over to post-copy; \"virstream migrations\" tells when the guest "
+                 "runs there");
 }
 
 int command_migration_set(struct tool *tool)
@@ -315,9 +316,9 @@ int command_migration_resolve(struct tool *tool)
                         "source goes on with it when that host hears of it");
     case VST_MIGRATION_RUNS_ON_DESTINATION:
         return order_at(tool, VST_MIGRATION_RUNS_ON_DESTINATION, NULL,
-                        "by your word the guest is the destination's: what is here of it is ended; "
-                        "the destination lets it run, if it does not yet, when that host hears of "
-                        "it",
+                        "by your word the guest is the destination's: what is here serves what "
+                        "memory it lacks, if it does, and is ended then; the destination lets it "
+                        "run, if it does not yet, when that host hears of it",
                         "by your word the guest is the destination's: it goes on here, if its QEMU "
                         "is there; what the source has of it is ended when that host hears of it");
     default:

@@ -106,9 +106,9 @@ int vst_copy_start(struct vst_qmp *qmp, const char *name, const char *disk, uint
 }
 
 int vst_copy_set_speed(struct vst_qmp *qmp, const char *name, uint64_t bandwidth,
-                       struct vst_error *ret_err)
+                       struct vst_qmp_reply reply, struct vst_error *ret_err)
 {
-    return vst_qmp_execute(qmp, "block-job-set-speed", (struct vst_qmp_reply){0}, ret_err, "device",
+    return vst_qmp_execute(qmp, "block-job-set-speed", reply, ret_err, "device",
                            json_object_new_string(name), "speed", speed_of(bandwidth), NULL);
 }
 

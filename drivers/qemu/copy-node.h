@@ -38,7 +38,7 @@ int vst_copy_add(struct vst_qmp *qmp, const char *name, const char *disk,
 int vst_copy_start(struct vst_qmp *qmp, const char *name, const char *disk, uint64_t bandwidth,
                    struct vst_qmp_reply reply, struct vst_error *ret_err);
 int vst_copy_set_speed(struct vst_qmp *qmp, const char *name, uint64_t bandwidth,
-                       struct vst_error *ret_err);
+                       struct vst_qmp_reply reply, struct vst_error *ret_err);
 
 /* The NBD client shuts its socket, and makes no other connection. */
 void vst_copy_yank(struct vst_qmp *qmp, const char *name);

@@ -51,7 +51,8 @@ struct departing_disk {
     struct vst_channel *gate; /* of the stream: the end of what QEMU sends */
     struct copy_tie *tie;
     int spare;
-    uint64_t length; /* by QEMU's last word: bytes to be copied, and those that were */
+    uint64_t bandwidth; /* that it was begun with */
+    uint64_t length;    /* by QEMU's last word: bytes to be copied, and those that were */
     uint64_t done;
 };
 
@@ -64,9 +65,9 @@ struct vst_departure_disks {
 
 static void go_on(struct vst_departure *departure);
 
-static struct vst_qmp *qmp_of(const struct vst_departure *departure)
+static struct vst_qmp *qmp_of(const struct departing_disk *disk)
 {
-    return vst_guest_qmp(departure->move.guest);
+    return vst_guest_qmp(disk->departure->move.guest);
 }
 
 static void enter(struct departing_disk *disk, enum copy_state state)
@@ -282,8 +283,7 @@ static void pass_socket(struct departing_disk *disk)
         return;
     }
     /* A name of its own: what is passed and never used stays, and is never closed by the next. */
-    sent(disk, vst_qmp_pass_fd(qmp_of(disk->departure), disk->node, &qemus, then_step(disk), &err),
-         &err);
+    sent(disk, vst_qmp_pass_fd(qmp_of(disk), disk->node, &qemus, then_step(disk), &err), &err);
 }
 
 static void add_node(struct departing_disk *disk)
@@ -291,8 +291,7 @@ static void add_node(struct departing_disk *disk)
     struct vst_error err = {0};
 
     enter(disk, COPY_ADDING);
-    sent(disk,
-         vst_copy_add(qmp_of(disk->departure), disk->node, disk->copy.disk, then_step(disk), &err),
+    sent(disk, vst_copy_add(qmp_of(disk), disk->node, disk->copy.disk, then_step(disk), &err),
          &err);
 }
 
@@ -301,10 +300,24 @@ static void start_mirror(struct departing_disk *disk)
     struct vst_error err = {0};
 
     enter(disk, COPY_STARTING);
+    disk->bandwidth = disk->departure->opt.bandwidth;
     sent(disk,
-         vst_copy_start(qmp_of(disk->departure), disk->node, disk->copy.disk,
-                        disk->departure->opt.bandwidth, then_step(disk), &err),
+         vst_copy_start(qmp_of(disk), disk->node, disk->copy.disk, disk->bandwidth, then_step(disk),
+                        &err),
          &err);
+}
+
+/* An order that QEMU took before this mirror was there went by it. */
+static bool keep_pace(struct departing_disk *disk)
+{
+    uint64_t ordered = disk->departure->opt.bandwidth;
+    struct vst_error err = {0};
+
+    if (disk->bandwidth == ordered)
+        return false;
+    disk->bandwidth = ordered;
+    sent(disk, vst_copy_set_speed(qmp_of(disk), disk->node, ordered, then_step(disk), &err), &err);
+    return true;
 }
 
 static void step(struct departing_disk *disk)
@@ -317,6 +330,8 @@ static void step(struct departing_disk *disk)
         start_mirror(disk);
         return;
     case COPY_STARTING:
+        if (keep_pace(disk))
+            return;
         enter(disk, COPY_MIRRORING);
         break;
     case COPY_WAITING:
@@ -369,29 +384,25 @@ bool vst_departure_disks_begin(struct vst_departure *departure)
     return true;
 }
 
-int vst_departure_disks_set(struct vst_departure *departure, struct vst_error *ret_err)
+int vst_departure_disks_set(struct vst_departure *departure, uint64_t bandwidth,
+                            struct vst_qmp_reply reply, struct vst_error *ret_err)
 {
     struct vst_departure_disks *disks = departure->disks;
-    int status = 0;
+    int told = 0;
 
-    for (size_t i = 0; i < disks->count && status == 0; i++)
-        if (disks->list[i].state >= COPY_STARTING && disks->list[i].state <= COPY_READY)
-            status = vst_copy_set_speed(qmp_of(departure), disks->list[i].node,
-                                        departure->opt.bandwidth, ret_err);
-    return status;
+    for (size_t i = 0; i < disks->count; i++) {
+        const struct departing_disk *disk = &disks->list[i];
+
+        if (disk->state < COPY_STARTING || disk->state > COPY_READY)
+            continue;
+        if (vst_copy_set_speed(qmp_of(disk), disk->node, bandwidth, reply, ret_err) < 0)
+            return -1;
+        told++;
+    }
+    return told;
 }
 
 /* ---- what QEMU tells of its jobs ---- */
-
-static void yank(const struct departing_disk *disk)
-{
-    vst_copy_yank(qmp_of(disk->departure), disk->node);
-}
-
-static void delete_node(const struct departing_disk *disk)
-{
-    vst_copy_delete(qmp_of(disk->departure), disk->node);
-}
 
 static void ready(struct departing_disk *disk)
 {
@@ -432,8 +443,8 @@ static void failed(struct departing_disk *disk, const char *reason)
 {
     struct vst_error err = {0};
 
-    yank(disk);
-    delete_node(disk);
+    vst_copy_yank(qmp_of(disk), disk->node);
+    vst_copy_delete(qmp_of(disk), disk->node);
     explain(disk, reason, &err);
     enter(disk, COPY_OVER);
     break_stream(disk, &err);
@@ -443,12 +454,12 @@ static void failed(struct departing_disk *disk, const char *reason)
 static void ended(struct departing_disk *disk, const char *reason)
 {
     if (disk->departure->disks->undoing) {
-        delete_node(disk);
+        vst_copy_delete(qmp_of(disk), disk->node);
         enter(disk, COPY_OVER);
         break_stream(disk, NULL);
         let_go_if_all_over(disk->departure);
     } else if (disk->state == COPY_ENDING && !reason) {
-        delete_node(disk);
+        vst_copy_delete(qmp_of(disk), disk->node);
         enter(disk, COPY_CLOSING);
         if (disk->stream)
             vst_gate_open(disk->gate);
@@ -480,11 +491,6 @@ void vst_departure_disks_event(struct vst_departure *departure, const char *name
 
 /* ---- the switch, and the end ---- */
 
-static int cancel_job(struct departing_disk *disk, bool force, struct vst_error *ret_err)
-{
-    return vst_copy_cancel(qmp_of(disk->departure), disk->node, force, ret_err);
-}
-
 bool vst_departure_disks_finish(struct vst_departure *departure)
 {
     struct vst_departure_disks *disks = departure->disks;
@@ -496,7 +502,8 @@ bool vst_departure_disks_finish(struct vst_departure *departure)
         struct departing_disk *disk = &disks->list[i];
 
         enter(disk, COPY_ENDING);
-        if (cancel_job(disk, false, &err) == 0) /* in step, it is completed by this */
+        /* In step, it is completed by this. */
+        if (vst_copy_cancel(qmp_of(disk), disk->node, false, &err) == 0)
             continue;
         fail(disk, VST_HANDOVER_QEMU_FAILED, &err);
         break;
@@ -511,15 +518,15 @@ static void give_up(struct departing_disk *disk)
     bool has_node = disk->state >= COPY_ADDING && disk->state <= COPY_CLOSING;
 
     if (has_job && disk->departure->move.guest) {
-        yank(disk);
-        if (cancel_job(disk, true, NULL) == 0)
+        vst_copy_yank(qmp_of(disk), disk->node);
+        if (vst_copy_cancel(qmp_of(disk), disk->node, true, NULL) == 0)
             return;
     }
     break_stream(disk, NULL); /* QEMU may be waiting for it, to add the node */
     if (disk->state == COPY_OVER)
         return;
     if (has_node && disk->departure->move.guest)
-        delete_node(disk);
+        vst_copy_delete(qmp_of(disk), disk->node);
     enter(disk, COPY_OVER);
 }
 

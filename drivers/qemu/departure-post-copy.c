@@ -20,7 +20,7 @@ static struct vst_qmp *qmp_of(const struct vst_departure *departure)
     return vst_guest_qmp(departure->move.guest);
 }
 
-int vst_departure_go_post_copy(struct vst_departure *departure, struct vst_error *ret_err)
+int vst_departure_check_post_copy(const struct vst_departure *departure, struct vst_error *ret_err)
 {
     if (!departure->opt.post_copy)
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: post-copy was not allowed when it began",
@@ -28,8 +28,15 @@ int vst_departure_go_post_copy(struct vst_departure *departure, struct vst_error
     if (!departure->move.guest || departure->state != DEPARTURE_MOVING)
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: memory is not being moved now",
                              departure->move.name);
-    return vst_qmp_execute(qmp_of(departure), "migrate-start-postcopy", (struct vst_qmp_reply){0},
-                           ret_err, NULL);
+    return 0;
+}
+
+int vst_departure_go_post_copy(struct vst_departure *departure, struct vst_qmp_reply reply,
+                               struct vst_error *ret_err)
+{
+    if (vst_departure_check_post_copy(departure, ret_err) < 0)
+        return -1;
+    return vst_qmp_execute(qmp_of(departure), "migrate-start-postcopy", reply, ret_err, NULL);
 }
 
 /* The destination is asked again later, and then it is tried again. */

@@ -161,7 +161,6 @@ static void look_for_stall(struct vst_departure *departure)
         stalled(departure, still);
 }
 
-/* What it was begun with is not known any more after a restart, which gives it up anyway. */
 /* What QEMU has sent may still be on its way: it counts when it gets there. */
 static void look_for_bytes(struct vst_departure *departure)
 {
@@ -175,27 +174,50 @@ static void look_for_bytes(struct vst_departure *departure)
     departure->taken = progress.up_bytes;
 }
 
-static void look_for_timeout(struct vst_departure *departure)
+static void give_up_late(struct vst_departure *departure, const char *why)
 {
-    unsigned seconds = departure->opt.timeout_seconds;
-    struct vst_move *move = &departure->move;
     struct vst_error err = {0};
 
-    if (!seconds || vst_now_us() < departure->begun_us + (int64_t)seconds * 1000000)
+    vst_error_set(&err, VST_ERR_TIMEOUT, "it was not over in %u seconds; %s",
+                  departure->opt.timeout_seconds, why);
+    vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, &err);
+}
+
+/* What was to end it does not; unless it has come to its end by itself meanwhile. A monitor that is
+ * lost is followed by the end of the guest, which knows more. */
+static void did_then(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+
+    (void)value;
+    if (err && err->code != VST_ERR_LOST && !vst_handover_holds_guest(&departure->move.machine))
+        give_up_late(departure, err->text);
+}
+
+static int do_then(struct vst_departure *departure, struct vst_error *ret_err)
+{
+    struct vst_qmp_reply reply = {did_then, &departure->move};
+
+    if (departure->opt.then == VST_MIGRATE_THEN_POST_COPY)
+        return vst_departure_go_post_copy(departure, reply, ret_err);
+    if (departure->move.ran)
+        vst_departure_paused(departure); /* it stands still from now on */
+    return vst_qmp_execute(vst_guest_qmp(departure->move.guest), "stop", reply, ret_err, NULL);
+}
+
+/* What it was begun with is not known any more after a restart, which gives it up anyway. */
+static void look_for_timeout(struct vst_departure *departure)
+{
+    int64_t after_us = (int64_t)departure->opt.timeout_seconds * 1000000;
+    struct vst_error err = {0};
+
+    if (!after_us || departure->late || vst_now_us() < departure->begun_us + after_us)
         return;
-    departure->opt.timeout_seconds = 0;
-    if (departure->opt.then == VST_MIGRATE_THEN_SUSPEND) {
-        if (move->ran)
-            vst_departure_paused(departure); /* it stands still from now on */
-        vst_qmp_execute(vst_guest_qmp(move->guest), "stop", (struct vst_qmp_reply){0}, NULL, NULL);
-        return;
-    }
-    if (departure->opt.then == VST_MIGRATE_THEN_POST_COPY &&
-        vst_departure_go_post_copy(departure, &err) == 0)
-        return;
-    vst_error_set(&err, VST_ERR_TIMEOUT, "it was not over in %u seconds; %s", seconds,
-                  departure->progress.verdict);
-    vst_move_fail(move, VST_HANDOVER_CANCEL, &err);
+    departure->late = true;
+    if (departure->opt.then == VST_MIGRATE_THEN_ABORT)
+        give_up_late(departure, departure->progress.verdict);
+    else if (do_then(departure, &err) < 0)
+        give_up_late(departure, err.text);
 }
 
 /* From the switch on the hand-over machine has its own times, and people are not told of ours. */
@@ -226,12 +248,24 @@ static void heard(struct vst_departure *departure, const struct vst_error *err)
         departure->heard_us = vst_now_us();
 }
 
+/* Else it might go on for ever, and people believe that it does not; unless it has come to its end
+ * by itself meanwhile. */
+static void went_post_copy(void *opaque, struct json_object *value, const struct vst_error *err)
+{
+    struct vst_departure *departure = opaque;
+
+    (void)value;
+    if (err && err->code != VST_ERR_LOST && !vst_handover_holds_guest(&departure->move.machine))
+        vst_move_fail(&departure->move, VST_HANDOVER_QEMU_FAILED, err);
+}
+
 static void go_post_copy(struct vst_departure *departure)
 {
+    struct vst_qmp_reply reply = {went_post_copy, &departure->move};
     struct vst_error err = {0};
 
     departure->opt.post_copy_after = 0;
-    if (vst_departure_go_post_copy(departure, &err) < 0)
+    if (vst_departure_go_post_copy(departure, reply, &err) < 0)
         vst_move_fail(&departure->move, VST_HANDOVER_QEMU_FAILED, &err);
 }
 

@@ -178,17 +178,16 @@ static struct json_object *post_copy_bandwidth(uint64_t bandwidth)
 
 /* QEMU begins another pass when what is left would take less than this: with 0, never. It pauses
  * the guest instead when nothing is left. */
-static struct json_object *downtime_of(const struct vst_departure *departure)
+static struct json_object *downtime_of(const struct vst_departure *departure, unsigned wanted_ms)
 {
-    unsigned downtime = departure->opt.downtime_ms ? departure->opt.downtime_ms : DOWNTIME_MS;
-
     bool none = departure->one_pass || vst_departure_serves(departure);
 
-    return json_object_new_int64(none ? 0 : downtime);
+    return json_object_new_int64(none ? 0 : wanted_ms);
 }
 
 static void set_parameters(struct vst_departure *departure)
 {
+    unsigned downtime = departure->opt.downtime_ms ? departure->opt.downtime_ms : DOWNTIME_MS;
     struct vst_error err = {0};
 
     vst_departure_enter(departure, DEPARTURE_PARAMETERS);
@@ -196,13 +195,13 @@ static void set_parameters(struct vst_departure *departure)
          vst_qmp_execute(qmp_of(departure), "migrate-set-parameters", then_step(departure), &err,
                          "max-bandwidth", bandwidth_of(departure->opt.bandwidth),
                          "max-postcopy-bandwidth", post_copy_bandwidth(departure->opt.bandwidth),
-                         "downtime-limit", downtime_of(departure), NULL),
+                         "downtime-limit", downtime_of(departure, downtime), NULL),
          &err);
 }
 
-/* Only what changes: after a restart the rest is known to QEMU alone. */
-static int send_change(struct vst_departure *departure, const struct vst_migration_change *change,
-                       struct vst_error *ret_err)
+int vst_departure_tell_change(struct vst_departure *departure,
+                              const struct vst_migration_change *change, struct vst_qmp_reply reply,
+                              struct vst_error *ret_err)
 {
     struct json_object *to = json_object_new_object();
     uint64_t bandwidth = change->bandwidth;
@@ -211,31 +210,12 @@ static int send_change(struct vst_departure *departure, const struct vst_migrati
         (!bandwidth ||
          (vst_json_add(to, "max-bandwidth", bandwidth_of(bandwidth)) == 0 &&
           vst_json_add(to, "max-postcopy-bandwidth", post_copy_bandwidth(bandwidth)) == 0)) &&
-        (!change->downtime_ms || vst_json_add(to, "downtime-limit", downtime_of(departure)) == 0))
+        (!change->downtime_ms ||
+         vst_json_add(to, "downtime-limit", downtime_of(departure, change->downtime_ms)) == 0))
         return vst_qmp_send(qmp_of(departure), "migrate-set-parameters", to, NULL, VST_QMP_SECONDS,
-                            (struct vst_qmp_reply){0}, ret_err);
+                            reply, ret_err);
     json_object_put(to);
     return vst_error_no_memory(ret_err);
-}
-
-int vst_departure_set(struct vst_departure *departure, const struct vst_migration_change *change,
-                      struct vst_error *ret_err)
-{
-    bool copies = departure->state == DEPARTURE_COPYING;
-
-    if (!departure->move.guest ||
-        (!copies && departure->state != DEPARTURE_MOVING && departure->state != DEPARTURE_SERVING))
-        return vst_error_set(ret_err, VST_ERR_STATE, "%s: nothing is being moved now",
-                             departure->move.name);
-    if (change->bandwidth)
-        departure->opt.bandwidth = change->bandwidth;
-    if (change->downtime_ms)
-        departure->opt.downtime_ms = change->downtime_ms;
-    if (!copies)
-        return send_change(departure, change, ret_err);
-    if (!change->bandwidth)
-        return 0; /* memory gets it when it follows */
-    return vst_departure_disks_set(departure, ret_err);
 }
 
 static void pass_socket(struct vst_departure *departure)

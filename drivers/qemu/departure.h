@@ -3,8 +3,8 @@
  * A departure: the source's end of a migration. departure.c has its life and its words with the
  * other host, departure-qemu.c what QEMU is told, departure-stream.c how memory goes,
  * departure-undo.c the way back when the guest stays and departure-post-copy.c that of one that
- * runs there already, departure-progress.c what people are told, departure-sizes.c and
- * departure-disks.c the disks that are copied.
+ * runs there already, departure-progress.c what people are told, departure-order.c what
+ * they order, departure-sizes.c and departure-disks.c the disks that are copied.
  */
 #ifndef VST_DRIVERS_QEMU_DEPARTURE_H
 #define VST_DRIVERS_QEMU_DEPARTURE_H
@@ -84,6 +84,7 @@ struct vst_departure {
     struct event poll;
     struct vst_migration_info progress; /* by QEMU's last word */
     int64_t begun_us;                   /* in this process */
+    bool late;                          /* its time is over, and what `then` says was done */
     int64_t heard_us;                   /* when QEMU's last word was */
     bool asking;                        /* for the next */
     int64_t moved_us;                   /* when it was seen to have moved last */
@@ -126,6 +127,10 @@ struct vst_guest_job vst_departure_job(struct vst_departure *departure);
 void vst_departure_move(struct vst_departure *departure);
 /* They are complete: the switch may go on. */
 void vst_departure_switch(struct vst_departure *departure);
+/* Only what changes: after a restart the rest is known to QEMU alone. */
+int vst_departure_tell_change(struct vst_departure *departure,
+                              const struct vst_migration_change *change, struct vst_qmp_reply reply,
+                              struct vst_error *ret_err);
 /* The word in the guest's place, with the token and the host that it goes to. */
 int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, const char *kind,
                           bool running, struct vst_error *ret_err);
@@ -150,8 +155,11 @@ void vst_departure_undo(struct vst_departure *departure);
 /* departure-post-copy.c */
 void vst_departure_post_copy_init(struct vst_departure *departure);
 void vst_departure_post_copy_free(struct vst_departure *departure);
-/* QEMU switches as soon as it can. */
-int vst_departure_go_post_copy(struct vst_departure *departure, struct vst_error *ret_err);
+/* STATE: not now, or not at all. */
+int vst_departure_check_post_copy(const struct vst_departure *departure, struct vst_error *ret_err);
+/* The same; and if QEMU takes it, it switches as soon as it can. */
+int vst_departure_go_post_copy(struct vst_departure *departure, struct vst_qmp_reply reply,
+                               struct vst_error *ret_err);
 /* The guest runs there, and gets what it lacks. */
 void vst_departure_serve(struct vst_departure *departure);
 /* QEMU has said something of its migration, in post-copy. */
@@ -179,8 +187,10 @@ void vst_departure_disks_event(struct vst_departure *departure, const char *name
                                struct json_object *data);
 /* From the reply to query-block-jobs, for people. */
 void vst_departure_disks_look(struct vst_departure *departure, struct json_object *jobs);
-/* The bandwidth has changed. */
-int vst_departure_disks_set(struct vst_departure *departure, struct vst_error *ret_err);
+/* Another bandwidth for each copy that is being made: how many replies will come of it; -1: there
+ * may be some all the same. */
+int vst_departure_disks_set(struct vst_departure *departure, uint64_t bandwidth,
+                            struct vst_qmp_reply reply, struct vst_error *ret_err);
 /* Nothing is called any more. */
 void vst_departure_disks_drop(struct vst_departure *departure);
 
@@ -197,9 +207,10 @@ void vst_departure_handed(struct vst_departure *departure);
 void vst_departure_watch_serving(struct vst_departure *departure);
 void vst_departure_get_info(const struct vst_move *move, struct vst_migration_info *ret_info);
 
-/* Changes what may be changed while it runs. */
-int vst_departure_set(struct vst_departure *departure, const struct vst_migration_change *change,
-                      struct vst_error *ret_err);
+/* departure-order.c: each completes `op`, when QEMU has taken it, or has not. */
+void vst_departure_set(struct vst_departure *departure, const struct vst_migration_change *change,
+                       struct vst_op *op);
+void vst_departure_order_post_copy(struct vst_departure *departure, struct vst_op *op);
 
 static inline bool vst_departure_serves(const struct vst_departure *departure)
 {

@@ -398,13 +398,10 @@ static void run_order(struct vst_qemu *qemu, struct call *call)
         return;
     if (!move)
         vst_error_set(&err, VST_ERR_NOT_FOUND, "there is no migration %s here", call->name);
-    else if (vst_move_check_caller(move, &call->caller, &err) == 0 &&
-             vst_move_order(move, call->order, &call->change, &err) == 0)
-        err = (struct vst_error){0};
-    if (vst_error_is_set(&err))
-        vst_op_fail(call->op, &err);
+    if (move && vst_move_check_caller(move, &call->caller, &err) == 0)
+        vst_move_order(move, call->order, &call->change, call->op);
     else
-        vst_op_done(call->op);
+        vst_op_fail(call->op, &err);
 }
 
 void vst_qemu_order_migration(struct vst_conn *conn, const char *token,

@@ -1,33 +1,40 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What people order of a migration that runs, or is in doubt: whether it can be obeyed now, and by
- * which event of the hand-over.
+ * which event of the hand-over; or it is QEMU's to obey, see departure-order.c.
  */
 #include "order.h"
 
 #include "departure.h"
 #include "move.h"
 
-static enum vst_handover_event event_of(enum vst_migration_order order)
+/* These are QEMU's to take. */
+static void tell_source(struct vst_move *move, enum vst_migration_order order,
+                        const struct vst_migration_change *change, struct vst_op *op)
 {
-    switch (order) {
-    case VST_MIGRATION_RUNS_ON_SOURCE:
-        return VST_HANDOVER_RESOLVE_SOURCE;
-    case VST_MIGRATION_RUNS_ON_DESTINATION:
-        return VST_HANDOVER_RESOLVE_DESTINATION;
-    default:
-        return VST_HANDOVER_CANCEL;
+    struct vst_error err = {0};
+
+    if (move->end->role != VST_MIGRATION_OUT) {
+        vst_error_set(&err, VST_ERR_STATE, "only the source can change it");
+        vst_op_fail(op, &err);
+    } else if (order == VST_MIGRATION_GO_POST_COPY) {
+        vst_departure_order_post_copy(vst_departure_of(move), op);
+    } else {
+        vst_departure_set(vst_departure_of(move), change, op);
     }
 }
 
-static int set(struct vst_move *move, enum vst_migration_order order,
-               const struct vst_migration_change *change, struct vst_error *ret_err)
+/* `otherwise`: what it means that nothing comes of it. */
+static int feed(struct vst_move *move, enum vst_handover_event event,
+                enum vst_handover_told otherwise, struct vst_error *ret_err)
 {
-    if (move->end->role != VST_MIGRATION_OUT)
-        return vst_error_set(ret_err, VST_ERR_STATE, "only the source can change it");
-    if (order == VST_MIGRATION_GO_POST_COPY)
-        return vst_departure_go_post_copy(vst_departure_of(move), ret_err);
-    return vst_departure_set(vst_departure_of(move), change, ret_err);
+    unsigned state = move->machine.state;
+
+    vst_move_feed(move, event, NULL);
+    if (move->machine.state != state)
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_STATE, "%s: %s", move->name,
+                         vst_handover_told_text(otherwise));
 }
 
 /* Before the machine has begun there is nothing for it to give up. */
@@ -40,6 +47,13 @@ static bool give_up_early(struct vst_move *move)
     vst_error_set(&why, VST_ERR_CANCELLED, "it was cancelled");
     vst_departure_refuse(vst_departure_of(move), &why);
     return true;
+}
+
+static int cancel(struct vst_move *move, struct vst_error *ret_err)
+{
+    if (give_up_early(move))
+        return 0;
+    return feed(move, VST_HANDOVER_CANCEL, VST_HANDOVER_TELL_TOO_LATE, ret_err);
 }
 
 /* People speak for the other host: it has no more questions, or has been told. */
@@ -68,38 +82,51 @@ static int forget(struct vst_move *move, struct vst_error *ret_err)
     return 0;
 }
 
-/* A word that this host knows to be wrong: a guest cannot go on here whose QEMU is gone. */
-static int check_word(const struct vst_move *move, enum vst_migration_order order,
-                      struct vst_error *ret_err)
+/* That word may be one that this host knows to be wrong: a guest cannot go on here whose QEMU is
+ * gone. */
+static int runs_on_source(struct vst_move *move, struct vst_error *ret_err)
 {
-    if (order != VST_MIGRATION_RUNS_ON_SOURCE || move->end->role != VST_MIGRATION_OUT ||
-        !vst_handover_can_be_resolved(&move->machine) || vst_move_qemu_exists(move))
-        return 0;
-    return vst_error_set(ret_err, VST_ERR_STATE,
-                         "%s: its QEMU is gone on this host, so it cannot go on here, and what %s "
-                         "has may be the last copy: it is the destination's, or wait until that "
-                         "host answers",
-                         move->name, move->peer);
+    if (move->end->role == VST_MIGRATION_OUT && vst_handover_can_be_resolved(&move->machine) &&
+        !vst_move_qemu_exists(move))
+        return vst_error_set(
+            ret_err, VST_ERR_STATE,
+            "%s: its QEMU is gone on this host, so it cannot go on here, and what %s has may be "
+            "the last copy: it is the destination's, or wait until that host answers",
+            move->name, move->peer);
+    return feed(move, VST_HANDOVER_RESOLVE_SOURCE, VST_HANDOVER_TELL_NOT_IN_DOUBT, ret_err);
 }
 
-int vst_move_order(struct vst_move *move, enum vst_migration_order order,
-                   const struct vst_migration_change *change, struct vst_error *ret_err)
+static int runs_on_destination(struct vst_move *move, struct vst_error *ret_err)
 {
-    unsigned state = move->machine.state;
+    return feed(move, VST_HANDOVER_RESOLVE_DESTINATION, VST_HANDOVER_TELL_NOT_IN_DOUBT, ret_err);
+}
 
-    if (order == VST_MIGRATION_FORGET)
-        return forget(move, ret_err);
-    if (order == VST_MIGRATION_SET || order == VST_MIGRATION_GO_POST_COPY)
-        return set(move, order, change, ret_err);
-    if (order == VST_MIGRATION_CANCEL && give_up_early(move))
-        return 0;
-    if (check_word(move, order, ret_err) < 0)
-        return -1;
-    vst_move_feed(move, event_of(order), NULL);
-    if (move->machine.state != state)
-        return 0;
-    return vst_error_set(ret_err, VST_ERR_STATE, "%s: %s", move->name,
-                         vst_handover_told_text(order == VST_MIGRATION_CANCEL
-                                                    ? VST_HANDOVER_TELL_TOO_LATE
-                                                    : VST_HANDOVER_TELL_NOT_IN_DOUBT));
+void vst_move_order(struct vst_move *move, enum vst_migration_order order,
+                    const struct vst_migration_change *change, struct vst_op *op)
+{
+    struct vst_error err = {0};
+    int status = 0;
+
+    switch (order) {
+    case VST_MIGRATION_SET:
+    case VST_MIGRATION_GO_POST_COPY:
+        tell_source(move, order, change, op);
+        return;
+    case VST_MIGRATION_CANCEL:
+        status = cancel(move, &err);
+        break;
+    case VST_MIGRATION_RUNS_ON_SOURCE:
+        status = runs_on_source(move, &err);
+        break;
+    case VST_MIGRATION_RUNS_ON_DESTINATION:
+        status = runs_on_destination(move, &err);
+        break;
+    case VST_MIGRATION_FORGET:
+        status = forget(move, &err);
+        break;
+    }
+    if (status < 0)
+        vst_op_fail(op, &err);
+    else
+        vst_op_done(op);
 }

@@ -5,13 +5,14 @@
 #ifndef VST_DRIVERS_QEMU_ORDER_H
 #define VST_DRIVERS_QEMU_ORDER_H
 
-#include "core/error.h"
+#include "core/op.h"
 #include "virstream/migration.h"
 
 struct vst_move;
 
-/* `change` is for VST_MIGRATION_SET. -1: it cannot be obeyed, and why. */
-int vst_move_order(struct vst_move *move, enum vst_migration_order order,
-                   const struct vst_migration_change *change, struct vst_error *ret_err);
+/* `change` is for VST_MIGRATION_SET. Completes `op`: when it is obeyed, or cannot be, and why. The
+ * move may be gone then. */
+void vst_move_order(struct vst_move *move, enum vst_migration_order order,
+                    const struct vst_migration_change *change, struct vst_op *op);
 
 #endif

@@ -18,7 +18,8 @@
 extern "C" {
 #endif
 
-/* What happens when it takes longer than `timeout_seconds`. */
+/* What happens when it takes longer than `timeout_seconds`. What QEMU refuses to do then is as
+ * ABORT: VST_ERR_TIMEOUT, with QEMU's words. */
 enum vst_migrate_then {
     VST_MIGRATE_THEN_ABORT,     /* it is given up; the guest stays */
     VST_MIGRATE_THEN_SUSPEND,   /* the guest is paused, so that it comes to an end */
@@ -32,7 +33,8 @@ struct vst_migrate_options {
     bool auto_converge;       /* slow the guest down if it dirties memory too fast */
     bool post_copy;           /* may go over to post-copy: run there, and get the rest then */
     bool copy_disks;          /* disks are copied, too; without it they are shared */
-    unsigned post_copy_after; /* passes; 0: only by `then`, or by an order */
+    unsigned post_copy_after; /* passes; 0: only by `then`, or by an order. If QEMU refuses it then,
+                               * the migration is given up: VST_ERR_DRIVER */
     unsigned downtime_ms;     /* the guest may stand still for so long; 0 for 300 */
     unsigned timeout_seconds; /* 0: none */
     enum vst_migrate_then then;
@@ -177,7 +179,14 @@ struct vst_migration_change {
     unsigned downtime_ms; /* 0: as it is */
 };
 
-/* `change` is for VST_MIGRATION_SET, else NULL. */
+/*
+ * `change` is for VST_MIGRATION_SET, else NULL; two zeros change nothing. Completes when the order
+ * has been taken, which is not the end of the migration: by QEMU, if it is SET or GO_POST_COPY,
+ * else by this host. VST_ERR_DRIVER: QEMU refuses it, and all is as it was, but that some copies of
+ * disks may have the new bandwidth. VST_ERR_NOT_FOUND: there is no such migration here.
+ * VST_ERR_ACCESS: it is somebody else's. VST_ERR_STATE: it cannot be obeyed, or not now; the text
+ * says why.
+ */
 struct vst_op *vst_conn_order_migration(struct vst_conn *conn, const char *token,
                                         enum vst_migration_order order,
                                         const struct vst_migration_change *change,

@@ -51,7 +51,19 @@ static void look(void)
     vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
 }
 
-/* At the first speed it would take all day. */
+static unsigned memory_told; /* of the bandwidth that was ordered */
+
+static void hear_line(void *opaque, const char *line)
+{
+    char wanted[64];
+
+    (void)opaque;
+    snprintf(wanted, sizeof(wanted), "\"max-bandwidth\":%d", 1024 * CLUSTER);
+    memory_told += strstr(line, "migrate-set-parameters") && strstr(line, wanted);
+}
+
+/* At the first speed it would take all day. Memory has that which was ordered, too, now and when
+ * its turn comes. */
 static void slow_copy_is_made_fast(void **state)
 {
     const struct vst_migrate_options slow = {.copy_disks = true, .bandwidth = 64};
@@ -68,13 +80,17 @@ static void slow_copy_is_made_fast(void **state)
         look();
     assert_string_equal(known.phase, "disks");
     assert_int_equal(known.total, 2 * SIZE);
+    memory_told = 0;
+    host.line = hear_line;
     if (vst_op_wait(
             vst_conn_order_migration(host.conn, known.token, VST_MIGRATION_SET, &change, NULL),
             &err) < 0)
         fail_msg("set: %s", err.text);
     outcome_await(host.base, &outcome);
+    host.line = NULL;
     if (vst_error_is_set(&outcome.err))
         fail_msg("migrate: %s", outcome.err.text);
+    assert_int_equal(memory_told, 2);
     vst_domain_free(&domain);
     copying_end_at(far);
 }

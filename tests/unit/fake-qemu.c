@@ -17,15 +17,22 @@
 #include <unistd.h>
 
 enum { MONITOR = 3, LEASH = 4, STATE_BYTES = 300 * 1000, PART_BYTES = 10 * 1000, MIB = 1 << 20 };
+enum { FAULTS = 4 };
 
 #define GREETING                                                                  \
     "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 0, \"minor\": 2, \"major\": " \
     "7}, \"package\": \"fake\"}, \"capabilities\": [\"oob\"]}}\r\n"
 
-struct fake {
-    const char *command; /* where to misbehave; NULL: nowhere any more */
+/* Where to misbehave. */
+struct fault {
+    const char *command;
     const char *how;
     int turn; /* how often the command is still to come */
+};
+
+struct fake {
+    struct fault faults[FAULTS];
+    size_t count; /* of these; 0: it behaves, now if not before */
     bool probe;
     bool silent;   /* to this client */
     bool running;  /* the guest's CPUs */
@@ -124,7 +131,10 @@ static void end_moving(struct fake *fake)
 
 static bool is_endless(const struct fake *fake)
 {
-    return fake->command && !strcmp(fake->how, "endless");
+    for (size_t i = 0; i < fake->count; i++)
+        if (!strcmp(fake->faults[i].how, "endless"))
+            return true;
+    return false;
 }
 
 static void move(struct fake *fake)
@@ -154,7 +164,11 @@ static void move(struct fake *fake)
 /* Three passes between two looks: 64 MiB/s are changed, 8 MiB/s sent. */
 static void pass_again(struct fake *fake, char *ret_text, size_t room)
 {
+    char event[32];
+
     fake->pass += fake->pass ? 3 : 1;
+    snprintf(event, sizeof(event), "{\"pass\": %d}", fake->pass);
+    say_event(fake, "MIGRATION_PASS", event);
     snprintf(ret_text, room,
              "{\"status\": \"%s\", \"expected-downtime\": 4000, \"ram\": {\"total\": %d, "
              "\"transferred\": %d, \"remaining\": %d, \"mbps\": %f, \"dirty-sync-count\": %d, "
@@ -330,15 +344,25 @@ static void precede(struct fake *fake, const char *how)
         say_event(fake, "MIGRATION", "{\"status\": \"completed\"}");
 }
 
+/* "": it behaves. */
+static const char *next_how(struct fake *fake, const char *command)
+{
+    const char *how = "";
+
+    for (size_t i = 0; i < fake->count; i++)
+        if (!strcmp(fake->faults[i].command, command) && --fake->faults[i].turn == 0)
+            how = fake->faults[i].how;
+    return how;
+}
+
 static void hear(struct fake *fake, struct json_object *request)
 {
     const char *command = json_object_get_string(json_object_object_get(request, "execute"));
     long long id = json_object_get_int64(json_object_object_get(request, "id"));
-    const char *how = "";
+    const char *how;
 
     must(command);
-    if (fake->command && !strcmp(fake->command, command) && --fake->turn == 0)
-        how = fake->how;
+    how = next_how(fake, command);
     if (misbehave(fake, how, id))
         return;
     precede(fake, how);
@@ -388,14 +412,16 @@ static void listen_to_client(struct fake *fake)
     if (n == 0 || (n < 0 && errno != EAGAIN))
         hang_up(fake);
     if (fake->client < 0)
-        fake->command = NULL;
+        fake->count = 0;
 }
 
 static void greet(struct fake *fake)
 {
+    const char *how = next_how(fake, "greeting");
+
     json_tokener_reset(fake->tokener);
-    if (fake->command && !strcmp(fake->command, "greeting")) {
-        if (!misbehave(fake, fake->how, 0))
+    if (*how) {
+        if (!misbehave(fake, how, 0))
             _exit(3);
         return;
     }
@@ -436,20 +462,23 @@ bool vst_fake_qemu_is_meant(char **argv)
     return !strcmp(name, "qemu-system-x86_64") || !strcmp(name, "qemu-probe");
 }
 
-/* [in:]COMMAND[#N]=HOW */
+/* [in:]COMMAND[#N]=HOW, or nothing. */
 static void take_order(struct fake *fake, char *order)
 {
-    if (!strncmp(order, "in:", 3) && !fake->incoming)
+    struct fault *fault = &fake->faults[fake->count];
+
+    if (!*order || (!strncmp(order, "in:", 3) && !fake->incoming))
         return;
     if (!strncmp(order, "in:", 3))
         order += 3;
-    fake->command = strsep(&order, "=");
-    fake->how = order;
-    order = strchr(fake->command, '#');
-    fake->turn = order ? atoi(order + 1) : 1;
+    must(fake->count++ < FAULTS);
+    fault->command = strsep(&order, "=");
+    fault->how = order;
+    order = strchr(fault->command, '#');
+    fault->turn = order ? atoi(order + 1) : 1;
     if (order)
         *order = '\0';
-    must(fake->how);
+    must(fault->how);
 }
 
 void vst_fake_qemu(char **argv)

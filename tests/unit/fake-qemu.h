@@ -4,9 +4,9 @@
  * with QEMU's command line, which greets, obeys, migrates out and in, and says so. It listens, or
  * answers a probe, on descriptor 3, as the driver arranges it.
  *
- * Left alone it behaves. With "-misbehave COMMAND=HOW" among its arguments it does so when this
- * command comes from the client that connected first, or, with "COMMAND#N=HOW", when it comes for
- * the N-th time; every later client it serves well. "in:" before it is for a QEMU that is to take a
+ * Left alone it behaves. With "-misbehave COMMAND=HOW" among its arguments, up to four times, it
+ * does so when this command comes from the client that connected first, or, with "COMMAND#N=HOW",
+ * when it comes for the N-th time; every later client it serves well. "in:" before it is for a QEMU that is to take a
  * state in, and for no other. COMMAND may be "greeting". HOW is one of
  *
  *     silence    nothing is said any more            refuse     an error

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Migrations of guests whose QEMU is made up: the hosts, the guest, and what is looked at.
+ */
+#include "restless.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct vst_host source;
+char destination_uri[128];
+struct vst_conn *destination;
+
+/* Our own path, under QEMU's name, comes first in PATH. */
+static void put_fake_in_path(const struct vst_host *made)
+{
+    char *self = realpath("/proc/self/exe", NULL);
+    char path[200], file[100];
+
+    snprintf(file, sizeof(file), "%s/qemu-system-x86_64", made->dir);
+    assert_int_equal(symlink(self, file), 0);
+    free(self);
+    snprintf(path, sizeof(path), "%s:/usr/bin:/bin", made->dir);
+    setenv("PATH", path, 1);
+}
+
+static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    if (err)
+        fail_msg("there: %s", err->text);
+    destination = conn;
+}
+
+void restless_begin(const char *how, const char *also)
+{
+    struct vst_conn_cb cb = {.fn = have_conn};
+    struct vst_error err = {0};
+    char definition[200];
+
+    snprintf(definition, sizeof(definition),
+             "{\"name\": \"g\", \"machine\": \"fake\", \"accel\": \"tcg\", \"memory-mib\": 1, "
+             "\"vcpus\": 1, \"args\": [\"-misbehave\", \"%s\", \"-misbehave\", \"%s\"]}",
+             how, also);
+    vst_test_seconds(60);
+    vst_host_make_with(&source, put_fake_in_path);
+    snprintf(destination_uri, sizeof(destination_uri), "qemu:///?root=%s/there", source.dir);
+    vst_op_wait(vst_conn_open(source.base, destination_uri, NULL, &cb), NULL);
+    if (vst_host_start(&source, definition, &err) < 0)
+        fail_msg("start: %s", err.text);
+}
+
+int restless_end(void **state)
+{
+    (void)state;
+    vst_conn_close(&destination);
+    vst_host_run(&source, 10);
+    vst_host_clear(&source);
+    return 0;
+}
+
+static struct vst_domain *found;
+
+static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+{
+    (void)err, (void)opaque;
+    found = domain;
+}
+
+struct vst_domain *restless_look_up(struct vst_conn *conn)
+{
+    struct vst_domain_cb cb = {.fn = have_domain};
+
+    found = NULL;
+    vst_op_wait(vst_conn_lookup(conn, "g", &cb), NULL);
+    return found;
+}
+
+static enum vst_domain_state state_seen;
+
+static void have_info(const struct vst_domain_info *infos, size_t count,
+                      const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    if (!err && count == 1)
+        state_seen = infos[0].state;
+}
+
+bool restless_runs(struct vst_conn *conn)
+{
+    struct vst_domain *domain = restless_look_up(conn);
+    struct vst_info_cb cb = {.fn = have_info};
+
+    state_seen = VST_DOMAIN_PAUSED;
+    if (domain)
+        vst_op_wait(vst_domain_get_info(domain, &cb), NULL);
+    vst_domain_free(&domain);
+    return state_seen == VST_DOMAIN_RUNNING;
+}
+
+/* ---- migrations ---- */
+
+struct restless_outcome outcome;
+
+static void over(const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    outcome.done = true;
+    if (err)
+        outcome.err = *err;
+}
+
+struct vst_op *restless_move(const struct vst_migrate_options *opt)
+{
+    struct vst_domain *domain = restless_look_up(source.conn);
+    struct vst_op *op;
+
+    assert_non_null(domain);
+    memset(&outcome, 0, sizeof(outcome));
+    op = vst_domain_migrate(domain, destination_uri, opt, &(struct vst_done){.fn = over});
+    vst_domain_free(&domain);
+    return op;
+}
+
+void restless_await(void)
+{
+    while (!outcome.done)
+        event_base_loop(source.base, EVLOOP_ONCE);
+}
+
+struct vst_migration_info seen;
+
+static void have_migrations(const struct vst_migration_info *infos, size_t count,
+                            const struct vst_error *err, void *opaque)
+{
+    (void)opaque;
+    if (!err && count > 0)
+        seen = infos[0];
+}
+
+void restless_look(void)
+{
+    struct vst_migrations_cb cb = {.fn = have_migrations};
+
+    vst_op_wait(vst_conn_list_migrations(source.conn, &cb), NULL);
+}
+
+void restless_await_verdict(const char *beginning)
+{
+    memset(&seen, 0, sizeof(seen));
+    while (strncmp(seen.verdict, beginning, strlen(beginning)) != 0) {
+        if (outcome.done)
+            fail_msg("it is over: %s; the last verdict was `%s`", outcome.err.text, seen.verdict);
+        vst_host_run(&source, 20);
+        restless_look();
+    }
+}
