@@ -71,8 +71,8 @@ static void people_are_told_that_it_does_not_converge_and_what_would_help(void *
     assert_int_equal(seen.left, 0);
     assert_int_equal(seen.rate, 0);
     assert_int_equal(seen.dirty_rate, 0);
-    assert_true(restless_runs(source.conn));
-    assert_false(restless_runs(destination));
+    assert_true(far_runs(source.conn, "g"));
+    assert_false(far_runs(destination, "g"));
 }
 
 static void when_the_time_is_over_it_is_given_up_with_that_verdict(void **state)
@@ -83,8 +83,8 @@ static void when_the_time_is_over_it_is_given_up_with_that_verdict(void **state)
     assert_int_equal(outcome.err.code, VST_ERR_TIMEOUT);
     if (!strstr(outcome.err.text, "it was not over in 4 seconds; " HOPELESS))
         fail_msg("%s", outcome.err.text);
-    assert_true(restless_runs(source.conn));
-    assert_false(restless_runs(destination));
+    assert_true(far_runs(source.conn, "g"));
+    assert_false(far_runs(destination, "g"));
 }
 
 static void when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end(void **state)
@@ -96,8 +96,8 @@ static void when_the_time_is_over_the_guest_can_be_paused_and_comes_to_an_end(vo
     restless_await();
     if (vst_error_is_set(&outcome.err))
         fail_msg("%s", outcome.err.text);
-    assert_false(restless_runs(source.conn));
-    assert_true(restless_runs(destination));
+    assert_false(far_runs(source.conn, "g"));
+    assert_true(far_runs(destination, "g"));
     restless_look();
     assert_true(seen.downtime_ms >= VST_FAKE_CALM_MS); /* it stood still for all of that */
 }
@@ -158,7 +158,7 @@ static void guest_that_takes_long_to_be_mended_is_mended_once(void **state)
     assert_int_equal(edges.rescues, 1);
     restless_await();
     assert_int_equal(outcome.err.code, VST_ERR_CANCELLED);
-    assert_true(restless_runs(source.conn));
+    assert_true(far_runs(source.conn, "g"));
 }
 
 /* Nobody waits for a QEMU that may never answer; it is brought back all the same. */
@@ -179,7 +179,7 @@ static void cancelled_one_that_qemu_does_not_give_back_is_told_at_once(void **st
     assert_non_null(strstr(outcome.err.text, "QEMU does not let it go on"));
     while (!edges.back)
         event_base_loop(source.base, EVLOOP_ONCE);
-    assert_true(restless_runs(source.conn));
+    assert_true(far_runs(source.conn, "g"));
 }
 
 int main(int argc, char **argv)

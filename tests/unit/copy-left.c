@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "host.h"
+#include "far.h"
 #include "loop.h"
 
 enum { SIZE = 4 * 1024 * 1024 };
@@ -26,34 +26,14 @@ static char there[128]; /* URI */
 static struct vst_conn *far;
 static unsigned char data[SIZE];
 
-static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
-{
-    (void)opaque;
-    if (err)
-        fail_msg("there: %s", err->text);
-    far = conn;
-}
-
-static void connect_there(void)
-{
-    struct vst_conn_cb cb = {.fn = have_conn};
-
-    assert_int_equal(vst_op_wait(vst_conn_open(host.base, there, NULL, &cb), NULL), 0);
-}
-
-static void disconnect_there(void)
-{
-    vst_conn_close(&far);
-    vst_host_run(&host, 10);
-}
-
 static int begin(void **state)
 {
     (void)state;
     vst_test_seconds(120);
     vst_host_make(&host);
-    snprintf(there, sizeof(there), "qemu:///?root=%s/there", host.dir);
-    connect_there();
+    far_make_uri(&host, there);
+    far = far_connect(host.base, there);
+    assert_non_null(far);
     return 0;
 }
 
@@ -61,7 +41,7 @@ static int end(void **state)
 {
     (void)state;
     host.edge = NULL;
-    disconnect_there();
+    far_disconnect(&host, &far);
     vst_host_clear(&host);
     return 0;
 }
@@ -127,25 +107,10 @@ static void start(void)
     vst_host_expect_counting(&host, "g", 3);
 }
 
-static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
-{
-    (void)err;
-    *(struct vst_domain **)opaque = domain;
-}
-
-static struct vst_domain *look_up(struct vst_conn *conn)
-{
-    struct vst_domain *domain = NULL;
-    struct vst_domain_cb cb = {.fn = have_domain, .opaque = &domain};
-
-    vst_op_wait(vst_conn_lookup(conn, "g", &cb), NULL);
-    return domain;
-}
-
 static int migrate(uint64_t bandwidth, struct vst_error *ret_err)
 {
     struct vst_migrate_options opt = {.copy_disks = true, .bandwidth = bandwidth};
-    struct vst_domain *domain = look_up(host.conn);
+    struct vst_domain *domain = far_look_up(host.conn, "g");
     int status;
 
     assert_non_null(domain);
@@ -175,7 +140,7 @@ static void die_at(const struct place_of_death *where)
     int status;
     pid_t pid;
 
-    disconnect_there();
+    far_disconnect(&host, &far);
     vst_host_disconnect(&host);
     vst_test_threads_end();
     pid = vst_test_fork();
@@ -195,7 +160,8 @@ static void die_at(const struct place_of_death *where)
 static void come_back(void)
 {
     vst_host_connect(&host);
-    connect_there();
+    far = far_connect(host.base, there);
+    assert_non_null(far);
 }
 
 static void have_migrations(const struct vst_migration_info *infos, size_t count,
@@ -247,8 +213,9 @@ static void die_and_come_back(const struct place_of_death *where)
     come_back();
     settle(host.conn);
     settle(far);
-    disconnect_there(); /* with a connection it has hold of that journal */
-    connect_there();
+    far_disconnect(&host, &far); /* with a connection it has hold of that journal */
+    far = far_connect(host.base, there);
+    assert_non_null(far);
     remove_copy();
     vst_host_expect_counting(&host, "g", 3);
 }
@@ -258,7 +225,7 @@ static void die_and_come_back(const struct place_of_death *where)
 static void expect_arrived(void)
 {
     static unsigned char copy[SIZE];
-    struct vst_domain *domain = look_up(far);
+    struct vst_domain *domain = far_look_up(far, "g");
     char path[160];
     int fd;
 
@@ -361,7 +328,7 @@ static void copies_that_no_journal_knows_are_ended_before_others_are_begun(void 
     forget();
     remove_copy();
     come_back();
-    domain = look_up(host.conn);
+    domain = far_look_up(host.conn, "g");
     assert_non_null(domain);
     /* What has come there is still there, and in the way: what is said of that does not matter. */
     vst_op_wait(vst_domain_check_migration(domain, there, &opt, NULL), NULL);

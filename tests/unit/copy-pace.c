@@ -74,7 +74,7 @@ static void slow_copy_is_made_fast(void **state)
 
     (void)state;
     copying_start();
-    domain = copying_look_up(host.conn);
+    domain = far_look_up(host.conn, "g");
     assert_non_null(vst_domain_migrate(domain, there, &slow, outcome_done(&outcome)));
     for (known = (struct vst_migration_info){0}; !strstr(known.verdict, "0 of 2") || !known.left;)
         look();

@@ -68,7 +68,7 @@ static void kill_destination(struct vst_op *op)
 static void break_at(const char *machine, const char *state_name, void (*act)(struct vst_op *op))
 {
     struct vst_done cb = {.fn = over};
-    struct vst_domain *domain = copying_look_up(host.conn);
+    struct vst_domain *domain = far_look_up(host.conn, "g");
     struct vst_op *op;
 
     assert_non_null(domain);

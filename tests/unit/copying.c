@@ -18,31 +18,21 @@ struct vst_host host;
 char there[128];
 struct vst_conn *far;
 
-static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
-{
-    (void)opaque;
-    if (err)
-        fail_msg("there: %s", err->text);
-    far = conn;
-}
-
 int copying_begin(void **state)
 {
-    struct vst_conn_cb cb = {.fn = have_conn};
-
     (void)state;
     vst_test_seconds(60);
     vst_host_make(&host);
-    snprintf(there, sizeof(there), "qemu:///?root=%s/there", host.dir);
-    assert_int_equal(vst_op_wait(vst_conn_open(host.base, there, NULL, &cb), NULL), 0);
+    far_make_uri(&host, there);
+    far = far_connect(host.base, there);
+    assert_non_null(far);
     return 0;
 }
 
 int copying_end(void **state)
 {
     (void)state;
-    vst_conn_close(&far);
-    vst_host_run(&host, 10);
+    far_disconnect(&host, &far);
     vst_host_clear(&host);
     return 0;
 }
@@ -232,26 +222,9 @@ void copying_start(void)
     copying_start_with(disks);
 }
 
-static struct vst_domain *found;
-
-static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
-{
-    (void)err, (void)opaque;
-    found = domain;
-}
-
-struct vst_domain *copying_look_up(struct vst_conn *conn)
-{
-    struct vst_domain_cb cb = {.fn = have_domain};
-
-    found = NULL;
-    vst_op_wait(vst_conn_lookup(conn, "g", &cb), NULL);
-    return found;
-}
-
 void copying_end_at(struct vst_conn *conn)
 {
-    struct vst_domain *domain = copying_look_up(conn);
+    struct vst_domain *domain = far_look_up(conn, "g");
 
     assert_non_null(domain);
     assert_int_equal(vst_op_wait(vst_domain_destroy(domain, NULL), NULL), 0);
@@ -260,7 +233,7 @@ void copying_end_at(struct vst_conn *conn)
 
 void copying_pause_there(void)
 {
-    struct vst_domain *domain = copying_look_up(far);
+    struct vst_domain *domain = far_look_up(far, "g");
 
     assert_non_null(domain);
     assert_int_equal(vst_op_wait(vst_domain_suspend(domain, NULL), NULL), 0);
@@ -269,7 +242,7 @@ void copying_pause_there(void)
 
 int copying_migrate(const struct vst_migrate_options *opt, bool check, struct vst_error *ret_err)
 {
-    struct vst_domain *domain = copying_look_up(host.conn);
+    struct vst_domain *domain = far_look_up(host.conn, "g");
     int status;
 
     assert_non_null(domain);

@@ -7,7 +7,7 @@
 #ifndef VST_TESTS_UNIT_COPYING_H
 #define VST_TESTS_UNIT_COPYING_H
 
-#include "host.h"
+#include "far.h"
 
 enum {
     CLUSTER = 65536,
@@ -52,7 +52,6 @@ void copying_describe(char disks[DISKS_MAX], const char *name, const char *forma
 void copying_start_with(const char *disks);
 /* With a raw disk "a" and a qcow2 disk "b". */
 void copying_start(void);
-struct vst_domain *copying_look_up(struct vst_conn *conn);
 void copying_end_at(struct vst_conn *conn);
 void copying_pause_there(void);
 /* 0, or -1 with the outcome. */

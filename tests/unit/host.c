@@ -361,6 +361,21 @@ void vst_host_expect_counting(struct vst_host *host, const char *name, unsigned 
     }
 }
 
+void vst_host_start_counting(struct vst_host *host, const char *name, const char *mode,
+                             unsigned lines)
+{
+    char *definition = vst_host_counting(host, name, mode);
+    struct vst_error err = {0};
+    char log[128];
+
+    snprintf(log, sizeof(log), "%s/%s.log", host->dir, name);
+    unlink(log);
+    if (vst_host_start(host, definition, &err) < 0)
+        fail_msg("start: %s", err.text);
+    free(definition);
+    vst_host_expect_counting(host, name, lines);
+}
+
 void vst_host_expect_gapless(const struct vst_host *host, const char *name)
 {
     char command[400];

@@ -73,6 +73,9 @@ void vst_host_run(struct vst_host *host, unsigned milliseconds);
  * its console, with the log in the host's directory. To be freed. */
 char *vst_host_none(const char *name);
 char *vst_host_counting(const struct vst_host *host, const char *name, const char *mode);
+/* Starts it, with a new log, and waits until it has counted so far. */
+void vst_host_start_counting(struct vst_host *host, const char *name, const char *mode,
+                             unsigned lines);
 /* Lines that the guest has counted so far. */
 unsigned vst_host_counted(const struct vst_host *host, const char *name);
 /* Runs the loop until it has counted this many more. */

@@ -13,7 +13,7 @@
 
 #include "core/migration.h"
 #include "core/record-frame.h"
-#include "host.h"
+#include "far.h"
 
 enum { PIECE = 65536 };
 
@@ -51,30 +51,23 @@ static struct relay {
     struct vst_error outcome;
 } relay;
 
-static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
-{
-    (void)err, (void)opaque;
-    far = conn;
-}
-
 static int begin(void **state)
 {
-    struct vst_conn_cb cb = {.fn = have_conn};
     char uri[128];
 
     (void)state;
     vst_test_seconds(300);
     vst_host_make(&host);
-    snprintf(uri, sizeof(uri), "qemu:///?root=%s/there", host.dir);
-    assert_int_equal(vst_op_wait(vst_conn_open(host.base, uri, NULL, &cb), NULL), 0);
+    far_make_uri(&host, uri);
+    far = far_connect(host.base, uri);
+    assert_non_null(far);
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
-    vst_conn_close(&far);
-    vst_host_run(&host, 10);
+    far_disconnect(&host, &far);
     vst_host_clear(&host);
     return 0;
 }

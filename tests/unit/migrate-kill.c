@@ -19,7 +19,7 @@
 
 #include "core/connection.h"
 #include "core/migration.h"
-#include "host.h"
+#include "far.h"
 #include "loop.h"
 
 enum { SETTLE_TURNS = 200, SETTLE_MS = 50, STEP = 5, MOST_FDS = 1024 };
@@ -107,100 +107,23 @@ static void break_destination_monitor(struct strike *strike)
 
 /* ---- the two hosts ---- */
 
-static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
-{
-    (void)opaque;
-    if (err)
-        fail_msg("there: %s", err->text);
-    far = conn;
-}
-
-static void connect_there(void)
-{
-    struct vst_conn_cb cb = {.fn = have_conn};
-
-    assert_int_equal(vst_op_wait(vst_conn_open(host.base, there, NULL, &cb), NULL), 0);
-}
-
-static void disconnect_there(void)
-{
-    vst_conn_close(&far);
-    vst_host_run(&host, 10);
-}
-
 static int begin(void **state)
 {
     (void)state;
     vst_test_seconds(getenv("VST_TEST_LONG") ? 600 : 100);
     vst_host_make(&host);
-    snprintf(there, sizeof(there), "qemu:///?root=%s/there", host.dir);
-    connect_there();
+    far_make_uri(&host, there);
+    far = far_connect(host.base, there);
+    assert_non_null(far);
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
-    disconnect_there();
+    far_disconnect(&host, &far);
     vst_host_clear(&host);
     return 0;
-}
-
-static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
-{
-    (void)err;
-    *(struct vst_domain **)opaque = domain;
-}
-
-static struct vst_domain *look_up(struct vst_conn *conn)
-{
-    struct vst_domain *domain = NULL;
-    struct vst_domain_cb cb = {.fn = have_domain, .opaque = &domain};
-
-    vst_op_wait(vst_conn_lookup(conn, "g", &cb), NULL);
-    return domain;
-}
-
-static void have_info(const struct vst_domain_info *infos, size_t count,
-                      const struct vst_error *err, void *opaque)
-{
-    if (!err && count == 1)
-        *(bool *)opaque = infos[0].state == VST_DOMAIN_RUNNING;
-}
-
-static bool runs(struct vst_conn *conn)
-{
-    struct vst_domain *domain = look_up(conn);
-    bool running = false;
-    struct vst_info_cb cb = {.fn = have_info, .opaque = &running};
-
-    if (domain)
-        vst_op_wait(vst_domain_get_info(domain, &cb), NULL);
-    vst_domain_free(&domain);
-    return running;
-}
-
-static void destroy(struct vst_conn *conn)
-{
-    struct vst_domain *domain = look_up(conn);
-
-    if (domain)
-        vst_op_wait(vst_domain_destroy(domain, NULL), NULL);
-    vst_domain_free(&domain);
-}
-
-static void start(void)
-{
-    char *definition = vst_host_counting(&host, "g", "P");
-    struct vst_error err = {0};
-    char log[128];
-
-    snprintf(log, sizeof(log), "%s/g.log", host.dir);
-    unlink(log);
-    if (vst_host_start(&host, definition, &err) < 0)
-        fail_msg("start: %s", err.text);
-    free(definition);
-    vst_host_expect_counting(&host, "g", 2);
 }
 
 /* ---- until all is over ---- */
@@ -273,8 +196,9 @@ static bool settle(const char *where)
     bool resolved = settle_one(host.conn, where);
 
     resolved |= settle_one(far, where);
-    disconnect_there();
-    connect_there();
+    far_disconnect(&host, &far);
+    far = far_connect(host.base, there);
+    assert_non_null(far);
     return resolved;
 }
 
@@ -289,7 +213,7 @@ static void over(const struct vst_error *err, void *opaque)
 /* Whether it was struck on its way. */
 static bool migrate(struct strike *strike)
 {
-    struct vst_domain *domain = look_up(strike->host->conn);
+    struct vst_domain *domain = far_look_up(strike->host->conn, "g");
     struct vst_done done = {.fn = over, .opaque = &(bool){false}};
     bool *ended = done.opaque;
 
@@ -309,8 +233,8 @@ static bool migrate(struct strike *strike)
 
 static void clear_up(void)
 {
-    destroy(host.conn);
-    destroy(far);
+    far_destroy(host.conn, "g");
+    far_destroy(far, "g");
 }
 
 static bool is_among(const char *word, const char *const *words)
@@ -345,15 +269,15 @@ static void source_qemu_killed_and_the_copy_runs_when_it_is_whole(void **state)
     do {
         struct strike strike = {.host = &host, .at = at, .hit = kill_source_qemu};
 
-        start();
+        vst_host_start_counting(&host, "g", "P", 2);
         struck = migrate(&strike);
         settle(strike.where);
-        assert_false(struck && runs(host.conn));
-        if (is_among(strike.where, handed_over) && !runs(far))
+        assert_false(struck && far_runs(host.conn, "g"));
+        if (is_among(strike.where, handed_over) && !far_runs(far, "g"))
             fail_msg("%s: no guest runs", strike.where);
         print_message("# %s: %s\n", struck ? strike.where : "not killed",
-                      runs(far) ? "runs there" : "is gone");
-        if (runs(far))
+                      far_runs(far, "g") ? "runs there" : "is gone");
+        if (far_runs(far, "g"))
             vst_host_expect_counting(&host, "g", 2);
         vst_host_expect_gapless(&host, "g");
         clear_up();
@@ -385,17 +309,18 @@ static void destination_qemu_killed_and_the_source_goes_on(void **state)
     do {
         struct strike strike = {.host = &host, .at = at, .hit = kill_destination_qemu};
 
-        start();
+        vst_host_start_counting(&host, "g", "P", 2);
         struck = migrate(&strike);
         asked = settle(strike.where);
-        assert_false(struck && runs(far) && runs(host.conn));
-        if (struck && !is_among(strike.where, has_run) && !runs(host.conn) && !runs(far))
+        assert_false(struck && far_runs(far, "g") && far_runs(host.conn, "g"));
+        if (struck && !is_among(strike.where, has_run) && !far_runs(host.conn, "g") &&
+            !far_runs(far, "g"))
             fail_msg("%s: no guest runs", strike.where);
         print_message("# %s: %s\n", struck ? strike.where : "not killed",
-                      asked             ? "people were asked"
-                      : runs(host.conn) ? "runs here"
-                      : runs(far)       ? "runs there"
-                                        : "is gone");
+                      asked                      ? "people were asked"
+                      : far_runs(host.conn, "g") ? "runs here"
+                      : far_runs(far, "g")       ? "runs there"
+                                                 : "is gone");
         vst_host_expect_gapless(&host, "g");
         clear_up();
         at += stride();
@@ -408,11 +333,12 @@ static void copy_whose_monitor_is_lost_is_taken_hold_of_again(const char *state)
 {
     struct strike strike = {.host = &host, .state = state, .hit = break_destination_monitor};
 
-    start();
+    vst_host_start_counting(&host, "g", "P", 2);
     assert_true(migrate(&strike));
     assert_false(settle(state));
-    if (!runs(far) || runs(host.conn))
-        fail_msg("%s: runs here: %d, runs there: %d", state, runs(host.conn), runs(far));
+    if (!far_runs(far, "g") || far_runs(host.conn, "g"))
+        fail_msg("%s: runs here: %d, runs there: %d", state, far_runs(host.conn, "g"),
+                 far_runs(far, "g"));
     vst_host_expect_counting(&host, "g", 2);
     vst_host_expect_gapless(&host, "g");
     clear_up();
@@ -437,7 +363,7 @@ static bool in_child(struct strike *strike)
     int status;
     pid_t pid;
 
-    disconnect_there();
+    far_disconnect(&host, &far);
     vst_host_disconnect(&host);
     vst_test_threads_end();
     pid = vst_test_fork();
@@ -448,7 +374,8 @@ static bool in_child(struct strike *strike)
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     vst_host_connect(&host);
-    connect_there();
+    far = far_connect(host.base, there);
+    assert_non_null(far);
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
@@ -463,14 +390,15 @@ static void both_ends_killed_and_one_guest_runs(void **state)
         struct strike strike = {.host = &host, .at = at, .hit = kill_us};
         char where[32];
 
-        start();
+        vst_host_start_counting(&host, "g", "P", 2);
         killed = in_child(&strike);
         snprintf(where, sizeof(where), "edge %u", at);
         settle(where);
-        if (runs(host.conn) == runs(far))
-            fail_msg("%s: runs here: %d, runs there: %d", where, runs(host.conn), runs(far));
-        here += runs(host.conn);
-        gone += runs(far);
+        if (far_runs(host.conn, "g") == far_runs(far, "g"))
+            fail_msg("%s: runs here: %d, runs there: %d", where, far_runs(host.conn, "g"),
+                     far_runs(far, "g"));
+        here += far_runs(host.conn, "g");
+        gone += far_runs(far, "g");
         vst_host_expect_counting(&host, "g", 2);
         vst_host_expect_gapless(&host, "g");
         clear_up();
@@ -515,7 +443,7 @@ static void copy_that_is_whole_outlives_its_source_and_both_processes(void **sta
     struct outlook outlook;
 
     (void)state;
-    start();
+    vst_host_start_counting(&host, "g", "P", 2);
     assert_true(in_child(&strike));
     vst_conn_set_patience(far, PATIENCE);
     outlook = wait_for_doubt();
@@ -525,21 +453,22 @@ static void copy_that_is_whole_outlives_its_source_and_both_processes(void **sta
     vst_host_run(&host, LONG_MS);
     outlook = look_at(far);
     assert_true(outlook.in_doubt);
-    assert_false(runs(far));
+    assert_false(far_runs(far, "g"));
     assert_int_equal(
         vst_op_wait(vst_conn_order_migration(far, outlook.token, VST_MIGRATION_RUNS_ON_DESTINATION,
                                              NULL, NULL),
                     NULL),
         0);
-    for (int i = 0; !runs(far) && i < SETTLE_TURNS; i++)
+    for (int i = 0; !far_runs(far, "g") && i < SETTLE_TURNS; i++)
         vst_host_run(&host, SETTLE_MS);
-    assert_true(runs(far));
+    assert_true(far_runs(far, "g"));
     vst_host_expect_counting(&host, "g", 2);
     vst_host_expect_gapless(&host, "g");
-    disconnect_there(); /* which has the journal that the source's connection wants */
-    connect_there();
+    far_disconnect(&host, &far); /* which has the journal that the source's connection wants */
+    far = far_connect(host.base, there);
+    assert_non_null(far);
     settle(strike.state); /* and if it comes back after all, it learns that the guest is there */
-    assert_true(runs(far) && !runs(host.conn));
+    assert_true(far_runs(far, "g") && !far_runs(host.conn, "g"));
     clear_up();
 }
 

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "core/migration.h"
-#include "host.h"
+#include "far.h"
 #include "remote/server.h"
 
 enum { SETTLE_TURNS = 400, SETTLE_MS = 50, STEP = 4, ON_ITS_OWN = 6 };
@@ -32,21 +32,6 @@ static struct vst_host host;
 static struct side here, there;
 
 /* ---- the two hosts ---- */
-
-static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
-{
-    if (!err)
-        *(struct vst_conn **)opaque = conn;
-}
-
-static struct vst_conn *open_conn(struct event_base *base, const char *uri)
-{
-    struct vst_conn *conn = NULL;
-    struct vst_conn_cb cb = {.fn = have_conn, .opaque = &conn};
-
-    vst_op_wait(vst_conn_open(base, uri, NULL, &cb), NULL);
-    return conn;
-}
 
 static int listen_on(const char *path)
 {
@@ -83,9 +68,9 @@ static int begin(void **state)
     (void)state;
     vst_test_seconds(getenv("VST_TEST_LONG") ? 900 : 240);
     vst_host_make(&host);
-    snprintf(uri, sizeof(uri), "qemu:///?root=%s/there", host.dir);
+    far_make_uri(&host, uri);
     serve(&here, "here", host.conn);
-    serve(&there, "there", open_conn(host.base, uri));
+    serve(&there, "there", far_connect(host.base, uri));
     return 0;
 }
 
@@ -102,80 +87,26 @@ static int end(void **state)
 
 /* ---- guests ---- */
 
-static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
+static bool runs(const struct side *side)
 {
-    if (!err)
-        *(struct vst_domain **)opaque = domain;
+    return far_runs(side->conn, "g");
 }
 
-static struct vst_domain *look_up(struct vst_conn *conn)
+static bool exists(const struct side *side)
 {
-    struct vst_domain *domain = NULL;
-    struct vst_domain_cb cb = {.fn = have_domain, .opaque = &domain};
+    struct vst_domain_info info;
 
-    vst_op_wait(vst_conn_lookup(conn, "g", &cb), NULL);
-    return domain;
-}
-
-static void have_info(const struct vst_domain_info *infos, size_t count,
-                      const struct vst_error *err, void *opaque)
-{
-    *(bool *)opaque = !err && count == 1 && infos[0].state == VST_DOMAIN_RUNNING;
-}
-
-static bool runs(struct vst_conn *conn)
-{
-    struct vst_domain *domain = look_up(conn);
-    bool running = false;
-    struct vst_info_cb cb = {.fn = have_info, .opaque = &running};
-
-    if (domain)
-        vst_op_wait(vst_domain_get_info(domain, &cb), NULL);
-    vst_domain_free(&domain);
-    return running;
-}
-
-static bool exists(struct vst_conn *conn)
-{
-    struct vst_domain *domain = look_up(conn);
-    bool is = domain;
-
-    vst_domain_free(&domain);
-    return is;
-}
-
-static void destroy(struct vst_conn *conn)
-{
-    struct vst_domain *domain = look_up(conn);
-
-    if (domain)
-        vst_op_wait(vst_domain_destroy(domain, NULL), NULL);
-    vst_domain_free(&domain);
-}
-
-static void start(const char *mode)
-{
-    char *definition = vst_host_counting(&host, "g", mode);
-    struct vst_error err = {0};
-    char log[128];
-
-    snprintf(log, sizeof(log), "%s/g.log", host.dir);
-    unlink(log);
-    if (vst_host_start(&host, definition, &err) < 0)
-        fail_msg("start: %s", err.text);
-    free(definition);
-    vst_host_expect_counting(&host, "g", 2);
+    return far_look(side->conn, "g", &info);
 }
 
 /* One of them runs, the other one has nothing, and it counts as if nothing had been. */
 static void expect_one(const char *where, bool is_here)
 {
-    if (runs(here.conn) != is_here || runs(there.conn) == is_here ||
-        exists(is_here ? there.conn : here.conn))
-        fail_msg("%s: here: %d %d, there: %d %d", where, exists(here.conn), runs(here.conn),
-                 exists(there.conn), runs(there.conn));
+    if (runs(&here) != is_here || runs(&there) == is_here || exists(is_here ? &there : &here))
+        fail_msg("%s: here: %d %d, there: %d %d", where, exists(&here), runs(&here), exists(&there),
+                 runs(&there));
     vst_host_expect_counting(&host, "g", 2);
-    destroy(is_here ? here.conn : there.conn);
+    far_destroy(is_here ? here.conn : there.conn, "g");
     vst_host_expect_gapless(&host, "g");
 }
 
@@ -186,12 +117,12 @@ static enum vst_code relay_between(const char *source, const char *destination, 
                                    const struct vst_migrate_options *opt)
 {
     struct event_base *base = event_base_new();
-    struct vst_conn *from = open_conn(base, source), *to = open_conn(base, destination);
+    struct vst_conn *from = far_connect(base, source), *to = far_connect(base, destination);
     struct vst_domain *domain = NULL;
     struct vst_error err = {0};
     struct vst_op *op;
 
-    if (!from || !to || (!token && !(domain = look_up(from))))
+    if (!from || !to || (!token && !(domain = far_look_up(from, "g"))))
         return VST_ERR_CONNECT;
     op = token ? vst_conn_relay_migration(from, token, to, NULL)
                : vst_domain_migrate_through(domain, to, opt, NULL);
@@ -336,7 +267,7 @@ static int strike_client(struct strike *strike)
 static void guest_goes_through_the_client(void **state)
 {
     (void)state;
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 2);
     assert_int_equal(await_client(start_client(NULL, "plain")), VST_ERR_OK);
     assert_int_equal(look_at(here.conn).open + look_at(there.conn).open, 0);
     expect_one("", false);
@@ -345,7 +276,7 @@ static void guest_goes_through_the_client(void **state)
 static void guest_that_dirties_its_memory_goes_through_the_client(void **state)
 {
     (void)state;
-    start("D");
+    vst_host_start_counting(&host, "g", "D", 2);
     assert_int_equal(await_client(start_client(NULL, "busy")), VST_ERR_OK);
     expect_one("", false);
 }
@@ -376,11 +307,11 @@ static void client_killed_at_each_step_leaves_one_guest(void **state)
     do {
         struct strike strike = {.at = at, .signal = SIGKILL};
 
-        start("P");
+        vst_host_start_counting(&host, "g", "P", 2);
         strike_client(&strike);
         struck = strike.struck;
         relayed = settle(strike.where);
-        gone = runs(there.conn);
+        gone = runs(&there);
         print_message("# %s: runs %s%s\n", struck ? strike.where : "not killed",
                       gone ? "there" : "here", relayed ? ", relayed again" : "");
         if (!relayed || !struck || is_handed_over(strike.where))
@@ -423,12 +354,12 @@ static void doubt_lasts_until_somebody_relays_again(void **state)
     unsigned counted;
 
     (void)state;
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 2);
     strike_client(&strike);
     assert_true(strike.struck);
     counted = vst_host_counted(&host, "g");
     vst_host_run(&host, 1000);
-    assert_false(runs(here.conn) || runs(there.conn));
+    assert_false(runs(&here) || runs(&there));
     assert_int_equal(vst_host_counted(&host, "g"), counted);
     outlook = look_at(here.conn);
     assert_int_equal(outlook.open, 1);

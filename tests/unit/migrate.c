@@ -10,115 +10,38 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host.h"
+#include "far.h"
 
 static struct vst_host host;
 static char there[128]; /* URI */
 static struct vst_conn *far;
-
-static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
-{
-    (void)opaque;
-    if (err)
-        fail_msg("there: %s", err->text);
-    far = conn;
-}
-
-static void connect_to(const char *uri)
-{
-    struct vst_conn_cb cb = {.fn = have_conn};
-
-    assert_int_equal(vst_op_wait(vst_conn_open(host.base, uri, NULL, &cb), NULL), 0);
-}
 
 static int begin(void **state)
 {
     (void)state;
     vst_test_seconds(60);
     vst_host_make(&host);
-    snprintf(there, sizeof(there), "qemu:///?root=%s/there", host.dir);
-    connect_to(there);
+    far_make_uri(&host, there);
+    far = far_connect(host.base, there);
+    assert_non_null(far);
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
-    vst_conn_close(&far);
-    vst_host_run(&host, 10);
+    far_disconnect(&host, &far);
     vst_host_clear(&host);
     return 0;
 }
 
 /* ---- guests ---- */
 
-/* It counts into a new log. */
-static void start(const char *mode)
-{
-    char *definition = vst_host_counting(&host, "g", mode);
-    struct vst_error err = {0};
-    char log[128];
-
-    snprintf(log, sizeof(log), "%s/g.log", host.dir);
-    unlink(log);
-
-    if (vst_host_start(&host, definition, &err) < 0)
-        fail_msg("start: %s", err.text);
-    free(definition);
-    vst_host_expect_counting(&host, "g", 3);
-}
-
-static struct vst_domain *found;
-
-static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
-{
-    (void)err, (void)opaque;
-    found = domain;
-}
-
-static struct vst_domain *look_up(struct vst_conn *conn, const char *name)
-{
-    struct vst_domain_cb cb = {.fn = have_domain};
-
-    found = NULL;
-    vst_op_wait(vst_conn_lookup(conn, name, &cb), NULL);
-    return found;
-}
-
 static struct vst_domain_info seen;
-static bool is_seen;
-
-static void have_info(const struct vst_domain_info *infos, size_t count,
-                      const struct vst_error *err, void *opaque)
-{
-    (void)opaque;
-    is_seen = !err && count == 1;
-    if (is_seen)
-        seen = infos[0];
-}
-
-/* Fills `seen`; false when there is no such domain. */
-static bool look(struct vst_conn *conn, const char *name)
-{
-    struct vst_domain *domain = look_up(conn, name);
-    struct vst_info_cb cb = {.fn = have_info};
-
-    is_seen = false;
-    if (!domain)
-        return false;
-    vst_op_wait(vst_domain_get_info(domain, &cb), NULL);
-    vst_domain_free(&domain);
-    return is_seen;
-}
-
-static bool runs(struct vst_conn *conn, const char *name)
-{
-    return look(conn, name) && seen.state == VST_DOMAIN_RUNNING;
-}
 
 static void end_there(const char *name)
 {
-    struct vst_domain *domain = look_up(far, name);
+    struct vst_domain *domain = far_look_up(far, name);
     struct vst_error err = {0};
 
     assert_non_null(domain);
@@ -132,7 +55,7 @@ static void end_there(const char *name)
 static int migrate_to(struct vst_conn *from, const char *uri, const struct vst_migrate_options *opt,
                       struct vst_error *ret_err)
 {
-    struct vst_domain *domain = look_up(from, "g");
+    struct vst_domain *domain = far_look_up(from, "g");
     int status;
 
     assert_non_null(domain);
@@ -153,10 +76,10 @@ static void migrate_well(const struct vst_migrate_options *opt)
 static void running_guest_goes_on_there(void **state)
 {
     (void)state;
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 3);
     migrate_well(NULL);
-    assert_false(look(host.conn, "g"));
-    assert_true(runs(far, "g"));
+    assert_false(far_look(host.conn, "g", &seen));
+    assert_true(far_runs(far, "g"));
     vst_host_expect_counting(&host, "g", 5);
     end_there("g");
     vst_host_expect_gapless(&host, "g");
@@ -165,9 +88,9 @@ static void running_guest_goes_on_there(void **state)
 static void guest_that_dirties_its_memory_goes_on_there(void **state)
 {
     (void)state;
-    start("D");
+    vst_host_start_counting(&host, "g", "D", 3);
     migrate_well(&(struct vst_migrate_options){.downtime_ms = 2000});
-    assert_true(runs(far, "g"));
+    assert_true(far_runs(far, "g"));
     vst_host_expect_counting(&host, "g", 2);
     end_there("g");
     vst_host_expect_gapless(&host, "g");
@@ -178,9 +101,9 @@ static void guest_that_dirties_its_memory_goes_on_there(void **state)
 static void memory_that_changes_on_a_slow_way_arrives_as_it_is(void **state)
 {
     (void)state;
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 3);
     migrate_well(&(struct vst_migrate_options){.bandwidth = 400 * 1000, .downtime_ms = 10});
-    assert_true(runs(far, "g"));
+    assert_true(far_runs(far, "g"));
     vst_host_expect_counting(&host, "g", 5);
     end_there("g");
     vst_host_expect_gapless(&host, "g");
@@ -189,10 +112,10 @@ static void memory_that_changes_on_a_slow_way_arrives_as_it_is(void **state)
 static void paused_guest_stays_paused(void **state)
 {
     (void)state;
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 3);
     assert_int_equal(vst_host_suspend(&host, "g", NULL), 0);
     migrate_well(NULL);
-    assert_true(look(far, "g"));
+    assert_true(far_look(far, "g", &seen));
     assert_int_equal(seen.state, VST_DOMAIN_PAUSED);
     end_there("g");
 }
@@ -205,15 +128,16 @@ static void migrated_guest_migrates_on(void **state)
 
     (void)state;
     snprintf(third, sizeof(third), "qemu:///?root=%s/third", host.dir);
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 3);
     migrate_well(NULL);
     vst_host_expect_counting(&host, "g", 2);
     if (migrate_to(second, third, NULL, &err) < 0)
         fail_msg("on: %s", err.text);
     vst_host_run(&host, 200);
-    connect_to(third);
-    assert_true(runs(far, "g"));
-    assert_false(look(second, "g"));
+    far = far_connect(host.base, third);
+    assert_non_null(far);
+    assert_true(far_runs(far, "g"));
+    assert_false(far_look(second, "g", &seen));
     vst_host_expect_counting(&host, "g", 2);
     end_there("g");
     vst_conn_close(&second);
@@ -223,9 +147,9 @@ static void migrated_guest_migrates_on(void **state)
 static void compressed_and_renamed(void **state)
 {
     (void)state;
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 3);
     migrate_well(&(struct vst_migrate_options){.zstd_level = 1, .name = "other"});
-    assert_true(runs(far, "other"));
+    assert_true(far_runs(far, "other"));
     vst_host_expect_counting(&host, "g", 3);
     end_there("other");
     vst_host_expect_gapless(&host, "g");
@@ -237,12 +161,12 @@ static void copy_that_is_kept_never_runs_again(void **state)
     struct vst_domain *domain;
 
     (void)state;
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 3);
     migrate_well(&(struct vst_migrate_options){.keep_source = true});
-    assert_true(runs(far, "g"));
-    assert_true(look(host.conn, "g"));
+    assert_true(far_runs(far, "g"));
+    assert_true(far_look(host.conn, "g", &seen));
     assert_int_equal(seen.state, VST_DOMAIN_PAUSED);
-    domain = look_up(host.conn, "g");
+    domain = far_look_up(host.conn, "g");
     assert_int_equal(vst_op_wait(vst_domain_resume(domain, NULL), &err), -1);
     assert_int_equal(err.code, VST_ERR_STATE);
     assert_int_equal(vst_op_wait(vst_domain_destroy(domain, NULL), NULL), 0);
@@ -257,14 +181,14 @@ static void name_that_is_taken_is_a_blocker(void **state)
     struct vst_error err = {0};
 
     (void)state;
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 3);
     assert_int_equal(vst_op_wait(vst_domain_start(far, definition, NULL, NULL), NULL), 0);
     free(definition);
     assert_int_equal(migrate_to(host.conn, there, NULL, &err), -1);
     assert_int_equal(err.code, VST_ERR_INCOMPATIBLE);
     assert_non_null(strstr(err.text, "there already"));
     assert_int_equal(err.side, VST_SIDE_DESTINATION);
-    assert_true(runs(host.conn, "g"));
+    assert_true(far_runs(host.conn, "g"));
     vst_host_expect_counting(&host, "g", 3);
     end_there("g");
     assert_int_equal(vst_host_destroy(&host, "g", NULL), 0);
@@ -277,13 +201,13 @@ static void check_starts_nothing(void **state)
     struct vst_domain *domain;
 
     (void)state;
-    start("P");
-    domain = look_up(host.conn, "g");
+    vst_host_start_counting(&host, "g", "P", 3);
+    domain = far_look_up(host.conn, "g");
     if (vst_op_wait(vst_domain_check_migration(domain, there, NULL, NULL), &err) < 0)
         fail_msg("check: %s", err.text);
     vst_domain_free(&domain);
-    assert_false(look(far, "g"));
-    assert_true(runs(host.conn, "g"));
+    assert_false(far_look(far, "g", &seen));
+    assert_true(far_runs(host.conn, "g"));
     assert_int_equal(vst_host_destroy(&host, "g", NULL), 0);
 }
 
@@ -292,10 +216,10 @@ static void unreachable_destination_leaves_the_guest(void **state)
     struct vst_error err = {0};
 
     (void)state;
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 3);
     assert_int_equal(migrate_to(host.conn, "qemu+unix:///nowhere", NULL, &err), -1);
     assert_int_equal(err.code, VST_ERR_CONNECT);
-    assert_true(runs(host.conn, "g"));
+    assert_true(far_runs(host.conn, "g"));
     vst_host_expect_counting(&host, "g", 3);
     assert_int_equal(vst_host_destroy(&host, "g", NULL), 0);
     vst_host_expect_gapless(&host, "g");
@@ -338,7 +262,7 @@ static void break_at(const char *machine, const char *state_name, void (*act)(st
 {
     struct outcome outcome = {0};
     struct vst_done done = {over, &outcome, NULL};
-    struct vst_domain *domain = look_up(host.conn, "g");
+    struct vst_domain *domain = far_look_up(host.conn, "g");
     struct vst_op *op;
 
     assert_non_null(domain);
@@ -366,7 +290,7 @@ static void cancel(struct vst_op *op)
 /* After a break exactly one of them runs. */
 static void expect_one_runs(const char *step)
 {
-    bool here = runs(host.conn, "g"), gone = runs(far, "g");
+    bool here = far_runs(host.conn, "g"), gone = far_runs(far, "g");
 
     if (here == gone)
         fail_msg("%s: runs here: %d, runs there: %d", step, here, gone);
@@ -418,7 +342,7 @@ static void cancelled_at_each_step_one_guest_runs(void **state)
     (void)state;
     vst_test_seconds(120);
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        start("P");
+        vst_host_start_counting(&host, "g", "P", 3);
         break_at("source", steps[i], cancel);
         expect_one_runs(steps[i]);
         expect_all_over();
@@ -455,8 +379,8 @@ static void guest_that_dies_while_it_is_given_up_is_told_dead(void **state)
     struct vst_op *op;
 
     (void)state;
-    start("P");
-    domain = look_up(host.conn, "g");
+    vst_host_start_counting(&host, "g", "P", 3);
+    domain = far_look_up(host.conn, "g");
     assert_non_null(domain);
     wanted_machine = "source";
     wanted_state = "SOURCE_MOVING";
@@ -473,7 +397,7 @@ static void guest_that_dies_while_it_is_given_up_is_told_dead(void **state)
         fail_msg("%s: %s", vst_code_name(outcome.err.code), outcome.err.text);
     vst_op_wait(vst_conn_list_migrations(host.conn, &cb), NULL);
     assert_string_equal(last_reason, outcome.err.text);
-    assert_false(runs(host.conn, "g") || runs(far, "g"));
+    assert_false(far_runs(host.conn, "g") || far_runs(far, "g"));
 }
 
 /* The destination still has to be told; the guest does not wait for that. */
@@ -483,12 +407,12 @@ static void given_up_the_guest_may_go_again_at_once(void **state)
 
     (void)state;
     vst_test_seconds(60);
-    start("P");
+    vst_host_start_counting(&host, "g", "P", 3);
     assert_int_equal(migrate_to(host.conn, "qemu+unix:///nowhere", NULL, &err), -1);
     if (migrate_to(host.conn, there, NULL, &err) < 0)
         fail_msg("migrate: %s", err.text);
     vst_host_run(&host, 200);
-    assert_true(runs(far, "g"));
+    assert_true(far_runs(far, "g"));
     end_there("g");
     vst_host_expect_gapless(&host, "g");
 }

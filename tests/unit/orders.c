@@ -213,8 +213,8 @@ static void when_qemu_refuses_to_go_post_copy_after_some_passes_it_is_given_up(v
     restless_move(&(struct vst_migrate_options){.post_copy = true, .post_copy_after = 2});
     restless_await();
     expect_words(&outcome.err, VST_ERR_DRIVER, "the fake does not like it");
-    assert_true(restless_runs(source.conn));
-    assert_false(restless_runs(destination));
+    assert_true(far_runs(source.conn, "g"));
+    assert_false(far_runs(destination, "g"));
 }
 
 static void when_qemu_refuses_to_go_post_copy_in_time_it_is_given_up(void **state)
@@ -225,8 +225,8 @@ static void when_qemu_refuses_to_go_post_copy_in_time_it_is_given_up(void **stat
     restless_await();
     expect_words(&outcome.err, VST_ERR_TIMEOUT, "it was not over in 1 seconds; ");
     expect_words(&outcome.err, VST_ERR_TIMEOUT, "the fake does not like it");
-    assert_true(restless_runs(source.conn));
-    assert_false(restless_runs(destination));
+    assert_true(far_runs(source.conn, "g"));
+    assert_false(far_runs(destination, "g"));
 }
 
 static void when_qemu_refuses_to_pause_the_guest_in_time_it_is_given_up(void **state)
@@ -237,8 +237,8 @@ static void when_qemu_refuses_to_pause_the_guest_in_time_it_is_given_up(void **s
     restless_await();
     expect_words(&outcome.err, VST_ERR_TIMEOUT, "it was not over in 1 seconds; ");
     expect_words(&outcome.err, VST_ERR_TIMEOUT, "the fake does not like it");
-    assert_true(restless_runs(source.conn));
-    assert_false(restless_runs(destination));
+    assert_true(far_runs(source.conn, "g"));
+    assert_false(far_runs(destination, "g"));
 }
 
 int main(int argc, char **argv)

@@ -26,17 +26,8 @@ static void put_fake_in_path(const struct vst_host *made)
     setenv("PATH", path, 1);
 }
 
-static void have_conn(struct vst_conn *conn, const struct vst_error *err, void *opaque)
-{
-    (void)opaque;
-    if (err)
-        fail_msg("there: %s", err->text);
-    destination = conn;
-}
-
 void restless_begin(const char *how, const char *also)
 {
-    struct vst_conn_cb cb = {.fn = have_conn};
     struct vst_error err = {0};
     char definition[200];
 
@@ -46,8 +37,9 @@ void restless_begin(const char *how, const char *also)
              how, also);
     vst_test_seconds(60);
     vst_host_make_with(&source, put_fake_in_path);
-    snprintf(destination_uri, sizeof(destination_uri), "qemu:///?root=%s/there", source.dir);
-    vst_op_wait(vst_conn_open(source.base, destination_uri, NULL, &cb), NULL);
+    far_make_uri(&source, destination_uri);
+    destination = far_connect(source.base, destination_uri);
+    assert_non_null(destination);
     if (vst_host_start(&source, definition, &err) < 0)
         fail_msg("start: %s", err.text);
 }
@@ -55,49 +47,9 @@ void restless_begin(const char *how, const char *also)
 int restless_end(void **state)
 {
     (void)state;
-    vst_conn_close(&destination);
-    vst_host_run(&source, 10);
+    far_disconnect(&source, &destination);
     vst_host_clear(&source);
     return 0;
-}
-
-static struct vst_domain *found;
-
-static void have_domain(struct vst_domain *domain, const struct vst_error *err, void *opaque)
-{
-    (void)err, (void)opaque;
-    found = domain;
-}
-
-struct vst_domain *restless_look_up(struct vst_conn *conn)
-{
-    struct vst_domain_cb cb = {.fn = have_domain};
-
-    found = NULL;
-    vst_op_wait(vst_conn_lookup(conn, "g", &cb), NULL);
-    return found;
-}
-
-static enum vst_domain_state state_seen;
-
-static void have_info(const struct vst_domain_info *infos, size_t count,
-                      const struct vst_error *err, void *opaque)
-{
-    (void)opaque;
-    if (!err && count == 1)
-        state_seen = infos[0].state;
-}
-
-bool restless_runs(struct vst_conn *conn)
-{
-    struct vst_domain *domain = restless_look_up(conn);
-    struct vst_info_cb cb = {.fn = have_info};
-
-    state_seen = VST_DOMAIN_PAUSED;
-    if (domain)
-        vst_op_wait(vst_domain_get_info(domain, &cb), NULL);
-    vst_domain_free(&domain);
-    return state_seen == VST_DOMAIN_RUNNING;
 }
 
 /* ---- migrations ---- */
@@ -114,7 +66,7 @@ static void over(const struct vst_error *err, void *opaque)
 
 struct vst_op *restless_move(const struct vst_migrate_options *opt)
 {
-    struct vst_domain *domain = restless_look_up(source.conn);
+    struct vst_domain *domain = far_look_up(source.conn, "g");
     struct vst_op *op;
 
     assert_non_null(domain);

@@ -7,7 +7,7 @@
 #define VST_TESTS_UNIT_RESTLESS_H
 
 #include "fake-qemu.h"
-#include "host.h"
+#include "far.h"
 
 extern struct vst_host source;         /* the source */
 extern struct vst_conn *destination;   /* the destination */
@@ -21,9 +21,6 @@ extern struct restless_outcome {
 /* With a guest, g, whose QEMU misbehaves in these ways; a way may be "". */
 void restless_begin(const char *how, const char *also);
 int restless_end(void **state);
-
-struct vst_domain *restless_look_up(struct vst_conn *conn);
-bool restless_runs(struct vst_conn *conn);
 
 struct vst_op *restless_move(const struct vst_migrate_options *opt);
 /* Until it is over. */
