@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The qemu driver and a guest that it finds: the process is asleep and knows nothing, and its
- * monitor is this test, which answers when it likes. What is in its
- * place may be damaged.
+ * monitor is this test, which answers when it likes. What is in its place may be damaged.
  */
 #include "app.h"
 
@@ -17,6 +16,7 @@
 
 #include "core/fd.h"
 #include "drivers/qemu/root.h"
+#include "stand-in.h"
 
 static struct {
     char path[64];
@@ -31,35 +31,6 @@ static struct {
 static const char definition[] = "{\"name\":\"g1\",\"machine\":\"none\",\"accel\":\"tcg\","
                                  "\"memory-mib\":16,\"vcpus\":1}";
 
-static struct vst_definition *define(void)
-{
-    return vst_definition_parse(definition, strlen(definition), NULL);
-}
-
-/* Somebody's guest: whoever started it is gone, and has left everything in order. */
-static void make_guest(void)
-{
-    char *words[] = {(char[]){"sleep"}, (char[]){"60"}, NULL};
-    struct vst_spawn how = {.program = "/bin/sleep", .words = words};
-    struct vst_definition *def = define();
-    struct vst_root *root = NULL;
-    struct vst_place *place = NULL;
-    struct vst_process_id id;
-
-    assert_int_equal(vst_root_open(t.path, &root, NULL), 0);
-    assert_int_equal(vst_place_create(root, def, &place, NULL), 0);
-    t.listening = vst_place_listen(place, "monitor", NULL);
-    how.log_fd = vst_place_new_log(place, NULL);
-    how.id_fd = vst_place_new_id(place, NULL);
-    assert_int_equal(vst_spawn(&how, &id, &t.pidfd, NULL), 0);
-    close(how.log_fd);
-    close(how.id_fd);
-    vst_place_clear_job(place);
-    vst_place_close(&place);
-    vst_root_free(&root);
-    vst_definition_free(&def);
-}
-
 static int make(void **state)
 {
     char uri[96];
@@ -69,7 +40,7 @@ static int make(void **state)
     t.monitor = -1;
     strcpy(t.path, "/tmp/vst-adopt-XXXXXX");
     assert_non_null(mkdtemp(t.path));
-    make_guest();
+    stand_in_make(t.path, definition, &t.pidfd, &t.listening);
     snprintf(uri, sizeof(uri), "qemu:///?root=%s", t.path);
     app_start(&t.app, uri);
     return 0;

@@ -500,3 +500,16 @@ void vst_fake_qemu(char **argv)
     loop(&fake);
     _exit(0);
 }
+
+void vst_fake_qemu_put_in_path(const struct vst_host *host)
+{
+    char *self = realpath("/proc/self/exe", NULL);
+    char path[200], file[100];
+
+    assert_non_null(self);
+    snprintf(file, sizeof(file), "%s/qemu-system-x86_64", host->dir);
+    assert_int_equal(symlink(self, file), 0);
+    snprintf(path, sizeof(path), "%s:/usr/bin:/bin", host->dir);
+    setenv("PATH", path, 1);
+    free(self);
+}

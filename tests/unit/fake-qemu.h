@@ -32,7 +32,7 @@
 #ifndef VST_TESTS_UNIT_FAKE_QEMU_H
 #define VST_TESTS_UNIT_FAKE_QEMU_H
 
-#include <stdbool.h>
+#include "host.h"
 
 /* How long a restless guest that was stopped takes to come to the switch. */
 enum { VST_FAKE_CALM_MS = 300 };
@@ -41,5 +41,8 @@ enum { VST_FAKE_CALM_MS = 300 };
 bool vst_fake_qemu_is_meant(char **argv);
 /* Does not return. */
 __attribute__((noreturn)) void vst_fake_qemu(char **argv);
+
+/* This program, under QEMU's name, comes first in PATH: see vst_host_make_with(). */
+void vst_fake_qemu_put_in_path(const struct vst_host *host);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "core/fd.h"
 #include "drivers/qemu/root.h"
+#include "stand-in.h"
 
 struct left left;
 
@@ -31,32 +32,13 @@ char *left_path_of(const char *file)
 
 static void make_guest(const char *uuid, const char *more)
 {
-    char *words[] = {(char[]){"sleep"}, (char[]){"60"}, NULL};
-    struct vst_spawn how = {.program = "/bin/sleep", .words = words};
-    struct vst_definition *def;
-    struct vst_root *root = NULL;
-    struct vst_place *place = NULL;
-    struct vst_process_id id;
-    char text[512];
+    char definition[512];
 
-    snprintf(text, sizeof(text),
+    snprintf(definition, sizeof(definition),
              "{\"name\":\"g1\",\"uuid\":\"%s\",\"machine\":\"none\",\"accel\":\"tcg\","
              "\"memory-mib\":16,\"vcpus\":1%s}",
              uuid, more);
-    def = vst_definition_parse(text, strlen(text), NULL);
-    assert_non_null(def);
-    assert_int_equal(vst_root_open(left.path, &root, NULL), 0);
-    assert_int_equal(vst_place_create(root, def, &place, NULL), 0);
-    left.listening = vst_place_listen(place, "monitor", NULL);
-    how.log_fd = vst_place_new_log(place, NULL);
-    how.id_fd = vst_place_new_id(place, NULL);
-    assert_int_equal(vst_spawn(&how, &id, &left.pidfd, NULL), 0);
-    close(how.log_fd);
-    close(how.id_fd);
-    vst_place_clear_job(place);
-    vst_place_close(&place);
-    vst_root_free(&root);
-    vst_definition_free(&def);
+    stand_in_make(left.path, definition, &left.pidfd, &left.listening);
 }
 
 static void set_job(const char *kind, const char *token, const char *ran)

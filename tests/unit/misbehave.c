@@ -71,17 +71,6 @@ static bool is(const char *how)
     return strcmp(the_case.how, how) == 0;
 }
 
-/* Our own path, under QEMU's name, comes first in PATH. */
-static void put_fake_in_path(const struct vst_host *host)
-{
-    char path[200], file[100];
-
-    snprintf(file, sizeof(file), "%s/qemu-system-x86_64", host->dir);
-    assert_int_equal(symlink(self, file), 0);
-    snprintf(path, sizeof(path), "%s:/usr/bin:/bin", host->dir);
-    setenv("PATH", path, 1);
-}
-
 /* The image carries the definition, and with it the order to misbehave. */
 static char *define(const char *order)
 {
@@ -263,7 +252,7 @@ static void one_case(void **state)
     vst_test_seconds(CASE_SECONDS);
     snprintf(order, sizeof(order), "%s%s=%s", the_case.method == RESTORE ? "in:" : "",
              the_case.command, the_case.how);
-    vst_host_make_with(host, put_fake_in_path);
+    vst_host_make_with(host, vst_fake_qemu_put_in_path);
     if (the_case.method == START)
         start_case(host, order);
     else if (the_case.method == RESTORE)

@@ -14,19 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *self;
 static struct vst_host host;
-
-/* Our own path, under QEMU's name, comes first in PATH. */
-static void put_fake_in_path(const struct vst_host *made)
-{
-    char path[200], file[100];
-
-    snprintf(file, sizeof(file), "%s/qemu-system-x86_64", made->dir);
-    assert_int_equal(symlink(self, file), 0);
-    snprintf(path, sizeof(path), "%s:/usr/bin:/bin", made->dir);
-    setenv("PATH", path, 1);
-}
 
 /* The last question: whatever else there is to know has been answered. */
 static void kill_at_the_last_question(void *opaque, const char *machine, const char *to)
@@ -71,7 +59,7 @@ static void qemu_that_ended_while_it_was_asked_is_asked_again(void **state)
 
     (void)state;
     vst_test_seconds(60);
-    vst_host_make_with(&host, put_fake_in_path);
+    vst_host_make_with(&host, vst_fake_qemu_put_in_path);
     image = make_image();
     host.edge = kill_at_the_last_question;
     host.opaque = &kills;
@@ -101,6 +89,5 @@ int main(int argc, char **argv)
         vst_fake_qemu(argv);
     if (!vst_test_can_spawn())
         return 0;
-    self = realpath("/proc/self/exe", NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

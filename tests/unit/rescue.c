@@ -18,6 +18,7 @@
 #include "core/fd.h"
 #include "drivers/qemu/rescue.h"
 #include "drivers/qemu/root.h"
+#include "stand-in.h"
 
 static struct {
     char path[64];
@@ -46,31 +47,6 @@ static void hear_edge(unsigned category, const char *line, void *opaque)
 }
 
 /* ---- QEMU ---- */
-
-static void make_guest(void)
-{
-    static const char definition[] = "{\"name\":\"g1\",\"machine\":\"none\",\"accel\":\"tcg\","
-                                     "\"memory-mib\":16,\"vcpus\":1}";
-    struct vst_definition *def = vst_definition_parse(definition, strlen(definition), NULL);
-    char *words[] = {(char[]){"sleep"}, (char[]){"600"}, NULL};
-    struct vst_spawn how = {.program = "/bin/sleep", .words = words};
-    struct vst_root *root = NULL;
-    struct vst_place *place = NULL;
-    struct vst_process_id id;
-
-    assert_int_equal(vst_root_open(t.path, &root, NULL), 0);
-    assert_int_equal(vst_place_create(root, def, &place, NULL), 0);
-    t.listening = vst_place_listen(place, "monitor", NULL);
-    how.log_fd = vst_place_new_log(place, NULL);
-    how.id_fd = vst_place_new_id(place, NULL);
-    assert_int_equal(vst_spawn(&how, &id, &t.pidfd, NULL), 0);
-    close(how.log_fd);
-    close(how.id_fd);
-    vst_place_clear_job(place);
-    vst_place_close(&place);
-    vst_root_free(&root);
-    vst_definition_free(&def);
-}
 
 static void say(const char *text)
 {
@@ -187,7 +163,10 @@ static int begin(void **state)
     strcpy(t.path, "/tmp/vst-rescue-XXXXXX");
     assert_non_null(mkdtemp(t.path));
     vst_trace_set(&trace);
-    make_guest();
+    stand_in_make(t.path,
+                  "{\"name\":\"g1\",\"machine\":\"none\",\"accel\":\"tcg\","
+                  "\"memory-mib\":16,\"vcpus\":1}",
+                  &t.pidfd, &t.listening);
     snprintf(uri, sizeof(uri), "qemu:///?root=%s", t.path);
     app_start(&t.app, uri);
     t.wait = (struct vst_guest_wait){.fn = have_guest};

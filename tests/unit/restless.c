@@ -5,26 +5,11 @@
 #include "restless.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct vst_host source;
 char destination_uri[128];
 struct vst_conn *destination;
-
-/* Our own path, under QEMU's name, comes first in PATH. */
-static void put_fake_in_path(const struct vst_host *made)
-{
-    char *self = realpath("/proc/self/exe", NULL);
-    char path[200], file[100];
-
-    snprintf(file, sizeof(file), "%s/qemu-system-x86_64", made->dir);
-    assert_int_equal(symlink(self, file), 0);
-    free(self);
-    snprintf(path, sizeof(path), "%s:/usr/bin:/bin", made->dir);
-    setenv("PATH", path, 1);
-}
 
 void restless_begin(const char *how, const char *also)
 {
@@ -36,7 +21,7 @@ void restless_begin(const char *how, const char *also)
              "\"vcpus\": 1, \"args\": [\"-misbehave\", \"%s\", \"-misbehave\", \"%s\"]}",
              how, also);
     vst_test_seconds(60);
-    vst_host_make_with(&source, put_fake_in_path);
+    vst_host_make_with(&source, vst_fake_qemu_put_in_path);
     far_make_uri(&source, destination_uri);
     destination = far_connect(source.base, destination_uri);
     assert_non_null(destination);

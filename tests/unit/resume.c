@@ -13,8 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *self;
-
 static struct {
     struct vst_host host;
     struct evbuffer *image;
@@ -24,17 +22,6 @@ static struct {
     unsigned ends; /* of the operation */
     struct vst_error err;
 } t;
-
-/* Our own path, under QEMU's name, comes first in PATH. */
-static void put_fake_in_path(const struct vst_host *host)
-{
-    char path[200], file[100];
-
-    snprintf(file, sizeof(file), "%s/qemu-system-x86_64", host->dir);
-    assert_int_equal(symlink(self, file), 0);
-    snprintf(path, sizeof(path), "%s:/usr/bin:/bin", host->dir);
-    setenv("PATH", path, 1);
-}
 
 static pid_t qemu(void)
 {
@@ -136,7 +123,7 @@ static int make(void **state)
     (void)state;
     memset(&t, 0, sizeof(t));
     vst_test_seconds(60);
-    vst_host_make_with(&t.host, put_fake_in_path);
+    vst_host_make_with(&t.host, vst_fake_qemu_put_in_path);
     t.image = evbuffer_new();
     return 0;
 }
@@ -303,6 +290,5 @@ int main(int argc, char **argv)
         vst_fake_qemu(argv);
     if (!vst_test_can_spawn())
         return 0;
-    self = realpath("/proc/self/exe", NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
