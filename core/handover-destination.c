@@ -14,7 +14,7 @@
  * it: so it says LOADED at once, and is given up as soon as the stream breaks, unless it may have
  * run.
  */
-#include "handover-table.h"
+#include "handover-rows.h"
 
 #define DESTINATION_STATES(X)                                                                     \
     X(DESTINATION_NEW, "a message", "the token is not known")                                     \
@@ -50,13 +50,6 @@ VST_FSM(destination, DESTINATION_STATES)
 static const struct vst_handover_words destination_words[] = {
     DESTINATION_STATES(VST_HANDOVER_WORDS)};
 
-#define WRITE(record) .write = VST_HANDOVER_RECORD_##record
-#define SEND(message) .send = VST_HANDOVER_##message
-#define QEMU(command) .qemu = VST_HANDOVER_QEMU_##command
-#define TIMER(name) .timer = VST_HANDOVER_TIMER_##name
-#define HOLDS .holds = true
-#define SETTLED .settled = true
-
 static const struct vst_handover_entry destination_entries[] = {
     [DESTINATION_CHECKING] = {QEMU(CHECK), TIMER(PREPARE)},
     [DESTINATION_PREPARING] = {WRITE(PREPARED), HOLDS},
@@ -86,25 +79,9 @@ static const struct vst_handover_entry destination_entries[] = {
     [DESTINATION_DONE] = {SETTLED, .over = true},
 };
 
-#define SAY(message) .say = VST_HANDOVER_##message
-#define EDGE(state, events, next, ...)                       \
-    {                                                        \
-        .from = state, .on = events, .to = next, __VA_ARGS__ \
-    }
-#define RESTART(record, next, ...)                                       \
-    {                                                                    \
-        .last = VST_HANDOVER_RECORD_##record, .state = next, __VA_ARGS__ \
-    }
-#define TELL(what) .tell = VST_HANDOVER_TELL_##what
-#define OUTCOME(what) .outcome = VST_HANDOVER_TELL_##what
-#define STAY VST_HANDOVER_STAY
-#define ANY VST_HANDOVER_ANY
-
 #define PARTED (VST_ON(ABORT) | VST_ON(LINK_DOWN))
 #define BROKEN (VST_ON(STREAM_FAILED) | VST_ON(QEMU_FAILED) | VST_ON(QEMU_GONE))
 #define GIVE_UP (VST_ON(CANCEL) | VST_ON(ABORT) | VST_ON(TIMER) | BROKEN)
-#define JOURNAL (VST_ON(WRITTEN) | VST_ON(NOT_WRITTEN))
-#define RESOLVE (VST_ON(RESOLVE_SOURCE) | VST_ON(RESOLVE_DESTINATION))
 #define ASKS (VST_ON(COMMIT) | VST_ON(ABORT))
 #define LET_GO (VST_ON(CANCEL) | VST_ON(ABORT) | VST_ON(QEMU_GONE))
 #define REST                                                                                     \

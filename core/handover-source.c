@@ -11,7 +11,7 @@
  * without it, since a guest that has not run there can be resumed here all the same. Once it runs
  * there its memory is served until it has all of it, over as many streams as that takes.
  */
-#include "handover-table.h"
+#include "handover-rows.h"
 
 #define SOURCE_STATES(X)                                                                  \
     X(SOURCE_NEW, "the start", "nothing has happened")                                    \
@@ -41,13 +41,6 @@ VST_FSM(source, SOURCE_STATES)
 
 static const struct vst_handover_words source_words[] = {SOURCE_STATES(VST_HANDOVER_WORDS)};
 
-#define WRITE(record) .write = VST_HANDOVER_RECORD_##record
-#define SEND(message) .send = VST_HANDOVER_##message
-#define QEMU(command) .qemu = VST_HANDOVER_QEMU_##command
-#define TIMER(name) .timer = VST_HANDOVER_TIMER_##name
-#define HOLDS .holds = true
-#define SETTLED .settled = true
-
 static const struct vst_handover_entry source_entries[] = {
     [SOURCE_BEGINNING] = {WRITE(BEGIN)},
     [SOURCE_PREPARING] = {SEND(PREPARE), TIMER(PREPARE)},
@@ -73,27 +66,12 @@ static const struct vst_handover_entry source_entries[] = {
     [SOURCE_DONE] = {SETTLED, .over = true},
 };
 
-#define EDGE(state, events, next, ...)                       \
-    {                                                        \
-        .from = state, .on = events, .to = next, __VA_ARGS__ \
-    }
-#define RESTART(record, next, ...)                                       \
-    {                                                                    \
-        .last = VST_HANDOVER_RECORD_##record, .state = next, __VA_ARGS__ \
-    }
-#define TELL(what) .tell = VST_HANDOVER_TELL_##what
-#define OUTCOME(what) .outcome = VST_HANDOVER_TELL_##what
-#define STAY VST_HANDOVER_STAY
-#define ANY VST_HANDOVER_ANY
-
 #define GIVE_UP \
     (VST_ON(CANCEL) | VST_ON(LINK_DOWN) | VST_ON(ABORTED) | VST_ON(TIMER) | VST_ON(QEMU_FAILED))
 #define DISOWNED (VST_ON(ABORTED) | VST_ON(UNKNOWN))
 #define NO_WORD (VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) | VST_ON(LOST))
 #define BROKEN (VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) | VST_ON(QEMU_FAILED))
 #define HAS_ALL (VST_ON(QEMU_COMPLETED) | VST_ON(COMMITTED))
-#define JOURNAL (VST_ON(WRITTEN) | VST_ON(NOT_WRITTEN))
-#define RESOLVE (VST_ON(RESOLVE_SOURCE) | VST_ON(RESOLVE_DESTINATION))
 #define ANSWERS                                                                          \
     (VST_ON(STARTED) | VST_ON(REFUSED) | VST_ON(LOADED) | VST_ON(COMMITTED) | DISOWNED | \
      VST_ON(LOST) | VST_ON(FINISHED) | VST_ON(NEEDS) | VST_ON(DIED))
