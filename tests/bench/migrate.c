@@ -253,12 +253,14 @@ static bool has_libvirt(void)
     return false;
 }
 
+#define VIRSH_MIGRATE(from, to)                                                               \
+    "set -- $VIRSTREAM_BENCH_LIBVIRT; virsh -q -c " from " migrate --live --p2p --tunnelled " \
+    "--bandwidth 100000 $1 " to
+
+/* In MiB/s: no limit, as for the others. */
 static void move_by_libvirt(int round)
 {
-    static const char *const commands[] = {
-        "set -- $VIRSTREAM_BENCH_LIBVIRT; virsh -q -c $2 migrate --live --p2p --tunnelled $1 $3",
-        "set -- $VIRSTREAM_BENCH_LIBVIRT; virsh -q -c $3 migrate --live --p2p --tunnelled $1 $2",
-    };
+    static const char *const commands[] = {VIRSH_MIGRATE("$2", "$3"), VIRSH_MIGRATE("$3", "$2")};
 
     if (system(commands[round % 2]) != 0)
         die("virsh", "has not migrated the guest");
