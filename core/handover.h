@@ -132,6 +132,7 @@ enum vst_handover_record {
     X(ADOPT, "destination, after a restart, or when its monitor was lost: PAUSED, RESUMED or "   \
              "LACKS, as it is; REFUSED if it is gone and surely has not run")                    \
     X(REJOIN, "destination, after a restart, when the guest lacked memory: LACKS, COMPLETED")    \
+    X(STOP, "destination: pause the guest, if it may run, until it is ended: nothing")           \
     X(END, "end it: GONE, at once where there is none")
 
 enum vst_handover_command {
@@ -157,7 +158,7 @@ enum vst_handover_command {
     X(NOT_IN_DOUBT, "there is nothing to resolve: the owner is known")                            \
     X(RESTARTED, "virstream ended here before the guest was handed over")                         \
     X(CONFLICT,                                                                                   \
-      "the guest runs on both hosts: an operator gave it to one when it was the other's")         \
+      "the guest may run on both hosts: an operator gave it to one when it was the other's")      \
     X(NOWHERE, "the guest is on neither host: an operator gave it to the destination, which had " \
                "given it up")
 

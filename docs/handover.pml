@@ -326,6 +326,7 @@ inline destination_obeys()
 		:: destination_qemu == RUNS && !lacks -> destination_tells(E_QEMU_COMPLETED)
 		:: else -> destination_tells(E_QEMU_GONE)
 		fi
+	:: destination_command == Q_STOP -> assert(destination_qemu != RUNS)
 	:: destination_command == Q_END ->
 		destination_ends(); break_stream(); destination_tells(E_QEMU_GONE)
 	:: else

@@ -112,7 +112,7 @@ static const char *words_for(enum vst_migration_outcome outcome)
     case VST_MIGRATION_DIED:
         return "the guest has died";
     case VST_MIGRATION_CONFLICT:
-        return "the guest runs on both sides, on the destination by an operator's word";
+        return "the guest may run on both sides, on one of them by an operator's word";
     default:
         return "";
     }

@@ -39,12 +39,10 @@ bool vst_arrival_lacks(const struct vst_arrival *arrival)
 static void switched(struct vst_arrival *arrival)
 {
     enter(arrival, ARRIVAL_SWITCHED);
-    if (arrival->move.guest &&
-        vst_handover_heeds(&arrival->move.machine, VST_HANDOVER_QEMU_SWITCHED))
-        vst_guest_spare(arrival->move.guest);
+    vst_arrival_spare_if(arrival, VST_HANDOVER_QEMU_SWITCHED);
     vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_SWITCHED, NULL);
     if (arrival->status == VST_MIGRATION_COMPLETED)
-        vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
+        vst_arrival_completed(arrival);
 }
 
 static void told_status(void *opaque, struct json_object *value, const struct vst_error *err)
@@ -145,7 +143,7 @@ void vst_arrival_post_copy_event(struct vst_arrival *arrival)
         break;
     case VST_MIGRATION_COMPLETED:
         if (arrival->post_copy >= ARRIVAL_SWITCHED)
-            vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
+            vst_arrival_completed(arrival);
         break;
     default:
         break;

@@ -184,11 +184,15 @@ void vst_arrival_loaded(struct vst_arrival *arrival)
 }
 
 /* What comes when the copy is being ended already does not make a guest of it. */
+void vst_arrival_spare_if(struct vst_arrival *arrival, enum vst_handover_event event)
+{
+    if (arrival->move.guest && vst_handover_heeds(&arrival->move.machine, event))
+        vst_guest_spare(arrival->move.guest);
+}
+
 void vst_arrival_completed(struct vst_arrival *arrival)
 {
-    if (arrival->move.guest &&
-        vst_handover_heeds(&arrival->move.machine, VST_HANDOVER_QEMU_COMPLETED))
-        vst_guest_spare(arrival->move.guest);
+    vst_arrival_spare_if(arrival, VST_HANDOVER_QEMU_COMPLETED);
     vst_move_feed(&arrival->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
 }
 
@@ -276,12 +280,28 @@ int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
     return 0;
 }
 
+/* ---- STOP ---- */
+
+/* What it was told before this it does first. A QEMU that is not to be reached now is told when the
+ * machine asks again. */
+static void stop(struct vst_arrival *arrival)
+{
+    if (arrival->move.guest && arrival->told)
+        vst_qmp_send(qmp_of(arrival), "stop", NULL, NULL, VST_QMP_EVER, (struct vst_qmp_reply){0},
+                     NULL);
+}
+
 /* ---- CONT ---- */
 
+/* The copy is being ended, by a word that came before QEMU's: it stays the migration's. */
 void vst_arrival_runs(struct vst_arrival *arrival)
 {
     struct vst_move *move = &arrival->move;
 
+    if (!vst_handover_heeds(&move->machine, VST_HANDOVER_QEMU_RESUMED)) {
+        stop(arrival);
+        return;
+    }
     vst_guest_keep(move->guest);
     if (vst_arrival_lacks(arrival)) {
         vst_place_set_move(vst_guest_place(move->guest), "lack", move->token, move->ran, NULL);
@@ -345,6 +365,9 @@ void vst_arrival_qemu(struct vst_move *move, enum vst_handover_command command)
         break;
     case VST_HANDOVER_QEMU_REJOIN:
         vst_arrival_rejoin(arrival);
+        break;
+    case VST_HANDOVER_QEMU_STOP:
+        stop(arrival);
         break;
     case VST_HANDOVER_QEMU_END:
         vst_arrival_disks_drop(arrival, true);

@@ -86,7 +86,7 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
     if (told == VST_HANDOVER_TELL_CUT_OFF)
         vst_arrival_cut_off(vst_arrival_of(move));
     if (told == VST_HANDOVER_TELL_CUT_OFF || told == VST_HANDOVER_TELL_DIED ||
-        told == VST_HANDOVER_TELL_NOWHERE)
+        told == VST_HANDOVER_TELL_NOWHERE || told == VST_HANDOVER_TELL_CONFLICT)
         note_end(move, told);
     if (told == VST_HANDOVER_TELL_MIGRATED)
         vst_driver_event(move->qemu->conn, VST_EVENT_STARTED, move->name, move->uuid, "migrated");

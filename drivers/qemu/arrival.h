@@ -69,6 +69,8 @@ int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
 void vst_arrival_spawn(struct vst_arrival *arrival);
 /* QEMU waits for all that will come. */
 void vst_arrival_ready(struct vst_arrival *arrival);
+/* If the machine heeds this event, of a copy that is whole by it: no lost monitor ends that. */
+void vst_arrival_spare_if(struct vst_arrival *arrival, enum vst_handover_event event);
 /* It has all of the guest. */
 void vst_arrival_completed(struct vst_arrival *arrival);
 
@@ -108,7 +110,7 @@ bool vst_arrival_lacks(const struct vst_arrival *arrival);
 /* ADOPT and REJOIN, after a restart. */
 void vst_arrival_adopt(struct vst_arrival *arrival);
 void vst_arrival_rejoin(struct vst_arrival *arrival);
-/* The guest runs; whether it lacks memory or not. */
+/* The guest runs, whether it lacks memory or not; or was to, and is being ended. */
 void vst_arrival_runs(struct vst_arrival *arrival);
 /* What it lacks will not come. */
 void vst_arrival_cut_off(struct vst_arrival *arrival);

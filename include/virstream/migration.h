@@ -119,7 +119,7 @@ enum vst_migration_role { VST_MIGRATION_OUT, VST_MIGRATION_IN };
     X(MIGRATED, "migrated") /* it is the destination's */                    \
     X(STAYED, "stayed")     /* given up: it is the source's, as before */    \
     X(DIED, "died")         /* its QEMU is gone, on one side or the other */ \
-    X(CONFLICT, "conflict") /* it runs there by an operator's word, and here */
+    X(CONFLICT, "conflict") /* it may run on both, on one by an operator's word */
 
 enum vst_migration_outcome {
 #define VST_MIGRATION_OUTCOME_ENUM(id, name) VST_MIGRATION_##id,

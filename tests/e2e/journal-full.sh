@@ -11,10 +11,11 @@ from=a to=b
 patience=3
 trap '' XFSZ # a write that would go too far fails, and that is all
 
-# fill_disk HOST, free_disk HOST: less than two records find room. A daemon that begins has room again.
+# fill_disk HOST [SIZE], free_disk HOST: less than two records find room, or, with 1, none. A daemon
+# that begins has room again.
 fill_disk()
 {
-    prlimit --pid "${daemon_pid[$1]}" --fsize=1500:
+    prlimit --pid "${daemon_pid[$1]}" --fsize="${2-1500}":
 }
 
 free_disk()
@@ -29,15 +30,21 @@ has_reached()
     [ -n "${reached[$1]-}" ]
 }
 
-# meet_full_disk HOST STATE: the guest begins to move, and the disk of that host is full from there on
-meet_full_disk()
+# begin_moving_to STATE: which is held
+begin_moving_to()
 {
     clear_hosts
     launch a g F 8 || return
     forget_states
-    tell_gates hold "$2"
+    tell_gates hold "$1"
     begin_moving
-    wait_until 60 has_reached "$2" && fill_disk "$1" && tell_gates go "$2"
+    wait_until 60 has_reached "$1"
+}
+
+# meet_full_disk HOST STATE: the disk of that host is full from there on
+meet_full_disk()
+{
+    begin_moving_to "$2" && fill_disk "$1" && tell_gates go "$2"
 }
 
 # comes: and the destination cannot write that it has
@@ -52,6 +59,31 @@ is_not_told()
 {
     ! over_on b && ! over_on a && [ -z "${reached[SOURCE_DONE]-}" ] &&
         contains "its end is still to be written, and is tried again: the journal" on b migrations
+}
+
+# reaches STATE
+reaches()
+{
+    wait_until 60 has_reached "$1"
+}
+
+is_there_paused()
+{
+    [ "$(state_on b g)" = paused ]
+}
+
+# Whether the guest runs there the daemon asks QEMU, which is deaf, after a restart. Then people say
+# that it is the source's, and only then QEMU answers that it runs. It is to be ended, and cannot be
+# before that is written, but runs no longer. (It has run on both sides by then, and counted so.)
+late_answer()
+{
+    begin_moving_to DESTINATION_RESUMING && fill_disk b 1 && lose_link && tell_gates go DESTINATION_RESUMING &&
+        reaches DESTINATION_STARTED && stop_destination_qemu && restart b && fill_disk b 1 &&
+        reaches DESTINATION_ADOPTING && reaches SOURCE_DOUBT || return
+    on a migration resolve -q --guest-runs-on=source g && reaches SOURCE_TELLING && lose_link_ends &&
+        reaches DESTINATION_ABORTING && stop_destination_qemu_ends && wait_until 20 is_there_paused || return
+    free_disk b && wait_until 60 settled && [ "$(state_on a g) $(state_on b g)" = "running none" ] && goes_on g &&
+        on a destroy -q g
 }
 
 # stays: and the source can write neither that it moved nor that it does not
@@ -140,6 +172,7 @@ check guest_that_came_and_was_paused_stays_paused_after_a_restart  paused_where_
 check guest_that_came_and_was_ended_is_not_held_after_a_restart  ended_where_it_came
 check end_that_is_not_written_yet_is_not_forgotten  lets_nothing_be_forgotten
 check guest_that_stayed_and_was_paused_stays_paused_after_a_restart  paused_where_it_stayed
+check guest_that_is_taken_back_while_its_qemu_is_asked_runs_on_one_host  late_answer
 
 nothing_left()
 {

@@ -104,6 +104,21 @@ destination_without_qemu()
         wait_until 60 settled && states_are "none none" && both_say '"outcome":"died"' "neither host"
 }
 
+# The destination's QEMU is deaf when it is told to run the guest. When it hears again it is to be
+# gone, and not to run beside the source's.
+destination_is_deaf()
+{
+    launch a g F 8 || return
+    forget_states
+    tell_gates hold DESTINATION_COMMITTING
+    begin_moving
+    reaches DESTINATION_COMMITTING && stop_destination_qemu || return
+    tell_gates go DESTINATION_COMMITTING
+    reaches DESTINATION_RESUMING && reaches SOURCE_DOUBT && resolve source && reaches SOURCE_TELLING &&
+        wait_until 60 settled && states_are "running none" && both_say '"outcome":"stayed"' &&
+        goes_on g && gapless && finish a g
+}
+
 begin_post_copy()
 {
     launch a g F 192 || return
@@ -140,6 +155,7 @@ nothing_left()
 check two_hosts_begin  begin_lane
 check guest_whose_qemu_is_gone_is_not_given_to_its_host  source_without_qemu
 check guest_that_is_given_to_a_host_without_it_is_told_to_be_nowhere  destination_without_qemu
+check copy_that_may_have_been_told_to_run_ends_when_the_source_has_the_guest  destination_is_deaf
 check copy_that_lacks_memory_ends_when_the_source_has_the_guest  source_in_post_copy
 check memory_that_is_given_up_is_told_of  destination_in_post_copy
 check nothing_is_left  nothing_left

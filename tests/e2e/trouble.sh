@@ -179,6 +179,7 @@ stop_source() { signal STOP "${daemon_pid[$from]}"; }
 stop_source_ends() { signal CONT "${daemon_pid[$from]}"; }
 stop_destination() { signal STOP "${daemon_pid[$to]}"; }
 stop_destination_ends() { signal CONT "${daemon_pid[$to]}"; }
+declare -A stopped
 stop_source_qemu() { qemu_of "$from" && stopped[source]=$qemu && signal STOP "$qemu"; }
 stop_source_qemu_ends() { [ -z "${stopped[source]-}" ] || signal CONT "${stopped[source]}"; }
 stop_destination_qemu() { qemu_of "$to" && stopped[destination]=$qemu && signal STOP "$qemu"; }
@@ -483,7 +484,7 @@ have_guest()
 # one_run [FAULT STEP]...: sets `came`, `struck`, `states`
 one_run()
 {
-    declare -A stopped
+    stopped=()
     local -a fault awaits later due ends_at
     local index=0
     from=$where to=$(other "$where")

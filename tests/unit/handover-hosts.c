@@ -344,6 +344,11 @@ void world_source_command(struct world *world, enum vst_handover_command command
     }
 }
 
+static void destination_stop(struct world *world)
+{
+    world_rule(world, world->destination != D_RUN, "the destination stops a guest that runs");
+}
+
 static void destination_end(struct world *world)
 {
     world_rule(world, world->destination != D_RUN, "the destination ends a guest that runs");
@@ -406,6 +411,8 @@ void world_destination_command(struct world *world, enum vst_handover_command co
         destination_adopt(world);
     } else if (command == VST_HANDOVER_QEMU_REJOIN) {
         destination_rejoin(world);
+    } else if (command == VST_HANDOVER_QEMU_STOP) {
+        destination_stop(world);
     } else if (command == VST_HANDOVER_QEMU_END) {
         destination_end(world);
     } else if (world->destination == D_GONE || world->destination == D_NONE) { /* CONT */
