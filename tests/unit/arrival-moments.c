@@ -316,16 +316,18 @@ static void forbid_writing(struct rlimit *ret_before)
 
 static void token_is_not_told_as_forgotten_before_its_answer_is_on_the_disk(void **state)
 {
-    struct answer answer;
+    struct answer answer, refused;
     struct rlimit before;
     enum vst_code code;
 
     (void)state;
     say(VST_HANDOVER_FINISH, false); /* which opens the journal */
     forbid_writing(&before);
-    ask(TOKEN, VST_HANDOVER_COMMIT, false, &answer);
+    refused = say(VST_HANDOVER_COMMIT, false);
     code = forget();
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    ask(TOKEN, VST_HANDOVER_COMMIT, false, &answer); /* before it is tried again */
+    assert_int_equal(refused.code, VST_ERR_SYSTEM);
     assert_int_equal(code, VST_ERR_STATE);
     wait_for(&answer);
     assert_int_equal(answer.event, VST_HANDOVER_UNKNOWN);
