@@ -13,7 +13,8 @@
 #include "qmp.h"
 
 #define PREFIX "copy-"
-enum { TOKEN_LETTERS = 8, BUFFER_MAX = 16 * 1024 * 1024 };
+/* QEMU copies no less at once, and by itself no more. */
+enum { TOKEN_LETTERS = 8, PIECE_MIN = 65536, PIECE_MAX = 16 * 1024 * 1024 };
 
 void vst_copy_put_name(char ret_name[VST_COPY_NAME_MAX + 1], const char *token, size_t number)
 {
@@ -84,15 +85,14 @@ static struct json_object *speed_of(uint64_t bandwidth)
     return json_object_new_int64(bandwidth < INT64_MAX ? (int64_t)bandwidth : 0);
 }
 
-/* QEMU copies as much at once as this, and then waits until that was no more than its speed: with
- * 16 MiB, as it has it, a slow copy would seem to stand still. */
-static struct json_object *buffer_of(uint64_t bandwidth)
+/* With 16 MiB, as QEMU has it, a slow copy would seem to stand still. */
+uint64_t vst_copy_piece(uint64_t bandwidth)
 {
     uint64_t quarter = bandwidth / 4;
 
-    if (!quarter || quarter > BUFFER_MAX)
-        quarter = BUFFER_MAX;
-    return json_object_new_int64(quarter > VST_COPY_PIECE ? (int64_t)quarter : VST_COPY_PIECE);
+    if (!quarter || quarter > PIECE_MAX)
+        quarter = PIECE_MAX;
+    return quarter > PIECE_MIN ? quarter : PIECE_MIN;
 }
 
 int vst_copy_start(struct vst_qmp *qmp, const char *name, const char *disk, uint64_t bandwidth,
@@ -102,7 +102,8 @@ int vst_copy_start(struct vst_qmp *qmp, const char *name, const char *disk, uint
         qmp, "blockdev-mirror", reply, ret_err, "job-id", json_object_new_string(name), "device",
         json_object_new_string(disk), "target", json_object_new_string(name), "sync",
         json_object_new_string("full"), "copy-mode", json_object_new_string("write-blocking"),
-        "speed", speed_of(bandwidth), "buf-size", buffer_of(bandwidth), NULL);
+        "speed", speed_of(bandwidth), "buf-size",
+        json_object_new_int64((int64_t)vst_copy_piece(bandwidth)), NULL);
 }
 
 int vst_copy_set_speed(struct vst_qmp *qmp, const char *name, uint64_t bandwidth,

@@ -51,7 +51,8 @@ struct departing_disk {
     struct vst_channel *gate; /* of the stream: the end of what QEMU sends */
     struct copy_tie *tie;
     int spare;
-    uint64_t bandwidth; /* that it was begun with */
+    uint64_t bandwidth; /* that it was begun with, and then has */
+    uint64_t piece;     /* by that which it was begun with */
     uint64_t length;    /* by QEMU's last word: bytes to be copied, and those that were */
     uint64_t done;
 };
@@ -301,6 +302,7 @@ static void start_mirror(struct departing_disk *disk)
 
     enter(disk, COPY_STARTING);
     disk->bandwidth = disk->departure->opt.bandwidth;
+    disk->piece = vst_copy_piece(disk->bandwidth);
     sent(disk,
          vst_copy_start(qmp_of(disk), disk->node, disk->copy.disk, disk->bandwidth, then_step(disk),
                         &err),
@@ -400,6 +402,17 @@ int vst_departure_disks_set(struct vst_departure *departure, uint64_t bandwidth,
         told++;
     }
     return told;
+}
+
+uint64_t vst_departure_disks_piece(const struct vst_departure *departure)
+{
+    const struct vst_departure_disks *disks = departure->disks;
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < disks->count; i++)
+        if (disks->list[i].piece > most)
+            most = disks->list[i].piece;
+    return most;
 }
 
 /* ---- what QEMU tells of its jobs ---- */

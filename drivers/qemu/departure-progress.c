@@ -31,7 +31,8 @@ static int64_t pause_us(const struct vst_departure *departure)
 {
     if (departure->state != DEPARTURE_COPYING || !departure->opt.bandwidth)
         return 0;
-    return (int64_t)(INT64_C(2000000) * VST_COPY_PIECE / departure->opt.bandwidth);
+    return (int64_t)(UINT64_C(2000000) * vst_departure_disks_piece(departure) /
+                     departure->opt.bandwidth);
 }
 
 /* So long nothing may move. */

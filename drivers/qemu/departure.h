@@ -191,6 +191,8 @@ void vst_departure_disks_look(struct vst_departure *departure, struct json_objec
  * may be some all the same. */
 int vst_departure_disks_set(struct vst_departure *departure, uint64_t bandwidth,
                             struct vst_qmp_reply reply, struct vst_error *ret_err);
+/* The most bytes that a mirror copies at once. */
+uint64_t vst_departure_disks_piece(const struct vst_departure *departure);
 /* Nothing is called any more. */
 void vst_departure_disks_drop(struct vst_departure *departure);
 

@@ -10,24 +10,31 @@
 #include "app.h"
 #include "copying.h"
 
-/* QEMU by itself would copy 16 MiB at once, and then rest for longer than a stall may take. */
-static void slow_copy_is_no_stall(void **state)
+enum { LARGE = 20 * 1024 * 1024 };
+
+static void start_with_a_large_disk(void)
 {
-    const uint64_t size = 20 * 1024 * 1024;
-    const struct vst_migrate_options slow = {
-        .copy_disks = true, .bandwidth = size / 5, .stall_seconds = 3};
     char disks[DISKS_MAX] = "";
-    struct vst_error err = {0};
     int fd;
 
-    (void)state;
     copying_make_folder("disks");
-    fd = copying_make_disk("a", "raw", size);
-    for (off_t at = 0; at < (off_t)size; at += CLUSTER)
+    fd = copying_make_disk("a", "raw", LARGE);
+    for (off_t at = 0; at < LARGE; at += CLUSTER)
         copying_put_random(fd, at);
     close(fd);
     copying_describe(disks, "a", "raw");
     copying_start_with(disks);
+}
+
+/* QEMU by itself would copy 16 MiB at once, and then rest for longer than a stall may take. */
+static void slow_copy_is_no_stall(void **state)
+{
+    const struct vst_migrate_options slow = {
+        .copy_disks = true, .bandwidth = LARGE / 5, .stall_seconds = 3};
+    struct vst_error err = {0};
+
+    (void)state;
+    start_with_a_large_disk();
     if (copying_migrate(&slow, false, &err) < 0)
         fail_msg("migrate: %s", err.text);
     copying_end_at(far);
@@ -62,14 +69,47 @@ static void hear_line(void *opaque, const char *line)
     memory_told += strstr(line, "migrate-set-parameters") && strstr(line, wanted);
 }
 
+static void set_bandwidth(uint64_t bandwidth)
+{
+    const struct vst_migration_change change = {.bandwidth = bandwidth};
+    struct vst_error err = {0};
+
+    if (vst_op_wait(
+            vst_conn_order_migration(host.conn, known.token, VST_MIGRATION_SET, &change, NULL),
+            &err) < 0)
+        fail_msg("set: %s", err.text);
+}
+
+/* QEMU goes on with pieces of 2 MiB, and rests for eight seconds after each. */
+static void copy_that_is_made_slow_is_no_stall(void **state)
+{
+    const struct vst_migrate_options fast = {
+        .copy_disks = true, .bandwidth = 8 * 1024 * 1024, .stall_seconds = 3};
+    struct outcome outcome = {0};
+    struct vst_domain *domain;
+
+    (void)state;
+    start_with_a_large_disk();
+    domain = copying_look_up(host.conn);
+    assert_non_null(vst_domain_migrate(domain, there, &fast, outcome_done(&outcome)));
+    for (known = (struct vst_migration_info){0}; strcmp(known.phase, "disks") != 0 || !known.left;)
+        look();
+    set_bandwidth(256 * 1024);
+    vst_host_run(&host, 6000);
+    set_bandwidth(1024 * 1024 * 1024);
+    outcome_await(host.base, &outcome);
+    if (vst_error_is_set(&outcome.err))
+        fail_msg("migrate: %s", outcome.err.text);
+    vst_domain_free(&domain);
+    copying_end_at(far);
+}
+
 /* At the first speed it would take all day. Memory has that which was ordered, too, now and when
  * its turn comes. */
 static void slow_copy_is_made_fast(void **state)
 {
     const struct vst_migrate_options slow = {.copy_disks = true, .bandwidth = 64};
-    const struct vst_migration_change change = {.bandwidth = 1024 * CLUSTER};
     struct outcome outcome = {0};
-    struct vst_error err = {0};
     struct vst_domain *domain;
 
     (void)state;
@@ -82,10 +122,7 @@ static void slow_copy_is_made_fast(void **state)
     assert_int_equal(known.total, 2 * SIZE);
     memory_told = 0;
     host.line = hear_line;
-    if (vst_op_wait(
-            vst_conn_order_migration(host.conn, known.token, VST_MIGRATION_SET, &change, NULL),
-            &err) < 0)
-        fail_msg("set: %s", err.text);
+    set_bandwidth(1024 * CLUSTER);
     outcome_await(host.base, &outcome);
     host.line = NULL;
     if (vst_error_is_set(&outcome.err))
@@ -99,6 +136,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(slow_copy_is_no_stall, copying_begin, copying_end),
+        cmocka_unit_test_setup_teardown(copy_that_is_made_slow_is_no_stall, copying_begin,
+                                        copying_end),
         cmocka_unit_test_setup_teardown(slow_copy_is_made_fast, copying_begin, copying_end),
     };
 
