@@ -3,9 +3,9 @@
  * The source's table of the hand-over. Nothing but a table; handover.c walks it.
  *
  * Until `handed-over` is asked for, this end may give up by itself: RESUMING. From then on it
- * never resumes the guest by itself, only when the destination says that it has given up, or
- * when the operator says so; and then only when `aborted` is on the disk, lest a restart ask
- * again for a guest that runs here.
+ * never resumes the guest by itself, only when the destination says that it has given up, when the
+ * operator says so, or when that record could not be written, so that COMMIT was never said; and
+ * then only when `aborted` is on the disk, lest a restart ask again for a guest that runs here.
  *
  * In post-copy QEMU switches with memory still to be sent: SWITCHED is to that what COMPLETED is
  * without it, since a guest that has not run there can be resumed here all the same. Once it runs
@@ -169,6 +169,8 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_REJOINING, VST_ON(LINK_UP), SOURCE_REJOINING),
     EDGE(SOURCE_REJOINING, DISOWNED | VST_ON(RESOLVE_SOURCE), SOURCE_ABORTING),
 
+    /* As long as QEMU is there, who says that it has no copy is believed rather than people. */
+    EDGE(SOURCE_CLOSING, DISOWNED, SOURCE_ABORTING),
     EDGE(SOURCE_CLOSING, VST_ON(WRITTEN), SOURCE_QUITTING),
     EDGE(SOURCE_CLOSING, VST_ON(TIMER), SOURCE_CLOSING),
 
@@ -179,6 +181,9 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_FINISHING, VST_ON(ABORTED), SOURCE_TELLING, TELL(NOWHERE)),
     EDGE(SOURCE_FINISHING, VST_ON(TIMER) | VST_ON(LINK_UP), SOURCE_FINISHING),
 
+    /* Nor is the guest resumed here, if it is heard to run there. */
+    EDGE(SOURCE_ABORTING, VST_ON(COMMITTED), SOURCE_CLOSING, TELL(MIGRATED)),
+    EDGE(SOURCE_ABORTING, VST_ON(NEEDS), SOURCE_SERVING, TELL(MIGRATED)),
     EDGE(SOURCE_ABORTING, VST_ON(WRITTEN), SOURCE_RESUMING),
     EDGE(SOURCE_ABORTING, VST_ON(TIMER), SOURCE_ABORTING),
 

@@ -32,17 +32,20 @@ static void answer(struct vst_arrival *arrival, enum vst_handover_event event)
     vst_driver_answer(op, &message);
 }
 
-/* The source asks again, and knows why. */
+/* The source asks again, and knows why. If the guest stands still meanwhile, and is whole there, it
+ * is to go on there. */
 static void unwritten(struct vst_move *move, const struct vst_error *err)
 {
     struct vst_arrival *arrival = vst_arrival_of(move);
     struct vst_op *op = arrival->asker;
     struct vst_error why = *err;
 
+    vst_error_where(&why, VST_SIDE_DESTINATION, "journal");
+    if (arrival->loading && arrival->post_copy == ARRIVAL_PRE_COPY)
+        vst_arrival_fail_stream(arrival, &why);
     arrival->asker = NULL;
     if (!op)
         return;
-    vst_error_where(&why, VST_SIDE_DESTINATION, "journal");
     vst_op_set_cancel(op, NULL, NULL);
     vst_op_fail(op, &why);
 }
@@ -138,6 +141,9 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
         vst_stream_get_progress(arrival->stream, &progress);
     if (ret_info->in_doubt && move->guest && vst_handover_can_be_resolved(&move->machine))
         describe_copy(move, ret_info);
+    else if (vst_handover_heeds(&move->machine, VST_HANDOVER_QEMU_RESUMED))
+        snprintf(ret_info->reason, sizeof(ret_info->reason),
+                 "QEMU here is to run the guest, and has not answered yet");
     ret_info->sent = progress.up_bytes;
     ret_info->rate = progress.rate;
     if (arrival->offer)

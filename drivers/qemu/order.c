@@ -96,8 +96,15 @@ static int runs_on_source(struct vst_move *move, struct vst_error *ret_err)
     return feed(move, VST_HANDOVER_RESOLVE_SOURCE, VST_HANDOVER_TELL_NOT_IN_DOUBT, ret_err);
 }
 
+/* Nor may a guest begin here as long as its source is heard of, and may go on with it. */
 static int runs_on_destination(struct vst_move *move, struct vst_error *ret_err)
 {
+    if (move->end->role == VST_MIGRATION_IN && vst_handover_can_be_resolved(&move->machine) &&
+        !vst_move_is_in_doubt(move))
+        return vst_error_set(ret_err, VST_ERR_STATE,
+                             "%s: it is not in doubt, its source has it: that answers, or is given "
+                             "%u seconds to do so",
+                             move->name, vst_conn_patience(move->qemu->conn));
     return feed(move, VST_HANDOVER_RESOLVE_DESTINATION, VST_HANDOVER_TELL_NOT_IN_DOUBT, ret_err);
 }
 

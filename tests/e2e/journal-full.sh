@@ -67,6 +67,17 @@ reaches()
     wait_until 60 has_reached "$1"
 }
 
+# All of the guest is there, which cannot be written: it need not stand still for long.
+is_not_kept()
+{
+    begin_moving_to DESTINATION_LOADING && fill_disk b 1 && tell_gates go DESTINATION_LOADING || return
+    ! wait "$moving" && grep -q "the journal" "$work/said" && ! grep -q "in time" "$work/said" || {
+        cat "$work/said"
+        return 1
+    }
+    [ "$(state_on a g)" = running ] && goes_on g && free_disk b && wait_until 60 settled && gapless && finish a g
+}
+
 is_there_paused()
 {
     [ "$(state_on b g)" = paused ]
@@ -172,6 +183,7 @@ check guest_that_came_and_was_paused_stays_paused_after_a_restart  paused_where_
 check guest_that_came_and_was_ended_is_not_held_after_a_restart  ended_where_it_came
 check end_that_is_not_written_yet_is_not_forgotten  lets_nothing_be_forgotten
 check guest_that_stayed_and_was_paused_stays_paused_after_a_restart  paused_where_it_stayed
+check copy_that_cannot_be_kept_is_given_up_at_once  is_not_kept
 check guest_that_is_taken_back_while_its_qemu_is_asked_runs_on_one_host  late_answer
 
 nothing_left()
