@@ -6,8 +6,8 @@
  *
  * Left alone it behaves. With "-misbehave COMMAND=HOW" among its arguments, up to four times, it
  * does so when this command comes from the client that connected first, or, with "COMMAND#N=HOW",
- * when it comes for the N-th time; every later client it serves well. "in:" before it is for a QEMU that is to take a
- * state in, and for no other. COMMAND may be "greeting". HOW is one of
+ * when it comes for the N-th time; every later client it serves well. "in:" before it is for a QEMU
+ * that is to take a state in, and for no other. COMMAND may be "greeting". HOW is one of
  *
  *     silence    nothing is said any more            refuse     an error
  *     garbage    a line that is not JSON             nonsense   a value of the wrong type
