@@ -136,15 +136,20 @@ static size_t piece_of(int level)
     return pieces[i].piece;
 }
 
+int vst_codec_zstd_check_level(int level, struct vst_error *ret_err)
+{
+    if (level >= 1 && level <= LEVEL_MAX)
+        return 0;
+    return vst_error_set(ret_err, VST_ERR_INVALID, "zstd level %d: it must be from 1 to %d", level,
+                         LEVEL_MAX);
+}
+
 struct vst_codec *vst_codec_zstd_compress(int level, struct vst_error *ret_err)
 {
     struct compressor *compressor;
 
-    if (level < 1 || level > LEVEL_MAX) {
-        vst_error_set(ret_err, VST_ERR_INVALID, "zstd level %d: it must be from 1 to %d", level,
-                      LEVEL_MAX);
+    if (vst_codec_zstd_check_level(level, ret_err) < 0)
         return NULL;
-    }
     compressor = calloc(1, sizeof(*compressor));
     if (!compressor || !(compressor->zstd = ZSTD_createCCtx())) {
         free(compressor);

@@ -49,6 +49,7 @@ struct vst_channel *vst_channel_codec(struct vst_channel *lower, struct vst_code
 /* The codec of one direction of that layer, or NULL. */
 const struct vst_codec *vst_channel_get_codec(const struct vst_channel *ch, enum vst_dir dir);
 
+int vst_codec_zstd_check_level(int level, struct vst_error *ret_err); /* INVALID */
 struct vst_codec *vst_codec_zstd_compress(int level, struct vst_error *ret_err);
 /* Refuses frames that want a window over 8 MiB: memory is bounded whatever the input says. */
 struct vst_codec *vst_codec_zstd_expand(struct vst_error *ret_err);

@@ -28,12 +28,19 @@ struct vst_op *vst_dispatch(struct vst_conn *conn, vst_deliver_fn *deliver, stru
 
 /* Calls driver method `method` with the arguments that follow, and the operation. `stream` is NULL
  * for methods that move no bytes. */
-#define VST_DISPATCH(conn, method, deliver, cb, stream, ...)                               \
+#define VST_DISPATCH(conn, method, deliver, cb, stream, ...) \
+    VST_DISPATCH_CHECKED(0, NULL, conn, method, deliver, cb, stream, __VA_ARGS__)
+
+/* The same, of arguments that have been looked at: with a `status` of -1 no driver sees them, and
+ * the operation has failed with `err`. */
+#define VST_DISPATCH_CHECKED(status, err, conn, method, deliver, cb, stream, ...)          \
     do {                                                                                   \
         bool go_;                                                                          \
         struct vst_op *op_ = vst_dispatch((conn), (deliver), VST_ERASE(cb),                \
                                           (conn)->driver->method != NULL, (stream), &go_); \
-        if (op_ && go_)                                                                    \
+        if (op_ && go_ && (status) < 0)                                                    \
+            vst_op_fail(op_, (err));                                                       \
+        else if (op_ && go_)                                                               \
             (conn)->driver->method(__VA_ARGS__, op_);                                      \
         return op_;                                                                        \
     } while (0)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec.h"
 #include "dispatch.h"
 #include "utf8.h"
 
@@ -109,20 +110,60 @@ static void deliver_errand(const struct vst_callback *cb, struct vst_result *res
 
 static const struct vst_migrate_options defaults;
 
+static bool is_then(enum vst_migrate_then then)
+{
+    switch (then) {
+    case VST_MIGRATE_THEN_ABORT:
+    case VST_MIGRATE_THEN_SUSPEND:
+    case VST_MIGRATE_THEN_POST_COPY:
+        return true;
+    }
+    return false;
+}
+
+/* What makes no sense to any driver, and is not to reach another host. */
+static int check_options(const struct vst_migrate_options *opt, struct vst_error *ret_err)
+{
+    if (!is_then(opt->then))
+        return vst_error_set(ret_err, VST_ERR_INVALID, "then: there is no such way: %d",
+                             (int)opt->then);
+    return opt->zstd_level ? vst_codec_zstd_check_level(opt->zstd_level, ret_err) : 0;
+}
+
+static bool is_order(enum vst_migration_order order)
+{
+    switch (order) {
+    case VST_MIGRATION_CANCEL:
+    case VST_MIGRATION_RUNS_ON_SOURCE:
+    case VST_MIGRATION_RUNS_ON_DESTINATION:
+    case VST_MIGRATION_SET:
+    case VST_MIGRATION_GO_POST_COPY:
+    case VST_MIGRATION_FORGET:
+        return true;
+    }
+    return false;
+}
+
 struct vst_op *vst_domain_migrate(struct vst_domain *domain, const char *destination,
                                   const struct vst_migrate_options *opt,
                                   const struct vst_done *done)
 {
-    VST_DISPATCH(domain->conn, migrate, vst_deliver_done, done, NULL, domain->conn, domain->name,
-                 destination, opt ? opt : &defaults, false);
+    struct vst_error err = {0};
+    int status = opt ? check_options(opt, &err) : 0;
+
+    VST_DISPATCH_CHECKED(status, &err, domain->conn, migrate, vst_deliver_done, done, NULL,
+                         domain->conn, domain->name, destination, opt ? opt : &defaults, false);
 }
 
 struct vst_op *vst_domain_check_migration(struct vst_domain *domain, const char *destination,
                                           const struct vst_migrate_options *opt,
                                           const struct vst_done *done)
 {
-    VST_DISPATCH(domain->conn, migrate, vst_deliver_done, done, NULL, domain->conn, domain->name,
-                 destination, opt ? opt : &defaults, true);
+    struct vst_error err = {0};
+    int status = opt ? check_options(opt, &err) : 0;
+
+    VST_DISPATCH_CHECKED(status, &err, domain->conn, migrate, vst_deliver_done, done, NULL,
+                         domain->conn, domain->name, destination, opt ? opt : &defaults, true);
 }
 
 struct vst_op *vst_conn_list_migrations(struct vst_conn *conn, const struct vst_migrations_cb *cb)
@@ -135,7 +176,13 @@ struct vst_op *vst_conn_order_migration(struct vst_conn *conn, const char *token
                                         const struct vst_migration_change *change,
                                         const struct vst_done *done)
 {
-    VST_DISPATCH(conn, order_migration, vst_deliver_done, done, NULL, conn, token, order, change);
+    struct vst_error err = {0};
+    int status = 0;
+
+    if (!is_order(order))
+        status = vst_error_set(&err, VST_ERR_INVALID, "there is no such order: %d", (int)order);
+    VST_DISPATCH_CHECKED(status, &err, conn, order_migration, vst_deliver_done, done, NULL, conn,
+                         token, order, change);
 }
 
 const char *vst_migration_token(const struct vst_op *op)
@@ -173,7 +220,11 @@ struct vst_op *vst_conn_relay_begin(struct vst_conn *conn, const char *name,
                                     const char *destination, const struct vst_migrate_options *opt,
                                     bool check, const struct vst_errand_cb *cb)
 {
-    VST_DISPATCH(conn, relay_begin, deliver_errand, cb, NULL, conn, name, destination, opt, check);
+    struct vst_error err = {0};
+    int status = check_options(opt, &err);
+
+    VST_DISPATCH_CHECKED(status, &err, conn, relay_begin, deliver_errand, cb, NULL, conn, name,
+                         destination, opt, check);
 }
 
 struct vst_op *vst_conn_relay_fetch(struct vst_conn *conn, const char *token, uint64_t after,

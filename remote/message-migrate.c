@@ -57,8 +57,7 @@ void vst_migrate_arguments_set(const char *name, const char *destination,
         .downtime_ms = opt->downtime_ms,
         .timeout_seconds = opt->timeout_seconds,
         .then = (char *)thens[opt->then],
-        /* One that makes no sense is for the driver to refuse. */
-        .zstd_level = (uint64_t)(opt->zstd_level < 0 ? INT32_MAX : opt->zstd_level),
+        .zstd_level = (uint64_t)opt->zstd_level,
         .stall_seconds = opt->stall_seconds,
         .bandwidth = opt->bandwidth,
     };

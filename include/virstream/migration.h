@@ -38,7 +38,7 @@ struct vst_migrate_options {
     unsigned downtime_ms;     /* the guest may stand still for so long; 0 for 300 */
     unsigned timeout_seconds; /* 0: none */
     enum vst_migrate_then then;
-    int zstd_level;         /* of the stream; 0: not compressed */
+    int zstd_level;         /* of the stream: 1..19; 0: not compressed. Else VST_ERR_INVALID */
     unsigned stall_seconds; /* no byte for so long ends it with VST_ERR_STALLED, or, in post-copy,
                              * is told as the reason; 0: the patience of the connection, see struct
                              * vst_conn_options */
@@ -185,7 +185,7 @@ struct vst_migration_change {
  * else by this host. VST_ERR_DRIVER: QEMU refuses it, and all is as it was, but that some copies of
  * disks may have the new bandwidth. VST_ERR_NOT_FOUND: there is no such migration here.
  * VST_ERR_ACCESS: it is somebody else's. VST_ERR_STATE: it cannot be obeyed, or not now; the text
- * says why.
+ * says why. VST_ERR_INVALID: there is no such order.
  */
 struct vst_op *vst_conn_order_migration(struct vst_conn *conn, const char *token,
                                         enum vst_migration_order order,

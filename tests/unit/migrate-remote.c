@@ -4,6 +4,7 @@
  * it goes on without him. What another host may do: migrate-peer.c.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "app.h"
 #include "mover.h"
@@ -125,6 +126,57 @@ static void wishes_come_to_the_driver(void **state)
     assert_int_equal(mover.opt.then, VST_MIGRATE_THEN_SUSPEND);
     assert_int_equal(mover.opt.timeout_seconds, 9);
     assert_int_equal(mover.opt.bandwidth, 1 << 20);
+}
+
+static void expect_invalid(const struct vst_migrate_options *opt, const char *words)
+{
+    for (int way = 0; way < 3; way++) {
+        struct outcome outcome = {0};
+        const struct vst_done *done = outcome_done(&outcome);
+
+        if (way == 0)
+            vst_domain_migrate(app.domain, "test+tls://b/", opt, done);
+        else if (way == 1)
+            vst_domain_check_migration(app.domain, "test+tls://b/", opt, done);
+        else
+            vst_domain_migrate_through(app.domain, served.conn, opt, done);
+        outcome_await(app.base, &outcome);
+        assert_int_equal(outcome.err.code, VST_ERR_INVALID);
+        assert_non_null(strstr(outcome.err.text, words));
+    }
+}
+
+/* Nor does it reach another host. */
+static void wish_that_makes_no_sense_does_not_come_to_the_driver(void **state)
+{
+    const struct vst_migrate_options then = {.then = (enum vst_migrate_then)99};
+    const struct vst_migrate_options level = {.zstd_level = 20}, less = {.zstd_level = -1};
+
+    (void)state;
+    expect_invalid(&then, "then: there is no such way: 99");
+    expect_invalid(&level, "zstd level 20: it must be from 1 to 19");
+    expect_invalid(&less, "zstd level -1: it must be from 1 to 19");
+    assert_int_equal(mover.count, 0);
+    assert_int_equal(mover.checks, 0);
+}
+
+static void number_that_is_no_order_does_not_come_to_the_driver(void **state)
+{
+    struct vst_conn *const conns[] = {app.conn, served.conn};
+
+    (void)state;
+    mover.order = VST_MIGRATION_FORGET;
+    mover_add(&mover, "g");
+    for (int i = 0; i < 2; i++) {
+        struct outcome outcome = {0};
+
+        vst_conn_order_migration(conns[i], mover.moves[0].info.token, (enum vst_migration_order)99,
+                                 NULL, outcome_done(&outcome));
+        outcome_await(served.base, &outcome);
+        assert_int_equal(outcome.err.code, VST_ERR_INVALID);
+        assert_string_equal(outcome.err.text, "there is no such order: 99");
+    }
+    assert_int_equal(mover.order, VST_MIGRATION_FORGET);
 }
 
 static void every_blocker_is_told(void **state)
@@ -421,6 +473,8 @@ int main(void)
         MIGRATE_TEST(token_is_known_while_it_goes_on),
         MIGRATE_TEST(token_of_one_that_is_over_at_once_is_known),
         MIGRATE_TEST(wishes_come_to_the_driver),
+        MIGRATE_TEST(wish_that_makes_no_sense_does_not_come_to_the_driver),
+        MIGRATE_TEST(number_that_is_no_order_does_not_come_to_the_driver),
         MIGRATE_TEST(every_blocker_is_told),
         MIGRATE_TEST(done_but_for_the_clean_up_is_told),
         MIGRATE_TEST(destination_that_may_not_be_is_refused_before_the_driver),
