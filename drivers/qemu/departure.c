@@ -31,8 +31,8 @@ static void answer(struct vst_departure *departure, const struct vst_error *err)
         where = *err;
         vst_error_where(&where, VST_SIDE_SOURCE, "migrate");
     }
-    if (departure->relay)
-        vst_relay_tell(departure->relay, err ? &where : NULL);
+    if (departure->link)
+        vst_link_tell(departure->link, err ? &where : NULL);
     if (!op)
         return;
     vst_op_set_cancel(op, NULL, NULL);
@@ -55,8 +55,9 @@ static void answer_with_reason(struct vst_departure *departure, enum vst_code co
         vst_error_set(&err, code,
                       "%s is paused here until it is known whether it runs at %s: %s; %s",
                       move->name, move->peer, vst_move_reason(move),
-                      departure->relay ? "who relays again ends that (virstream migration relay)"
-                                       : "the hosts go on asking (virstream migrations)");
+                      vst_relay_is_meant(move->peer)
+                          ? "who relays again ends that (virstream migration relay)"
+                          : "the hosts go on asking (virstream migrations)");
     answer(departure, &err);
 }
 
@@ -280,9 +281,8 @@ static int make_link(struct vst_departure *departure, bool expected, struct vst_
         departure->link = vst_link_new(move->qemu->conn, move->peer, &cb, ret_err);
         return departure->link ? 0 : -1;
     }
-    departure->relay = vst_relay_new(move->qemu, move->token, move->owner, expected, &cb, ret_err);
-    if (departure->relay)
-        departure->link = vst_link_new_relay(departure->relay, ret_err);
+    departure->link = vst_link_new_relay(
+        move->qemu, &(struct vst_link_relay){move->token, move->owner, expected}, &cb, ret_err);
     return departure->link ? 0 : -1;
 }
 
@@ -385,7 +385,6 @@ static void over(struct vst_move *move)
 
     answer_with_reason(departure, VST_ERR_DRIVER); /* nobody waits any more, as a rule */
     vst_link_free(&departure->link);
-    departure->relay = NULL;
 }
 
 void vst_departure_refuse(struct vst_departure *departure, const struct vst_error *err)

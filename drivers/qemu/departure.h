@@ -68,7 +68,6 @@ struct vst_departure {
     char *offer; /* JSON */
     struct vst_migrate_message message;
     struct vst_link *link;
-    struct vst_relay *relay;    /* the link's; NULL: it has none */
     struct vst_stream *stream;  /* NULL: none is under way */
     struct vst_stream_tie *tie; /* to its operation */
     struct vst_channel *gate;   /* in the stream's source */

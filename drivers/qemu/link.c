@@ -168,6 +168,12 @@ struct vst_op *vst_link_move(struct vst_link *link, const char *token, const cha
     return vst_conn_migrate_stream(link->conn, token, part, stream, done);
 }
 
+void vst_link_tell(struct vst_link *link, const struct vst_error *err)
+{
+    if (link->relay)
+        vst_relay_tell(link->relay, err);
+}
+
 /* ---- is it there? ---- */
 
 static void ponged(int64_t us, const struct vst_error *err, void *opaque)
@@ -215,7 +221,8 @@ struct vst_link *vst_link_new(struct vst_conn *from, const char *uri, const stru
     return link;
 }
 
-struct vst_link *vst_link_new_relay(struct vst_relay *relay, struct vst_error *ret_err)
+struct vst_link *vst_link_new_relay(struct vst_qemu *qemu, const struct vst_link_relay *relay,
+                                    const struct vst_link_cb *cb, struct vst_error *ret_err)
 {
     struct vst_link *link = calloc(1, sizeof(*link));
 
@@ -223,7 +230,11 @@ struct vst_link *vst_link_new_relay(struct vst_relay *relay, struct vst_error *r
         vst_error_no_memory(ret_err);
         return NULL;
     }
-    link->relay = relay;
+    link->relay = vst_relay_new(qemu, relay, cb, ret_err);
+    if (!link->relay) {
+        free(link);
+        return NULL;
+    }
     link->refs = 1;
     return link;
 }

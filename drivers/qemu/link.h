@@ -20,13 +20,21 @@ struct vst_link_cb {
 };
 
 struct vst_link;
-struct vst_relay;
+struct vst_qemu;
+
+/* For which migration a client is to relay. */
+struct vst_link_relay {
+    const char *token;
+    const char *owner; /* who may */
+    bool expected;     /* he will come at once */
+};
 
 /* `from`, which outlives it, says with which credentials. From the loop only, as all of it. */
 struct vst_link *vst_link_new(struct vst_conn *from, const char *uri, const struct vst_link_cb *cb,
                               struct vst_error *ret_err);
-/* By a relay, which becomes the link's. */
-struct vst_link *vst_link_new_relay(struct vst_relay *relay, struct vst_error *ret_err);
+/* By a client that relays, see vst_relay_new(). */
+struct vst_link *vst_link_new_relay(struct vst_qemu *qemu, const struct vst_link_relay *relay,
+                                    const struct vst_link_cb *cb, struct vst_error *ret_err);
 /* Nothing is called any more. Sets *link to NULL. Accepts NULL. */
 void vst_link_free(struct vst_link **link);
 
@@ -39,6 +47,9 @@ bool vst_link_is_up(const struct vst_link *link);
 /* Then: as vst_conn_migrate_stream(). */
 struct vst_op *vst_link_move(struct vst_link *link, const char *token, const char *part,
                              struct vst_stream *stream, const struct vst_done *done);
+
+/* What has become of the migration, for whoever relays; NULL is well. */
+void vst_link_tell(struct vst_link *link, const struct vst_error *err);
 
 /* Asks whether the other host is there at all, unless that is being asked, or nobody can be. */
 void vst_link_ping(struct vst_link *link);

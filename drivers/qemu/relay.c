@@ -234,9 +234,8 @@ void vst_relay_tell(struct vst_relay *relay, const struct vst_error *err)
     serve(relay);
 }
 
-struct vst_relay *vst_relay_new(struct vst_qemu *qemu, const char *token, const char *owner,
-                                bool expected, const struct vst_link_cb *cb,
-                                struct vst_error *ret_err)
+struct vst_relay *vst_relay_new(struct vst_qemu *qemu, const struct vst_link_relay *of,
+                                const struct vst_link_cb *cb, struct vst_error *ret_err)
 {
     struct vst_relay *relay = calloc(1, sizeof(*relay));
 
@@ -246,13 +245,13 @@ struct vst_relay *vst_relay_new(struct vst_qemu *qemu, const char *token, const 
     }
     relay->qemu = qemu;
     relay->cb = *cb;
-    snprintf(relay->token, sizeof(relay->token), "%s", token);
-    snprintf(relay->owner, sizeof(relay->owner), "%s", owner);
+    snprintf(relay->token, sizeof(relay->token), "%s", of->token);
+    snprintf(relay->owner, sizeof(relay->owner), "%s", of->owner);
     LIST_INIT(&relay->carries);
     event_assign(&relay->patience, qemu->conn->base, -1, 0, waited_enough, relay);
     vst_turn_init(&relay->turn, qemu->conn->base, turn, relay);
     LIST_INSERT_HEAD(&qemu->relays, relay, link);
-    if (expected)
+    if (of->expected)
         enter(relay, RELAY_AWAY);
     return relay;
 }

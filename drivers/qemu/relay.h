@@ -22,13 +22,9 @@ struct vst_relay;
 #define VST_RELAY_PREFIX "relay:"
 bool vst_relay_is_meant(const char *uri);
 
-/*
- * For one token, whose owner's name is copied; `expected`: the client will come at once. `cb`, of
- * whom all calls come from the loop, must outlive it.
- */
-struct vst_relay *vst_relay_new(struct vst_qemu *qemu, const char *token, const char *owner,
-                                bool expected, const struct vst_link_cb *cb,
-                                struct vst_error *ret_err);
+/* All is copied. Whom `cb` calls, from the loop, must outlive it, or leave. */
+struct vst_relay *vst_relay_new(struct vst_qemu *qemu, const struct vst_link_relay *of,
+                                const struct vst_link_cb *cb, struct vst_error *ret_err);
 /* Nothing is called any more: what has been told can still be fetched. Sets *relay to NULL. Accepts
  * NULL. */
 void vst_relay_leave(struct vst_relay **relay);
