@@ -280,7 +280,7 @@ static void pass_socket(struct departing_disk *disk)
     if (vst_migration_sockets(&ours, &qemus, &err) < 0 || open_stream(disk, &ours, &err) < 0) {
         vst_close(&ours);
         vst_close(&qemus);
-        fail(disk, VST_HANDOVER_LINK_DOWN, &err);
+        fail(disk, vst_departure_lacks_stream(disk->departure), &err);
         return;
     }
     /* A name of its own: what is passed and never used stays, and is never closed by the next. */

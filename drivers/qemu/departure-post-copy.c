@@ -39,14 +39,22 @@ int vst_departure_go_post_copy(struct vst_departure *departure, struct vst_qmp_r
     return vst_qmp_execute(qmp_of(departure), "migrate-start-postcopy", reply, ret_err, NULL);
 }
 
-/* The destination is asked again later, and then it is tried again. */
-static void apart(struct vst_departure *departure, const struct vst_error *err)
+/* The destination is asked again later, and then it is tried again. `event` is QEMU_FAILED, or
+ * LINK_DOWN where it is the other host that has ended the stream, or that there is no way to. */
+static void apart(struct vst_departure *departure, enum vst_handover_event event,
+                  const struct vst_error *err)
 {
     if (err->code == VST_ERR_LOST && !departure->move.guest)
         return; /* its end comes, and says more */
     vst_departure_enter(departure, DEPARTURE_SERVING);
     vst_departure_stop_stream(departure);
-    vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, err);
+    vst_move_fail(&departure->move, event, err);
+}
+
+/* QEMU refuses, does not answer, or says that its stream is broken. */
+static void fail(struct vst_departure *departure, const struct vst_error *err)
+{
+    apart(departure, VST_HANDOVER_QEMU_FAILED, err);
 }
 
 /* ---- another stream ---- */
@@ -55,7 +63,7 @@ static void acknowledged(void *opaque, struct json_object *value, const struct v
 {
     (void)value;
     if (err)
-        apart(opaque, err);
+        fail(opaque, err);
 }
 
 static void start_again(struct vst_departure *departure)
@@ -68,7 +76,7 @@ static void start_again(struct vst_departure *departure)
                         (struct vst_qmp_reply){acknowledged, &departure->move}, &err, "uri",
                         json_object_new_string("fd:migrate"), "resume",
                         json_object_new_boolean(true), NULL) < 0)
-        apart(departure, &err);
+        fail(departure, &err);
 }
 
 static void passed(void *opaque, struct json_object *value, const struct vst_error *err)
@@ -79,7 +87,7 @@ static void passed(void *opaque, struct json_object *value, const struct vst_err
     if (departure->state != DEPARTURE_REOPENING)
         return; /* it is broken already */
     if (err)
-        apart(departure, err);
+        fail(departure, err);
     else
         start_again(departure);
 }
@@ -98,12 +106,12 @@ static void reopen(struct vst_departure *departure)
         vst_departure_open_stream(departure, &ours, 0, departure->handshake, &err) < 0) {
         vst_close(&ours);
         vst_close(&qemus);
-        apart(departure, &err);
+        apart(departure, vst_departure_lacks_stream(departure), &err);
         return;
     }
     if (vst_qmp_pass_fd(qmp_of(departure), "migrate", &qemus, (struct vst_qmp_reply){passed, move},
                         &err) < 0)
-        apart(departure, &err);
+        fail(departure, &err);
 }
 
 /* ---- QEMU lets go of the one before ----
@@ -121,7 +129,7 @@ static void never_pauses(struct vst_departure *departure)
     vst_error_set(&err, VST_ERR_TIMEOUT,
                   "qemu %s: does not see that its stream is broken, and takes no other",
                   departure->move.name);
-    apart(departure, &err);
+    fail(departure, &err);
 }
 
 static void waited(evutil_socket_t fd, short what, void *opaque)
@@ -187,7 +195,7 @@ static void go_on_between(struct vst_departure *departure)
     vst_error_set(&err, VST_ERR_STATE,
                   "qemu %s: was about to go on with a stream that is lost, and may take no other",
                   departure->move.name);
-    apart(departure, &err);
+    fail(departure, &err);
 }
 
 static void go_on(struct vst_departure *departure)
@@ -224,7 +232,7 @@ static void told(void *opaque, struct json_object *value, const struct vst_error
     struct vst_departure *departure = opaque;
 
     if (err) {
-        apart(departure, err);
+        fail(departure, err);
         return;
     }
     departure->status = vst_migration_status(value);
@@ -252,7 +260,7 @@ static void serve(void *opaque, struct vst_guest *guest, const struct vst_error 
         }
         if (vst_qmp_execute(qmp_of(departure), "query-migrate", (struct vst_qmp_reply){told, move},
                             &err, NULL) < 0)
-            apart(departure, &err);
+            fail(departure, &err);
     }
 }
 
@@ -274,7 +282,7 @@ static void broken(struct vst_departure *departure)
         return; /* it was broken on purpose, which is known */
     vst_error_set(&err, VST_ERR_LOST, "qemu %s: the stream of its memory broke off",
                   departure->move.name);
-    apart(departure, &err);
+    fail(departure, &err);
 }
 
 void vst_departure_served(struct vst_departure *departure)
@@ -304,5 +312,5 @@ void vst_departure_unserved(struct vst_departure *departure, const struct vst_er
     if (departure->status == VST_MIGRATION_COMPLETED)
         vst_move_feed(&departure->move, VST_HANDOVER_QEMU_COMPLETED, NULL);
     else if (err)
-        apart(departure, err);
+        apart(departure, VST_HANDOVER_LINK_DOWN, err);
 }

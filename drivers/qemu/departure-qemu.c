@@ -228,7 +228,7 @@ static void pass_socket(struct vst_departure *departure)
         vst_departure_open_stream(departure, &ours, departure->opt.zstd_level, NULL, &err) < 0) {
         vst_close(&ours);
         vst_close(&qemus);
-        vst_move_fail(&departure->move, VST_HANDOVER_LINK_DOWN, &err);
+        vst_move_fail(&departure->move, vst_departure_lacks_stream(departure), &err);
         return;
     }
     sent(departure,

@@ -44,6 +44,11 @@ static struct vst_op *move_stream(struct vst_departure *departure)
     return vst_link_move(departure->link, departure->move.token, NULL, departure->stream, &done);
 }
 
+enum vst_handover_event vst_departure_lacks_stream(const struct vst_departure *departure)
+{
+    return vst_link_is_up(departure->link) ? VST_HANDOVER_QEMU_FAILED : VST_HANDOVER_LINK_DOWN;
+}
+
 int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
                               struct vst_handshake *handshake, struct vst_error *ret_err)
 {

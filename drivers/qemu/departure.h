@@ -141,6 +141,8 @@ void vst_departure_stop_stream(struct vst_departure *departure);
  * Accepts a stream that is NULL, or over. */
 void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stream *stream,
                                 const struct vst_error *why);
+/* What it is to the machine that there is none: the connection is gone, or QEMU cannot have one. */
+enum vst_handover_event vst_departure_lacks_stream(const struct vst_departure *departure);
 /* A new one: what `ours` brings goes there. Takes it on success. */
 int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zstd_level,
                               struct vst_handshake *handshake, struct vst_error *ret_err);
