@@ -31,8 +31,10 @@ struct vst_migrate_options {
     bool offline;             /* the guest is paused before it begins */
     bool keep_source;         /* the paused QEMU of the source stays, never to run again */
     bool auto_converge;       /* slow the guest down if it dirties memory too fast */
-    bool post_copy;           /* may go over to post-copy: run there, and get the rest then */
-    bool copy_disks;          /* disks are copied, too; without it they are shared */
+    bool post_copy;           /* may go over to post-copy: run there, and get the rest then; else
+                               * what would bring that about is VST_ERR_INVALID */
+    bool copy_disks;          /* disks are copied, too; without it they are shared. With `post_copy`
+                               * VST_ERR_UNSUPPORTED */
     unsigned post_copy_after; /* passes; 0: only by `then`, or by an order. If QEMU refuses it then,
                                * the migration is given up: VST_ERR_DRIVER */
     unsigned downtime_ms;     /* the guest may stand still for so long; 0 for 300 */
@@ -134,8 +136,8 @@ struct vst_migration_info {
     char token[37]; /* as a UUID */
     char name[64];  /* of the domain, on this side */
     enum vst_migration_role role;
-    char peer[512]; /* the URI, after "relay:" if it is a client that reaches it; of one that comes
-                     * in whose credentials brought it, and the identity of its host */
+    char peer[512]; /* OUT: the destination's URI, with "relay:" in front where a client carries
+                     * it. IN: the name under which it was brought, and the identity of its host */
     char phase[32]; /* "prepare", "disks", "memory", "switch", "hand-over", "clean-up", ... */
     bool in_doubt;  /* paused until its owner is known */
     bool over;      /* the hosts have nothing more to say to each other, either */
@@ -159,7 +161,8 @@ struct vst_migrations_cb {
     void *opaque;
     void (*release)(void *opaque);
 };
-/* Those that run, those in doubt, and the last that ended. */
+/* Those that run, those in doubt, and the last 32 that ended in that process: these are on no disk.
+ */
 struct vst_op *vst_conn_list_migrations(struct vst_conn *conn, const struct vst_migrations_cb *cb);
 
 enum vst_migration_order {
