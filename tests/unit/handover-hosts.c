@@ -94,7 +94,7 @@ void world_look(struct world *world)
 {
     world_rule(world, !is_stale(&world->host[SOURCE]) && !is_stale(&world->host[DESTINATION]),
                "what is over is not over on the disk");
-    world_rule(world, !world_source_runs(world) || world->destination != D_RUN,
+    world_rule(world, !world_source_runs(world) || world->destination != D_RUN || world->taken_back,
                "the guest runs twice");
     world_rule(world,
                world->source != S_GONE || world->destination == D_RUN || world->killed_source ||
@@ -120,7 +120,7 @@ static void destination_runs(struct world *world)
     world_rule(world, world->destination == D_LOADED, "cont before QEMU has completed");
     world_rule(world, (world->ended || world->post_copy) && !world->damaged,
                "a guest runs that was not verified");
-    world_rule(world, !world->source_resumed || world->gave_to_destination,
+    world_rule(world, !world->source_resumed || world->gave_to_destination || world->taken_back,
                "an old copy runs, after the guest has gone on at the source");
     world->destination_ran = true;
     world->destination = D_RUN;
@@ -243,6 +243,7 @@ void world_act(struct world *world, enum vst_handover_role role,
         world_push(world, &host->commands, actions->qemu);
     if (actions->send)
         send_message(world, role, actions->send);
+    world->told_conflict |= actions->tell == VST_HANDOVER_TELL_CONFLICT;
     world_say(world, "  %-24s write %s, send %s, command %u, %s\n",
               vst_handover_state_name(&host->machine), vst_handover_record_name(actions->write),
               vst_handover_event_name(actions->send), actions->qemu,
@@ -346,12 +347,16 @@ void world_source_command(struct world *world, enum vst_handover_command command
 
 static void destination_stop(struct world *world)
 {
-    world_rule(world, world->destination != D_RUN, "the destination stops a guest that runs");
+    if (world->destination != D_RUN)
+        return;
+    world_rule(world, world->taken_back, "the destination stops a guest that runs");
+    world->destination = D_LOADED;
 }
 
 static void destination_end(struct world *world)
 {
-    world_rule(world, world->destination != D_RUN, "the destination ends a guest that runs");
+    world_rule(world, world->destination != D_RUN || world->taken_back,
+               "the destination ends a guest that runs");
     world_rule(world, world->destination != D_LOADED || !world_keeps(world),
                "the destination ends a whole copy, and nobody has given it up");
     if (world->destination != D_NONE)

@@ -60,6 +60,8 @@ struct world {
     /* What must never be. */
     bool destination_ran, source_resumed, killed_source, killed_destination;
     bool gave_to_source, gave_to_destination;
+    bool taken_back; /* given to the source, by the word of people who could not know */
+    bool told_conflict;
     enum copy copy;
     bool mended;
     uint64_t random;

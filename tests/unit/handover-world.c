@@ -167,6 +167,29 @@ static void forget_done(struct world *world)
     }
 }
 
+static bool in_state(const struct host *host, const char *name)
+{
+    return host->present && strcmp(vst_handover_state_name(&host->machine), name) == 0;
+}
+
+/* Not one that is known to run there, and has all it needs. */
+static bool can_be_taken_back(const struct world *world)
+{
+    const struct host *source = &world->host[SOURCE];
+
+    return !world->taken_back && world->source != S_GONE &&
+           (world->destination != D_RUN || world->lacks) &&
+           (in_state(source, "SOURCE_COMMITTING") || in_state(source, "SOURCE_DOUBT") ||
+            in_state(source, "SOURCE_APART") || in_state(source, "SOURCE_REJOINING"));
+}
+
+static void take_back(struct world *world)
+{
+    world->taken_back = world->gave_to_source = true;
+    world_release(world);
+    world_feed(world, SOURCE, VST_HANDOVER_RESOLVE_SOURCE, NULL);
+}
+
 static void troubles(struct world *world)
 {
     struct host *source = &world->host[SOURCE], *destination = &world->host[DESTINATION];
@@ -194,6 +217,8 @@ static void troubles(struct world *world)
     }
     if (world->destination == D_LOADED && world_trouble(world, WORLD_DEAF, 30))
         world_tell(world, DESTINATION, VST_HANDOVER_QEMU_FAILED);
+    if (can_be_taken_back(world) && world_trouble(world, WORLD_TAKE_BACK, 10))
+        take_back(world);
     if (world_trouble(world, WORLD_HURRY, 15))
         timer(world, world_chance(world, 2));
     if (!destination->lost && world_trouble(world, WORLD_WIPE, 20))
@@ -236,11 +261,6 @@ static bool happen(struct world *world)
         if (something(world, (first + i) % 10))
             return true;
     return false;
-}
-
-static bool in_state(const struct host *host, const char *name)
-{
-    return host->present && strcmp(vst_handover_state_name(&host->machine), name) == 0;
 }
 
 /* Who knows what became of the hosts; asked only where a machine cannot know it. */
@@ -331,6 +351,11 @@ static enum world_outcome judge(struct world *world)
     bool here = world_source_runs(world), there = world->destination == D_RUN;
     bool died = world->killed_source || world->killed_destination;
 
+    /* Without its journal the destination does not know what it runs. */
+    world_rule(world,
+               !here || !there || world->told_conflict ||
+                   (world->taken_back && world->result->troubles[WORLD_WIPE]),
+               "the guest runs twice, and nobody has been told");
     world_rule(world, here || there || died, "the guest does not run anywhere");
     world_rule(world, here || there || !world_keeps(world) || world->killed_destination,
                "the guest does not run anywhere, and there was a whole copy");

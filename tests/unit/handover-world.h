@@ -9,7 +9,9 @@
  *
  * First come the troubles. Then the world is mended: what is broken works again, and all must
  * come to an end. Only for a host that is lost for good, and a guest that was lost at the moment
- * it was told to run, there is an operator.
+ * it was told to run, there is an operator. One who does not wait for that takes the guest back
+ * while the other host lives: then it may run twice until that host hears of it, and at the end
+ * only if people have been told so.
  */
 #ifndef VST_TESTS_UNIT_HANDOVER_WORLD_H
 #define VST_TESTS_UNIT_HANDOVER_WORLD_H
@@ -44,7 +46,8 @@ enum world_outcome {
     X(FORGET, "done token forgotten")                 \
     X(WIPE, "destination's journal wiped")            \
     X(GONE_FOR_GOOD, "a host lost for good")          \
-    X(DEAF, "destination QEMU's monitor lost")
+    X(DEAF, "destination QEMU's monitor lost")        \
+    X(TAKE_BACK, "taken back by people while both live")
 
 enum world_trouble {
 #define WORLD_TROUBLE_ENUM(name, text) WORLD_##name,
