@@ -173,7 +173,8 @@ extern const struct vst_driver *const vst_drivers[];
 /* Success with a domain. Without memory it fails the operation instead and returns -1, else 0. */
 int vst_driver_domain(struct vst_conn *conn, struct vst_op *op, const char *name, const char *uuid);
 /* The same in two steps, for what is not undone any more: the domain is made before that, and
- * telling it cannot fail. Sets *domain to NULL. One that is not told goes with vst_domain_free(). */
+ * telling it cannot fail. Sets *domain to NULL. One that is not told goes with vst_domain_free().
+ */
 struct vst_domain *vst_driver_make_domain(struct vst_conn *conn, const char *name, const char *uuid,
                                           struct vst_error *ret_err);
 void vst_driver_tell_domain(struct vst_op *op, struct vst_domain **domain);

@@ -16,34 +16,34 @@
  */
 #include "handover-rows.h"
 
-#define DESTINATION_STATES(X)                                                                     \
-    X(DESTINATION_NEW, "a message", "the token is not known")                                     \
-    X(DESTINATION_CHECKING, "the checks", "may the guest come, and can it run here?")             \
-    X(DESTINATION_PREPARING, "prepared, written", "it can")                                       \
-    X(DESTINATION_SPAWNING, "QEMU's monitor", "a QEMU, paused, for the incoming migration")       \
-    X(DESTINATION_LOADING, "QEMU's completed, and END", "the state goes into QEMU")               \
-    X(DESTINATION_VERIFIED, "QEMU's completed", "the stream was right, to its end")               \
-    X(DESTINATION_UNVERIFIED, "END", "QEMU believes to have it all, which proves nothing")        \
-    X(DESTINATION_KEEPING, "loaded, written", "all of it is here, and is kept from now on")       \
-    X(DESTINATION_LOADED, "COMMIT", "there are two whole copies, both paused")                    \
-    X(DESTINATION_SWITCHED, "COMMIT", "post-copy: all but a part of the memory is there")         \
-    X(DESTINATION_RETAKING, "word of QEMU", "restarted, and all of it was here, paused")          \
-    X(DESTINATION_COMMITTING, "committed, written", "the guest is ours")                          \
-    X(DESTINATION_TAKING, "committed, written", "post-copy: the guest is ours, and lacks memory") \
-    X(DESTINATION_RESUMING, "the reply to cont", "QEMU was told to run the guest")                \
-    X(DESTINATION_ADOPTING, "word of QEMU", "restarted, and the guest is ours")                   \
-    X(DESTINATION_REJOINING, "word of QEMU", "restarted, and the guest lacked memory")            \
-    X(DESTINATION_RESUMED, "lacking, written", "the guest runs here, and lacks memory")           \
-    X(DESTINATION_LACKING, "QEMU's completed", "the guest runs here, its memory follows")         \
-    X(DESTINATION_STARTED, "running, written", "the guest runs here")                             \
-    X(DESTINATION_RUNNING, "FINISH", "the guest runs here; the source may still ask")             \
-    X(DESTINATION_LOST, "the operator", "QEMU was told to run the guest, and is gone")            \
+#define DESTINATION_STATES(X)                                                                      \
+    X(DESTINATION_NEW, "a message", "the token is not known")                                      \
+    X(DESTINATION_CHECKING, "the checks", "may the guest come, and can it run here?")              \
+    X(DESTINATION_PREPARING, "prepared, written", "it can")                                        \
+    X(DESTINATION_SPAWNING, "QEMU's monitor", "a QEMU, paused, for the incoming migration")        \
+    X(DESTINATION_LOADING, "QEMU's completed, and END", "the state goes into QEMU")                \
+    X(DESTINATION_VERIFIED, "QEMU's completed", "the stream was right, to its end")                \
+    X(DESTINATION_UNVERIFIED, "END", "QEMU believes to have it all, which proves nothing")         \
+    X(DESTINATION_KEEPING, "loaded, written", "all of it is here, and is kept from now on")        \
+    X(DESTINATION_LOADED, "COMMIT", "there are two whole copies, both paused")                     \
+    X(DESTINATION_SWITCHED, "COMMIT", "post-copy: all but a part of the memory is there")          \
+    X(DESTINATION_RETAKING, "word of QEMU", "restarted, and all of it was here, paused")           \
+    X(DESTINATION_COMMITTING, "committed, written", "the guest is ours")                           \
+    X(DESTINATION_TAKING, "committed, written", "post-copy: the guest is ours, and lacks memory")  \
+    X(DESTINATION_RESUMING, "the reply to cont", "QEMU was told to run the guest")                 \
+    X(DESTINATION_ADOPTING, "word of QEMU", "restarted, and the guest is ours")                    \
+    X(DESTINATION_REJOINING, "word of QEMU", "restarted, and the guest lacked memory")             \
+    X(DESTINATION_RESUMED, "lacking, written", "the guest runs here, and lacks memory")            \
+    X(DESTINATION_LACKING, "QEMU's completed", "the guest runs here, its memory follows")          \
+    X(DESTINATION_STARTED, "running, written", "the guest runs here")                              \
+    X(DESTINATION_RUNNING, "FINISH", "the guest runs here; the source may still ask")              \
+    X(DESTINATION_LOST, "the operator", "QEMU was told to run the guest, and is gone")             \
     X(DESTINATION_DEAD, "FINISH or ABORT", "the guest died here, before it had all of its memory") \
-    X(DESTINATION_ABORTING, "aborted, written", "given up")                                       \
-    X(DESTINATION_KILLING, "the end of QEMU", "the copy here is not needed any more")             \
-    X(DESTINATION_ABORTED, "ABORT", "given up; who asks is told so")                    \
-    X(DESTINATION_DISOWNING, "disowned, written", "asked about what was never prepared")          \
-    X(DESTINATION_ENDING, "done, written", "the source will not ask any more")                    \
+    X(DESTINATION_ABORTING, "aborted, written", "given up")                                        \
+    X(DESTINATION_KILLING, "the end of QEMU", "the copy here is not needed any more")              \
+    X(DESTINATION_ABORTED, "ABORT", "given up; who asks is told so")                               \
+    X(DESTINATION_DISOWNING, "disowned, written", "asked about what was never prepared")           \
+    X(DESTINATION_ENDING, "done, written", "the source will not ask any more")                     \
     X(DESTINATION_DONE, "nothing", "the token may be forgotten")
 VST_FSM(destination, DESTINATION_STATES)
 

@@ -144,23 +144,23 @@ enum vst_handover_command {
 
 /* What people are told. The reason is vst_handover_reason(). What becomes of the guest is on disks
  * by these numbers: new ones come at the end. */
-#define VST_HANDOVER_TOLD(X)                                                                      \
-    X(NOTHING, "")                                                                                \
-    X(IN_DOUBT, "the guest is paused here until its owner is known")                              \
-    X(MIGRATED, "the guest is the destination's")                                                 \
-    X(APART, "the guest runs there, and the rest of its memory cannot follow now")                \
-    X(CUT_OFF, "the guest will not get the rest of its memory, which the source had")             \
-    X(DIED, "the guest died there, before it had all of its memory")                              \
-    X(GIVEN_UP, "the migration was given up; the guest is the source's")                          \
-    X(GUEST_GONE, "the migration was given up; the guest is gone, as its QEMU is")                \
-    X(PAUSED, "QEMU refuses to resume the guest; it is tried again")                              \
-    X(TOO_LATE, "it cannot be cancelled any more")                                                \
-    X(NOT_IN_DOUBT, "there is nothing to resolve: the owner is known")                            \
-    X(RESTARTED, "virstream ended here before the guest was handed over")                         \
-    X(CONFLICT,                                                                                   \
-      "the guest may run on both hosts: an operator gave it to one when it was the other's")      \
-    X(NOWHERE, "the guest is on neither host: an operator gave it to the destination, which had " \
-               "given it up")
+#define VST_HANDOVER_TOLD(X)                                                                     \
+    X(NOTHING, "")                                                                               \
+    X(IN_DOUBT, "the guest is paused here until its owner is known")                             \
+    X(MIGRATED, "the guest is the destination's")                                                \
+    X(APART, "the guest runs there, and the rest of its memory cannot follow now")               \
+    X(CUT_OFF, "the guest will not get the rest of its memory, which the source had")            \
+    X(DIED, "the guest died there, before it had all of its memory")                             \
+    X(GIVEN_UP, "the migration was given up; the guest is the source's")                         \
+    X(GUEST_GONE, "the migration was given up; the guest is gone, as its QEMU is")               \
+    X(PAUSED, "QEMU refuses to resume the guest; it is tried again")                             \
+    X(TOO_LATE, "it cannot be cancelled any more")                                               \
+    X(NOT_IN_DOUBT, "there is nothing to resolve: the owner is known")                           \
+    X(RESTARTED, "virstream ended here before the guest was handed over")                        \
+    X(CONFLICT,                                                                                  \
+      "the guest may run on both hosts: an operator gave it to one when it was the other's")     \
+    X(NOWHERE, "the guest is on neither host: an operator gave it to the one that had given it " \
+               "up")
 
 enum vst_handover_told {
 #define VST_HANDOVER_TOLD_ENUM(name, text) VST_HANDOVER_TELL_##name,

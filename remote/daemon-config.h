@@ -70,9 +70,10 @@ struct vst_config *vst_config_parse(const char *text, size_t length, vst_config_
 unsigned vst_config_line(const struct vst_config *config, const char *section, const char *name);
 
 /*
- * What is right or wrong only on this host: users that are unknown, mechanisms that no plugin offers, certificates that are
- * not what they should be. Opens files and blocks. 0, or -1 when anything was complained of; with
- * what is warned of the daemon starts. Fills in which TLS files are meant.
+ * What is right or wrong only on this host: users that are unknown, mechanisms that no plugin
+ * offers, certificates that are not what they should be. Opens files and blocks. 0, or -1 when
+ * anything was complained of; with what is warned of the daemon starts. Fills in which TLS files
+ * are meant.
  */
 int vst_config_check_host(struct vst_config *config, vst_config_complain *complain,
                           vst_config_complain *warn, void *opaque);

@@ -4,7 +4,8 @@
  * encrypts the memory of guests is for the kernel only one more of those who compute, and whoever
  * calls it waits until all others have had their turn. So it asks to be favoured: by its nice value
  * and, as kernels with autogroups share processors among sessions first (sched(7)), by that of the
- * session which it leads, as a service does. The QEMUs that it starts are not: see drivers/qemu/spawn.c.
+ * session which it leads, as a service does. The QEMUs that it starts are not: see
+ * drivers/qemu/spawn.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,14 +44,16 @@ static int set_nice(int nice, struct vst_error *ret_err)
 }
 
 /* It serves as well without, only later: what was not asked for is not warned of. */
-void vst_daemon_be_nice(struct daemon *daemon)
+void vst_daemon_set_nice(struct daemon *daemon)
 {
     const struct vst_config *config = daemon->config;
     bool asked_for = vst_config_line(config, "daemon", "nice") > 0;
     struct vst_error err = {0};
 
     if (set_nice(config->nice, &err) < 0)
-        vst_log_write(daemon->log, asked_for ? VST_LOG_WARNING : VST_LOG_INFO, NULL,
-                      "has no nice value of %d, calls may wait where processors are short: %s",
-                      config->nice, err.text);
+        vst_log_write(
+            daemon->log, asked_for ? VST_LOG_WARNING : VST_LOG_INFO, NULL,
+            "cannot have the nice value %d: %s; where processors are short, calls to it may "
+            "wait (virstreamd(8), BUSY HOSTS)",
+            config->nice, err.text);
 }

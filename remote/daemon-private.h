@@ -86,7 +86,7 @@ void vst_adoptions_free(struct daemon *daemon);
 /* ---- daemon-nice.c ---- */
 
 /* Before any thread begins. */
-void vst_daemon_be_nice(struct daemon *daemon);
+void vst_daemon_set_nice(struct daemon *daemon);
 
 /* ---- daemon-listen.c ---- */
 

@@ -352,7 +352,7 @@ int vst_daemon_run(struct vst_daemon_start *start)
     };
 
     raise_limit();
-    vst_daemon_be_nice(&daemon);
+    vst_daemon_set_nice(&daemon);
     if (daemon.base) {
         begin(&daemon);
         event_base_dispatch(daemon.base);

@@ -33,8 +33,8 @@ void vst_copy_close(struct vst_qmp *qmp, const char *name);
  * `disk`. Replied when NBD is negotiated. */
 int vst_copy_add(struct vst_qmp *qmp, const char *name, const char *disk,
                  struct vst_qmp_reply reply, struct vst_error *ret_err);
-/* Bytes that the job copies at once, if it is begun with this bandwidth; then it waits until that was
- * no more than its speed. It stays so when the speed is set to another. */
+/* Bytes that the job copies at once, if it is begun with this bandwidth; then it waits until that
+ * was no more than its speed. It stays so when the speed is set to another. */
 uint64_t vst_copy_piece(uint64_t bandwidth);
 /* The job: all of `disk`, and then what is written to it. `bandwidth`: bytes a second, 0 for as
  * fast as it goes. */

@@ -314,8 +314,8 @@ static void become_user(struct plan *plan, const struct vst_user *user)
         fail(plan, "becoming another user", "");
 }
 
-/* How the application favours itself is not for the guest, nor the right to do so; if that is not to
- * be changed, it is a guest all the same. */
+/* How the application favours itself is not for the guest, nor the right to do so; if that is not
+ * to be changed, it is a guest all the same. */
 static void be_ordinary(void)
 {
     const struct rlimit none = {0, 0};

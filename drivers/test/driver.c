@@ -80,7 +80,7 @@ static int test_check(const struct vst_uri *uri, struct vst_error *ret_err)
 
 static int fill(struct vst_test_host *host, const struct vst_uri *uri, struct vst_error *ret_err)
 {
-    uint64_t domains, memory;
+    uint64_t domains = 0, memory = 0;
 
     if (read_uri(uri, &domains, &memory, ret_err) < 0)
         return -1;

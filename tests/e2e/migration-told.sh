@@ -24,7 +24,7 @@ begin_moving()
 
 begin_post_copy()
 {
-    begin_moving --post-copy --downtime 1 "$@" && on a migration post-copy -q "$name" &&
+    begin_moving --post-copy --downtime 1 && on a migration post-copy -q "$name" &&
         wait_until 60 is_in_phase a post-copy && wait_until 60 is_in_phase b post-copy
 }
 

@@ -15,7 +15,7 @@ if is_long; then
     cuts=25
 fi
 delay=20 # ms, each way: so the handshake takes longer than it takes to see that it has begun
-daemon_options=(--trace state,qmp)
+daemon_options=("--trace=state,qmp")
 name=g
 
 phase_is()

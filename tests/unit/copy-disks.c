@@ -257,6 +257,7 @@ static void seventy_disks_go(void **state)
     enum { MANY = 70 };
     char disks[DISKS_MAX] = "", name[8];
     struct vst_error err = {0};
+    size_t at;
 
     (void)state;
     vst_test_seconds(120);
@@ -266,7 +267,8 @@ static void seventy_disks_go(void **state)
         close(copying_make_disk(name, "raw", CLUSTER));
         copying_describe(disks, name, "raw");
         assert_int_equal(disks[strlen(disks) - 1], '}');
-        strcpy(disks + strlen(disks) - 1, ", \"bus\": \"scsi\"}");
+        at = strlen(disks) - 1;
+        snprintf(disks + at, sizeof(disks) - at, ", \"bus\": \"scsi\"}");
     }
     copying_start_with(disks);
     if (copying_migrate(&with_disks, false, &err) < 0)

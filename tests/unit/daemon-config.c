@@ -89,19 +89,20 @@ static void what_is_opened_has_root_user_and_pools(void **state)
 
 static void everything_that_can_be_said_is_understood(void **state)
 {
-    struct vst_config *config = parse("[daemon]\nroot = /r\n\tuser = q ; a comment\nlog=journal\nnice=-20\n"
-                                      "[listen]\nunix = /a\nunix=/b\ntcp=1.2.3.4:5\ntls = *:6\r\n"
-                                      "tls=[::1]:7\n"
-                                      "[tls]\nca=/ca\ncert=/cert\nkey=/key\ncrl=/crl\n"
-                                      "require-client-cert = no\n"
-                                      "[sasl]\nmechanisms = A B\ndatabase=/db\nsaslauthd=/s\n"
-                                      "[access]\nadmin = x509:CN=ops,O=Example\nadmin=unix:0\n"
-                                      "# a comment\n; another\n\n"
-                                      "[migrate]\naccept-from = x509:*\naccept-from=unix:0\n"
-                                      "allow-path = /vm\nallow-path=/srv\npatience-seconds=7\n"
-                                      "[pool one]\npath=/1\n[pool two]\npath=/2\n"
-                                      "[limits]\nclients=7\nwindow=1MiB\nmemory-per-client=1G\n"
-                                      "[metrics]\nlisten = 127.0.0.1:9\n");
+    struct vst_config *config =
+        parse("[daemon]\nroot = /r\n\tuser = q ; a comment\nlog=journal\nnice=-20\n"
+              "[listen]\nunix = /a\nunix=/b\ntcp=1.2.3.4:5\ntls = *:6\r\n"
+              "tls=[::1]:7\n"
+              "[tls]\nca=/ca\ncert=/cert\nkey=/key\ncrl=/crl\n"
+              "require-client-cert = no\n"
+              "[sasl]\nmechanisms = A B\ndatabase=/db\nsaslauthd=/s\n"
+              "[access]\nadmin = x509:CN=ops,O=Example\nadmin=unix:0\n"
+              "# a comment\n; another\n\n"
+              "[migrate]\naccept-from = x509:*\naccept-from=unix:0\n"
+              "allow-path = /vm\nallow-path=/srv\npatience-seconds=7\n"
+              "[pool one]\npath=/1\n[pool two]\npath=/2\n"
+              "[limits]\nclients=7\nwindow=1MiB\nmemory-per-client=1G\n"
+              "[metrics]\nlisten = 127.0.0.1:9\n");
 
     (void)state;
     if (!config)
@@ -218,7 +219,7 @@ static void faults_without_end_are_counted(void **state)
 
     (void)state;
     for (size_t i = 0; i < 70; i++)
-        strcpy(text + i * strlen("nonsense\n"), "nonsense\n");
+        memcpy(text + i * strlen("nonsense\n"), "nonsense\n", strlen("nonsense\n"));
     assert_null(parse(text));
     assert_non_null(strstr(told, "64: is neither"));
     assert_null(strstr(told, "65: is neither"));

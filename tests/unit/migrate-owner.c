@@ -92,8 +92,8 @@ static struct answer say(const struct vst_caller *caller, enum vst_handover_even
     return answer;
 }
 
-/* As a source does that has given up: what is said while a QEMU is being ended has no answer, and is
- * said again. */
+/* As a source does that has given up: what is said while a QEMU is being ended has no answer, and
+ * is said again. */
 static void finish(const struct vst_caller *caller)
 {
     while (say(caller, VST_HANDOVER_ABORT).event != VST_HANDOVER_FINISHED)
