@@ -214,6 +214,15 @@ const char *vst_migration_outcome_name(enum vst_migration_outcome outcome)
     return (size_t)outcome < sizeof(names) / sizeof(names[0]) ? names[outcome] : "";
 }
 
+const char *vst_migration_phase_name(enum vst_migration_phase phase)
+{
+#define NAME_OF(id, name) name,
+    static const char *const names[] = {VST_MIGRATION_PHASES(NAME_OF)};
+#undef NAME_OF
+
+    return (size_t)phase < sizeof(names) / sizeof(names[0]) ? names[phase] : "";
+}
+
 /* ---- for clients that relay ---- */
 
 struct vst_op *vst_conn_relay_begin(struct vst_conn *conn, const char *name,

@@ -255,6 +255,7 @@ static const char *const roles[] = {
 
 #define NAME_OF(id, name) name,
 static const char *const outcomes[] = {VST_MIGRATION_OUTCOMES(NAME_OF) NULL};
+static const char *const phases[] = {VST_MIGRATION_PHASES(NAME_OF) NULL};
 #undef NAME_OF
 
 #define COUNT(name, member, most) NUMBER(vst_migration_text, name, member, most)
@@ -270,7 +271,8 @@ static const struct vst_json_member migration_text_members[] = {
     {"role", VST_JSON_STRING, .required = true, .choices = roles,
      .offset = offsetof(struct vst_migration_text, role)},
     WORDS("peer", peer),
-    WORDS("phase", phase),
+    {"phase", VST_JSON_STRING, .required = true, .choices = phases,
+     .offset = offsetof(struct vst_migration_text, phase)},
     FLAG(vst_migration_text, "in-doubt", in_doubt),
     FLAG(vst_migration_text, "over", over),
     {"outcome", VST_JSON_STRING, .otherwise = "", .choices = outcomes,
@@ -298,7 +300,7 @@ static void show(const void *entry, void *ret_text)
         .name = (char *)info->name,
         .role = (char *)roles[info->role],
         .peer = (char *)info->peer,
-        .phase = (char *)info->phase,
+        .phase = (char *)vst_migration_phase_name(info->phase),
         .in_doubt = info->in_doubt,
         .over = info->over,
         .outcome = (char *)vst_migration_outcome_name(info->outcome),
@@ -327,6 +329,7 @@ static int read_info(const void *from, void *ret_entry, struct vst_error *ret_er
         .role = (enum vst_migration_role)vst_message_find(text->role, roles),
         .in_doubt = text->in_doubt,
         .over = text->over,
+        .phase = (enum vst_migration_phase)vst_message_find(text->phase, phases),
         .outcome = (enum vst_migration_outcome)vst_message_find(text->outcome, outcomes),
         .since = (int64_t)text->since,
         .pass = (unsigned)text->pass,
@@ -340,7 +343,6 @@ static int read_info(const void *from, void *ret_entry, struct vst_error *ret_er
     CLEAN(info->token, text->token);
     CLEAN(info->name, text->name);
     CLEAN(info->peer, text->peer);
-    CLEAN(info->phase, text->phase);
     CLEAN(info->reason, text->reason);
     CLEAN(info->verdict, text->verdict);
     return 0;

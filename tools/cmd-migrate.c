@@ -14,9 +14,6 @@
 
 enum { OFTEN_US = 250000, PER_SECOND = 4 };
 
-/* The phase of one of which nothing is known but that the source has taken it up. */
-#define BEGINS "prepare"
-
 /*
  * What is followed. Both operations have hold of it: the one that asks may still be under way when
  * the other one has ended, and, detached, the other way round.
@@ -53,7 +50,7 @@ static void draw(struct follow *follow)
     char line[MOVING_LINE], whole[MOVING_LINE + 40];
 
     moving_describe(&follow->info, line);
-    snprintf(whole, sizeof(whole), "%s  %s", follow->info.phase, line);
+    snprintf(whole, sizeof(whole), "%s  %s", vst_migration_phase_name(follow->info.phase), line);
     fprintf(stderr, "\r%.*s\033[K", (int)(columns ? columns : 80) - 1, whole);
     fflush(stderr);
     follow->drawn = true;
@@ -63,7 +60,7 @@ static void draw(struct follow *follow)
 static void show(struct follow *follow, const struct vst_migration_info *before)
 {
     const struct vst_migration_info *now = &follow->info;
-    bool same = strcmp(now->phase, before->phase) == 0 && now->pass == before->pass &&
+    bool same = now->phase == before->phase && now->pass == before->pass &&
                 now->over == before->over && now->in_doubt == before->in_doubt;
 
     if (!follow->tool)
@@ -88,7 +85,8 @@ static void learn_token(struct follow *follow)
     snprintf(info->token, sizeof(info->token), "%s", token);
     snprintf(info->name, sizeof(info->name), "%s", follow->name);
     snprintf(info->peer, sizeof(info->peer), "%s", tool->args[1]);
-    snprintf(info->phase, sizeof(info->phase), "%s", BEGINS);
+    info->phase =
+        VST_MIGRATION_PHASE_PREPARE; /* the source has taken it up, and no more is known */
     info->since = follow->since;
 }
 
@@ -148,9 +146,10 @@ static void ended(const struct vst_error *err, void *opaque)
 
 static bool has_begun(const struct follow *follow)
 {
-    const char *phase = follow->info.phase;
+    enum vst_migration_phase phase = follow->info.phase;
 
-    return *follow->info.token && strcmp(phase, "ask") != 0 && strcmp(phase, BEGINS) != 0;
+    return *follow->info.token && phase != VST_MIGRATION_PHASE_ASK &&
+           phase != VST_MIGRATION_PHASE_PREPARE;
 }
 
 static bool is_enough(const struct follow *follow)

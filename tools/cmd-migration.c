@@ -32,8 +32,8 @@ static void print_table(const struct moving_list *list)
         const struct vst_migration_info *info = &list->infos[i];
 
         printf("%s  %-*s  %-3s  %-10s  %-19s  %s\n", info->token, width, info->name,
-               info->role == VST_MIGRATION_OUT ? "out" : "in", info->phase,
-               text_time(info->since).s, info->peer);
+               info->role == VST_MIGRATION_OUT ? "out" : "in",
+               vst_migration_phase_name(info->phase), text_time(info->since).s, info->peer);
         moving_describe(info, line);
         if (*line)
             printf("    %s\n", line);
@@ -155,7 +155,7 @@ int command_migrations(struct tool *tool)
 /* The guest is free: the hosts have only words left for each other. */
 static bool is_in_clean_up(const struct vst_migration_info *info)
 {
-    return strcmp(info->phase, "clean-up") == 0;
+    return info->phase == VST_MIGRATION_PHASE_CLEAN_UP;
 }
 
 static bool is_meant(const struct vst_migration_info *info, const char *word,

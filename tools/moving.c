@@ -37,7 +37,6 @@ static void keep(const struct vst_migration_info *infos, size_t count, const str
     for (size_t i = 0; i < count; i++) {
         text_clean(list->infos[i].name);
         text_clean(list->infos[i].peer);
-        text_clean(list->infos[i].phase);
         text_clean(list->infos[i].reason);
         text_clean(list->infos[i].verdict);
     }
@@ -75,7 +74,7 @@ struct json_object *moving_json(const struct vst_migration_info *info)
     put_text(to, "name", info->name);
     put_text(to, "way", info->role == VST_MIGRATION_OUT ? "out" : "in");
     put_text(to, "peer", info->peer);
-    put_text(to, "phase", info->phase);
+    put_text(to, "phase", vst_migration_phase_name(info->phase));
     put_flag(to, "in-doubt", info->in_doubt);
     put_flag(to, "over", info->over);
     put_text(to, "outcome", *outcome ? outcome : NULL);
@@ -150,7 +149,8 @@ static void describe_progress(const struct vst_migration_info *info, char line[M
 void moving_describe(const struct vst_migration_info *info, char ret_line[MOVING_LINE])
 {
     *ret_line = '\0';
-    if (info->over || strcmp(info->phase, "clean-up") == 0) /* but for words between the hosts */
+    if (info->over ||
+        info->phase == VST_MIGRATION_PHASE_CLEAN_UP) /* but for words between the hosts */
         describe_end(info, ret_line);
     else if (info->pass && !info->in_doubt)
         describe_progress(info, ret_line);

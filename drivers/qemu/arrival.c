@@ -135,7 +135,7 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
 {
     const struct vst_arrival *arrival = vst_arrival_of(move);
     struct vst_progress progress = {0};
-    const char *phase = "prepare";
+    enum vst_migration_phase phase = VST_MIGRATION_PHASE_PREPARE;
 
     if (arrival->stream)
         vst_stream_get_progress(arrival->stream, &progress);
@@ -149,16 +149,16 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
     if (arrival->offer)
         ret_info->total = arrival->offer->definition->memory_mib * 1024 * 1024;
     if (move->over)
-        phase = "over";
+        phase = VST_MIGRATION_PHASE_OVER;
     else if (vst_handover_settled(&move->machine))
-        phase = "clean-up";
+        phase = VST_MIGRATION_PHASE_CLEAN_UP;
     else if (vst_arrival_lacks(arrival))
-        phase = "post-copy";
+        phase = VST_MIGRATION_PHASE_POST_COPY;
     else if (arrival->loading)
-        phase = "memory";
+        phase = VST_MIGRATION_PHASE_MEMORY;
     else if (arrival->taken || !arrival->offer)
-        phase = "hand-over";
-    snprintf(ret_info->phase, sizeof(ret_info->phase), "%s", phase);
+        phase = VST_MIGRATION_PHASE_HAND_OVER;
+    ret_info->phase = phase;
 }
 
 /* A guest that was never told to run is given back: the source may resume it. */

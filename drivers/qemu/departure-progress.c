@@ -375,26 +375,28 @@ static bool has_served(const struct vst_departure *departure)
            machine->outcome == VST_HANDOVER_TELL_MIGRATED && vst_handover_can_be_resolved(machine);
 }
 
-static const char *phase_of(const struct vst_departure *departure)
+static enum vst_migration_phase phase_of(const struct vst_departure *departure)
 {
     const struct vst_move *move = &departure->move;
 
     if (move->over)
-        return "over";
+        return VST_MIGRATION_PHASE_OVER;
     if (departure->state < DEPARTURE_DECIDED)
-        return "ask";
+        return VST_MIGRATION_PHASE_ASK;
     if (departure->state == DEPARTURE_COPYING)
-        return "disks";
+        return VST_MIGRATION_PHASE_DISKS;
     /* After a restart it is in no state of ours, but perhaps far beyond the preparation. */
     if (departure->state < DEPARTURE_MOVING && !vst_handover_holds_guest(&move->machine))
-        return "prepare";
+        return VST_MIGRATION_PHASE_PREPARE;
     if (vst_departure_serves(departure))
-        return vst_handover_settled(&move->machine) ? "clean-up" : "post-copy";
+        return vst_handover_settled(&move->machine) ? VST_MIGRATION_PHASE_CLEAN_UP
+                                                    : VST_MIGRATION_PHASE_POST_COPY;
     if (has_served(departure))
-        return "post-copy";
+        return VST_MIGRATION_PHASE_POST_COPY;
     if (!vst_handover_holds_guest(&move->machine))
-        return departure->stream ? "memory" : "clean-up";
-    return departure->state == DEPARTURE_UNDOING ? "undo" : "hand-over";
+        return departure->stream ? VST_MIGRATION_PHASE_MEMORY : VST_MIGRATION_PHASE_CLEAN_UP;
+    return departure->state == DEPARTURE_UNDOING ? VST_MIGRATION_PHASE_UNDO
+                                                 : VST_MIGRATION_PHASE_HAND_OVER;
 }
 
 void vst_departure_get_info(const struct vst_move *move, struct vst_migration_info *ret_info)
@@ -403,7 +405,7 @@ void vst_departure_get_info(const struct vst_move *move, struct vst_migration_in
     const struct vst_migration_info *known = &departure->progress;
     bool copies = departure->state == DEPARTURE_COPYING;
 
-    snprintf(ret_info->phase, sizeof(ret_info->phase), "%s", phase_of(departure));
+    ret_info->phase = phase_of(departure);
     ret_info->pass = known->pass;
     ret_info->total = known->total;
     ret_info->sent = known->sent;

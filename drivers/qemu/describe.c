@@ -106,7 +106,8 @@ static void tell_move(const struct vst_move *move, struct vst_domain_info *info)
                  now.peer, vst_move_reason(move));
     else if (!info->reason[0])
         snprintf(info->reason, sizeof(info->reason), "%s %.150s (%s)",
-                 now.role == VST_MIGRATION_OUT ? "migrates to" : "comes from", now.peer, now.phase);
+                 now.role == VST_MIGRATION_OUT ? "migrates to" : "comes from", now.peer,
+                 vst_migration_phase_name(now.phase));
 }
 
 /* Why it is as it is, or not to be resumed, and who may know more. */

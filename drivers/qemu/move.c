@@ -412,8 +412,6 @@ void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *r
     snprintf(ret_info->token, sizeof(ret_info->token), "%s", move->token);
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", move->name);
     snprintf(ret_info->peer, sizeof(ret_info->peer), "%s", move->peer);
-    snprintf(ret_info->phase, sizeof(ret_info->phase), "%s",
-             vst_handover_state_name(&move->machine));
     if (has_reason(move, ret_info))
         snprintf(ret_info->reason, sizeof(ret_info->reason), "%s%s", where(move),
                  vst_move_reason(move));

@@ -106,8 +106,10 @@ void vst_stray_tell(const struct vst_place_job *job, char *ret_text, size_t room
 static void describe(const struct vst_place_job *job, const char *name, int64_t since,
                      struct vst_migration_info *ret_info)
 {
-    *ret_info = (struct vst_migration_info){
-        .role = VST_MIGRATION_OUT, .in_doubt = true, .since = since, .phase = "hand-over"};
+    *ret_info = (struct vst_migration_info){.role = VST_MIGRATION_OUT,
+                                            .in_doubt = true,
+                                            .since = since,
+                                            .phase = VST_MIGRATION_PHASE_HAND_OVER};
     snprintf(ret_info->token, sizeof(ret_info->token), "%s", job->token);
     snprintf(ret_info->name, sizeof(ret_info->name), "%s", name);
     snprintf(ret_info->peer, sizeof(ret_info->peer), "%s", job->to[0] ? job->to : "?");

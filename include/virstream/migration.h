@@ -132,20 +132,41 @@ enum vst_migration_outcome {
 /* "migrated", ...; "" for OPEN. Never NULL. */
 const char *vst_migration_outcome_name(enum vst_migration_outcome outcome);
 
+/* What is under way, by the word of one end. */
+#define VST_MIGRATION_PHASES(X)                                                                \
+    X(ASK, "ask")             /* whether the guest can be moved: nothing has begun */          \
+    X(PREPARE, "prepare")     /* the destination checks, and makes ready */                    \
+    X(DISKS, "disks")         /* the disks are copied */                                       \
+    X(MEMORY, "memory")       /* the memory travels, and the guest runs at the source */       \
+    X(HAND_OVER, "hand-over") /* the guest is paused; or in doubt, until its owner is known */ \
+    X(POST_COPY, "post-copy") /* it runs at the destination, and lacks memory */               \
+    X(UNDO, "undo")           /* it stays, and is made again what it was */                    \
+    X(CLEAN_UP, "clean-up")   /* it is free: the hosts have only words left for each other */  \
+    X(OVER, "over")           /* nor these */
+
+enum vst_migration_phase {
+#define VST_MIGRATION_PHASE_ENUM(id, name) VST_MIGRATION_PHASE_##id,
+    VST_MIGRATION_PHASES(VST_MIGRATION_PHASE_ENUM)
+#undef VST_MIGRATION_PHASE_ENUM
+};
+
+/* "ask", ... Never NULL. */
+const char *vst_migration_phase_name(enum vst_migration_phase phase);
+
 struct vst_migration_info {
     char token[37]; /* as a UUID */
     char name[64];  /* of the domain, on this side */
     enum vst_migration_role role;
     char peer[512]; /* OUT: the destination's URI, with "relay:" in front where a client carries
                      * it. IN: the name under which it was brought, and the identity of its host */
-    char phase[32]; /* "prepare", "disks", "memory", "switch", "hand-over", "clean-up", ... */
-    bool in_doubt;  /* paused until its owner is known */
-    bool over;      /* the hosts have nothing more to say to each other, either */
+    enum vst_migration_phase phase;
+    bool in_doubt; /* paused until its owner is known */
+    bool over;     /* the hosts have nothing more to say to each other, either */
     enum vst_migration_outcome outcome;
     char reason[256]; /* why in doubt, given up or failed; else empty */
     int64_t since;    /* in seconds since 1970 */
     unsigned pass;    /* over the guest's memory, from 1 */
-    uint64_t total;   /* bytes of memory; in the phase "disks", of the disks that are copied */
+    uint64_t total;   /* bytes of memory; in the phase DISKS, of the disks that are copied */
     uint64_t sent;
     uint64_t left;        /* still to be sent in this pass */
     uint64_t rate;        /* bytes a second */

@@ -136,7 +136,7 @@ is_in_memory()
 
 is_over()
 {
-    virstream --json migrations | grep -q "$1\",\"phase\":\"switch\",\"in-doubt\":false,\"over\":true"
+    virstream --json migrations | grep -q "$1\",\"phase\":\"over\",\"in-doubt\":false,\"over\":true"
 }
 
 # interrupts DESTINATION STATUS: Ctrl-C, and how the command ends

@@ -45,6 +45,21 @@ is_in_the_manual()
         done
 }
 
+# In the header and in the protocol, too, where programs read of them.
+phases_are_in_the_manual()
+{
+    local phases
+    phases=$(sed -n '/define VST_MIGRATION_PHASES/,/^$/s/.*X([A-Z_]*, "\([a-z-]*\)").*/\1/p' \
+        "$top/include/virstream/migration.h")
+    [ "$(wc -w <<<"$phases")" -ge 9 ] || return
+    for phase in $phases; do
+        tr -d '\\' <"$top/docs/virstream.1" | grep -q "^\.It Ql $phase$" &&
+            grep -q "\`$phase\`" "$top/remote/PROTOCOL.md" && continue
+        echo "docs/virstream.1 or remote/PROTOCOL.md does not tell of the phase $phase"
+        return 1
+    done
+}
+
 refuses_an_unknown_option()
 {
     exits 2 virstream "$@" --no-such-thing
@@ -104,6 +119,7 @@ completes_guests()
 check every_command_has_help  every_command has_help
 check every_command_is_in_the_help  every_command is_in_the_help
 check every_option_is_in_the_manual  every_command is_in_the_manual
+check every_phase_is_in_the_manual  phases_are_in_the_manual
 check version_is_told  contains "virstream " virstream --version
 check no_command_is_wrong_usage  exits 2 virstream
 check unknown_command_is_wrong_usage  exits 2 virstream frobnicate

@@ -92,7 +92,8 @@ static void copy_that_is_made_slow_is_no_stall(void **state)
     start_with_a_large_disk();
     domain = copying_look_up(host.conn);
     assert_non_null(vst_domain_migrate(domain, there, &fast, outcome_done(&outcome)));
-    for (known = (struct vst_migration_info){0}; strcmp(known.phase, "disks") != 0 || !known.left;)
+    for (known = (struct vst_migration_info){0};
+         known.phase != VST_MIGRATION_PHASE_DISKS || !known.left;)
         look();
     set_bandwidth(256 * 1024);
     vst_host_run(&host, 6000);
@@ -118,7 +119,7 @@ static void slow_copy_is_made_fast(void **state)
     assert_non_null(vst_domain_migrate(domain, there, &slow, outcome_done(&outcome)));
     for (known = (struct vst_migration_info){0}; !strstr(known.verdict, "0 of 2") || !known.left;)
         look();
-    assert_string_equal(known.phase, "disks");
+    assert_int_equal(known.phase, VST_MIGRATION_PHASE_DISKS);
     assert_int_equal(known.total, 2 * SIZE);
     memory_told = 0;
     host.line = hear_line;

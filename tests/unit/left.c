@@ -175,16 +175,16 @@ void left_wait_for_the_end(void)
     }
 }
 
-void left_wait_for_phase(const char *phase)
+void left_wait_for_phase(enum vst_migration_phase phase)
 {
     struct left_found found = left_look();
 
-    for (int i = 0; strcmp(found.info.phase, phase) != 0 && i < 300; i++) {
+    for (int i = 0; found.info.phase != phase && i < 300; i++) {
         event_base_loop(left.app.base, EVLOOP_NONBLOCK);
         usleep(10000);
         found = left_look();
     }
-    assert_string_equal(found.info.phase, phase);
+    assert_int_equal(found.info.phase, phase);
 }
 
 struct vst_domain *left_look_up(void)

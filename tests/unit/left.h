@@ -77,7 +77,7 @@ void left_run(unsigned milliseconds);
 /* Until process and place are gone. */
 void left_wait_for_the_end(void);
 /* Long enough for whoever would kill it: each state has a clock, and none is slower at first. */
-void left_wait_for_phase(const char *phase);
+void left_wait_for_phase(enum vst_migration_phase phase);
 struct vst_domain *left_look_up(void);
 
 /* ---- the monitor ---- */

@@ -195,7 +195,7 @@ static const struct vst_migration_info moving = {
     .name = "g1",
     .role = VST_MIGRATION_IN,
     .peer = "x509:CN=a",
-    .phase = "memory",
+    .phase = VST_MIGRATION_PHASE_MEMORY,
     .in_doubt = true,
     .over = true,
     .outcome = VST_MIGRATION_CONFLICT,
@@ -277,6 +277,25 @@ static void many_migrations_come_in_pages(void **state)
     free(all);
 }
 
+static void phase_that_there_is_not_is_refused(void **state)
+{
+    char *body = vst_list_print(VST_PROCEDURE_MIGRATIONS, &moving, 1, NULL, NULL);
+    char *phase = strstr(body, "\"memory\"");
+    struct vst_error err = {0};
+    void *infos;
+    size_t count;
+    bool more;
+
+    (void)state;
+    assert_non_null(phase);
+    memcpy(phase, "\"dreams\"", strlen("\"dreams\""));
+    assert_int_equal(
+        vst_list_parse(VST_PROCEDURE_MIGRATIONS, body, strlen(body), &infos, &count, &more, &err),
+        -1);
+    assert_non_null(strstr(err.text, "phase: must be one of"));
+    free(body);
+}
+
 static void what_is_no_migration_is_refused_by_name(void **state)
 {
     (void)state;
@@ -308,6 +327,7 @@ int main(void)
         VST_TEST(errands_arrive_as_they_were),
         VST_TEST(relayed_answer_is_an_answer_or_an_error),
         VST_TEST(migrations_arrive_as_they_were),
+        VST_TEST(phase_that_there_is_not_is_refused),
         VST_TEST(many_migrations_come_in_pages),
         VST_TEST(what_is_no_migration_is_refused_by_name),
     };

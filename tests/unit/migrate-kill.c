@@ -149,8 +149,8 @@ static void have_migrations(const struct vst_migration_info *infos, size_t count
         outlook->open++;
         outlook->in_doubt |= infos[i].in_doubt;
         snprintf(outlook->token, sizeof(outlook->token), "%s", infos[i].token);
-        snprintf(outlook->reason, sizeof(outlook->reason), "%s: %s", infos[i].phase,
-                 infos[i].reason);
+        snprintf(outlook->reason, sizeof(outlook->reason), "%s: %s",
+                 vst_migration_phase_name(infos[i].phase), infos[i].reason);
     }
 }
 

@@ -367,7 +367,7 @@ static void assert_goes_on(void)
     heard = list(other.conn);
     assert_int_equal(heard.count, 1);
     assert_false(heard.first.over);
-    assert_string_equal(heard.first.phase, "memory");
+    assert_int_equal(heard.first.phase, VST_MIGRATION_PHASE_MEMORY);
     served_leave(&other);
 }
 

@@ -34,6 +34,7 @@ struct vst_migration_info *mover_add(struct mover *mover, const char *name)
     struct move *move = add(mover, name);
 
     move->info.over = true;
+    move->info.phase = VST_MIGRATION_PHASE_OVER;
     return &move->info;
 }
 
@@ -48,7 +49,9 @@ static void end(struct move *move, enum vst_code code, const char *reason)
     move->info.over = code != VST_ERR_IN_DOUBT && !move->words;
     move->info.in_doubt = code == VST_ERR_IN_DOUBT;
     if (move->words)
-        snprintf(move->info.phase, sizeof(move->info.phase), "clean-up");
+        move->info.phase = VST_MIGRATION_PHASE_CLEAN_UP;
+    else if (move->info.over)
+        move->info.phase = VST_MIGRATION_PHASE_OVER;
     if (code == VST_ERR_OK || code == VST_ERR_CLEANUP)
         move->info.outcome = VST_MIGRATION_MIGRATED;
     else if (code != VST_ERR_IN_DOUBT)
@@ -91,7 +94,10 @@ static void finish(struct move *move)
 
 static void step(struct move *move)
 {
-    static const char *const phases[] = {"prepare", "memory", "memory", "memory", "switch"};
+    static const enum vst_migration_phase phases[] = {
+        VST_MIGRATION_PHASE_PREPARE, VST_MIGRATION_PHASE_MEMORY,    VST_MIGRATION_PHASE_MEMORY,
+        VST_MIGRATION_PHASE_MEMORY,  VST_MIGRATION_PHASE_HAND_OVER,
+    };
     struct vst_migration_info *info = &move->info;
     size_t phase = move->steps;
 
@@ -102,9 +108,9 @@ static void step(struct move *move)
         finish(move);
         return;
     }
-    snprintf(info->phase, sizeof(info->phase), "%s", phases[phase]);
+    info->phase = phases[phase];
     if (phase == 2 && move->apart) {
-        snprintf(info->phase, sizeof(info->phase), "post-copy");
+        info->phase = VST_MIGRATION_PHASE_POST_COPY;
         info->outcome = VST_MIGRATION_MIGRATED;
     }
     info->pass = (unsigned)phase;
@@ -114,7 +120,7 @@ static void step(struct move *move)
     info->rate = 100 << 20;
     info->dirty_rate = 5 << 20;
     info->downtime_ms = 42;
-    snprintf(info->verdict, sizeof(info->verdict), "%s", "converges");
+    snprintf(info->verdict, sizeof(info->verdict), "%s", "converging");
 }
 
 static void tick(evutil_socket_t fd, short what, void *opaque)
@@ -138,7 +144,7 @@ static void begin(struct mover *mover, const char *name, const char *destination
     move->apart = strstr(destination, "//apart/") != NULL;
     move->slow = move->doubt || strstr(destination, "//slow/");
     snprintf(move->info.peer, sizeof(move->info.peer), "%s", destination);
-    snprintf(move->info.phase, sizeof(move->info.phase), "%s", "prepare");
+    move->info.phase = VST_MIGRATION_PHASE_PREPARE;
     vst_op_set_cancel(op, cancelled, move);
     vst_op_set_token(op, move->info.token);
     if (strstr(destination, "//quick/"))

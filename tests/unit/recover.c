@@ -51,7 +51,7 @@ static void guest_that_came_later_outlives_a_token_that_was_given_up(void **stat
     (void)state;
     left_make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED, false);
     left_restart();
-    left_wait_for_phase("clean-up");
+    left_wait_for_phase(VST_MIGRATION_PHASE_CLEAN_UP);
     assert_true(left_is_alive() && left_has_place());
 }
 
@@ -61,7 +61,7 @@ static void copy_of_another_token_outlives_one_that_was_given_up(void **state)
     left_set_job("in", OTHER_TOKEN);
     left_make_entry(VST_HANDOVER_DESTINATION, VST_HANDOVER_RECORD_ABORTED, false);
     left_restart();
-    left_wait_for_phase("clean-up");
+    left_wait_for_phase(VST_MIGRATION_PHASE_CLEAN_UP);
     assert_true(left_is_alive() && left_has_place());
 }
 
@@ -87,7 +87,7 @@ static void source_that_is_handed_over_does_not_end_a_stranger(void **state)
     (void)state;
     left_make_entry(VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_COMMITTED, false);
     left_restart();
-    left_wait_for_phase("clean-up");
+    left_wait_for_phase(VST_MIGRATION_PHASE_CLEAN_UP);
     assert_true(left_is_alive() && left_has_place());
 }
 
@@ -126,7 +126,7 @@ static void guest_that_came_is_known_again_without_a_job(void **state)
     left_greet();
     left_expect("query-status", "{\"status\": \"running\", \"running\": true}");
     left_expect("query-migrate", "{\"status\": \"completed\"}");
-    left_wait_for_phase("clean-up");
+    left_wait_for_phase(VST_MIGRATION_PHASE_CLEAN_UP);
 }
 
 static void nobody_takes_the_name_of_a_guest_that_is_lost(void **state)
@@ -261,7 +261,7 @@ static void sources_copy_that_is_kept_stays_after_a_restart(void **state)
     left_restart();
     left_greet();
     left_expect("query-status", "{\"status\": \"postmigrate\", \"running\": false}");
-    left_wait_for_phase("clean-up");
+    left_wait_for_phase(VST_MIGRATION_PHASE_CLEAN_UP);
     assert_true(left_is_alive() && left_has_place());
     expect_away();
 }
@@ -272,7 +272,7 @@ static void sources_copy_that_was_kept_stays_after_another_restart(void **state)
     left_set_job("away", NULL);
     left_make_entry(VST_HANDOVER_SOURCE, VST_HANDOVER_RECORD_COMMITTED, true);
     left_restart();
-    left_wait_for_phase("clean-up");
+    left_wait_for_phase(VST_MIGRATION_PHASE_CLEAN_UP);
     assert_true(left_is_alive() && left_has_place());
     expect_away();
 }
