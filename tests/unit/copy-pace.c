@@ -90,7 +90,7 @@ static void copy_that_is_made_slow_is_no_stall(void **state)
 
     (void)state;
     start_with_a_large_disk();
-    domain = copying_look_up(host.conn);
+    domain = far_look_up(host.conn, "g");
     assert_non_null(vst_domain_migrate(domain, there, &fast, outcome_done(&outcome)));
     for (known = (struct vst_migration_info){0};
          known.phase != VST_MIGRATION_PHASE_DISKS || !known.left;)
