@@ -177,7 +177,7 @@ static bool has_come(const struct vst_arrival *arrival)
     struct vst_place_job job = {0};
 
     return vst_handover_heeds(&arrival->move.machine, VST_HANDOVER_QEMU_RESUMED) &&
-           vst_place_get_job(place, &job, NULL) == 0 && strcmp(job.kind, "in") != 0;
+           vst_place_get_job(place, &job, NULL) == 0 && job.word != VST_WORD_IN;
 }
 
 static void adopted(void *opaque, struct json_object *value, const struct vst_error *err)

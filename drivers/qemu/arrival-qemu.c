@@ -304,7 +304,8 @@ void vst_arrival_runs(struct vst_arrival *arrival)
     }
     vst_guest_keep(move->guest);
     if (vst_arrival_lacks(arrival)) {
-        vst_place_set_move(vst_guest_place(move->guest), "lack", move->token, move->ran, NULL);
+        vst_place_set_move(vst_guest_place(move->guest), VST_WORD_LACK, move->token, move->ran,
+                           NULL);
         vst_move_feed(move, VST_HANDOVER_QEMU_LACKS, NULL);
         return;
     }

@@ -422,12 +422,11 @@ static void put_host(char ret_to[VST_PLACE_TO_MAX + 1], const char *uri)
         memcpy(ret_to, uri, length); /* the rest is zero */
 }
 
-int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, const char *kind,
+int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, enum vst_place_word word,
                           bool running, struct vst_error *ret_err)
 {
-    struct vst_place_job job = {.running = running};
+    struct vst_place_job job = {.word = word, .running = running};
 
-    snprintf(job.kind, sizeof(job.kind), "%s", kind);
     snprintf(job.token, sizeof(job.token), "%s", move->token);
     put_host(job.to, move->peer);
     return vst_place_put_job(vst_guest_place(guest), &job, ret_err);
@@ -443,7 +442,7 @@ static void keep(void *opaque, struct vst_guest *guest, const struct vst_error *
 
     if (err && !vst_move_qemu_exists(move))
         vst_move_end_qemu(move);
-    if (err || vst_departure_put_job(move, guest, "away", false, NULL) < 0)
+    if (err || vst_departure_put_job(move, guest, VST_WORD_AWAY, false, NULL) < 0)
         return;
     vst_guest_forget(guest, move);
     vst_guest_leave(guest);

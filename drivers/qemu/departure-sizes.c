@@ -132,7 +132,7 @@ static void clear(struct vst_departure *departure)
 
     vst_departure_enter(departure, DEPARTURE_CLEARING);
     move->wait = (struct vst_guest_wait){.fn = cleared, .opaque = move};
-    vst_guest_mend(move->guest, "", move->ran, &move->wait);
+    vst_guest_mend(move->guest, VST_WORD_NONE, move->ran, &move->wait);
 }
 
 static void told(void *opaque, struct json_object *nodes, const struct vst_error *err)

@@ -39,8 +39,7 @@ static bool has_stayed(struct vst_guest *guest)
 {
     struct vst_place_job job = {0};
 
-    return vst_place_get_job(vst_guest_place(guest), &job, NULL) == 0 &&
-           strcmp(job.kind, "out") != 0;
+    return vst_place_get_job(vst_guest_place(guest), &job, NULL) == 0 && job.word != VST_WORD_OUT;
 }
 
 static void rescue(void *opaque, struct vst_guest *guest, const struct vst_error *got_err)

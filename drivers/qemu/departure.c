@@ -250,7 +250,7 @@ static void decide(struct vst_departure *departure)
     struct vst_move *move = &departure->move;
     struct vst_error err = {0};
 
-    if (vst_departure_put_job(move, move->guest, "out", move->ran, &err) < 0) {
+    if (vst_departure_put_job(move, move->guest, VST_WORD_OUT, move->ran, &err) < 0) {
         vst_departure_refuse(departure, &err);
         return;
     }

@@ -131,7 +131,7 @@ int vst_departure_tell_change(struct vst_departure *departure,
                               const struct vst_migration_change *change, struct vst_qmp_reply reply,
                               struct vst_error *ret_err);
 /* The word in the guest's place, with the token and the host that it goes to. */
-int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, const char *kind,
+int vst_departure_put_job(struct vst_move *move, struct vst_guest *guest, enum vst_place_word word,
                           bool running, struct vst_error *ret_err);
 
 /* departure-stream.c */

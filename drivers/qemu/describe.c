@@ -16,32 +16,30 @@ const char *vst_describe_uuid(const struct vst_definition *def)
     return def ? def->uuid : "00000000-0000-0000-0000-000000000000";
 }
 
-static bool is_one_of(const char *kind, const char *const *kinds)
-{
-    while (*kinds && strcmp(kind, *kinds) != 0)
-        kinds++;
-    return *kinds;
-}
-
 /* By the job of whoever has hold of it: most saves pause the guest, and the others leave it as it
  * was before. A copy that was left behind never runs. */
 static bool is_paused(const struct vst_glance *glance)
 {
-    static const char *const pausing[] = {"save", "keep", "stray", NULL};
-    static const char *const leaving[] = {"live", "restore", "out", NULL};
-    const char *kind = glance->job.kind;
-
-    if (vst_place_job_is_away(&glance->job))
+    switch (glance->job.word) {
+    case VST_WORD_AWAY:
         return true;
-    return glance->holder &&
-           (is_one_of(kind, pausing) || (!glance->job.running && is_one_of(kind, leaving)));
+    case VST_WORD_SAVE:
+    case VST_WORD_KEEP:
+    case VST_WORD_STRAY:
+        return glance->holder;
+    case VST_WORD_LIVE:
+    case VST_WORD_RESTORE:
+    case VST_WORD_OUT:
+        return glance->holder && !glance->job.running;
+    default:
+        return false;
+    }
 }
 
 static enum vst_domain_state state_of(const struct vst_glance *glance)
 {
     /* What arrives waits, until it is somebody's here. */
-    if (vst_place_job_makes(&glance->job) ||
-        (strcmp(glance->job.kind, "in") == 0 && glance->exists))
+    if (vst_place_job_makes(&glance->job) || (glance->job.word == VST_WORD_IN && glance->exists))
         return VST_DOMAIN_STARTING;
     if (!glance->exists)
         return VST_DOMAIN_CRASHED;
@@ -126,7 +124,7 @@ static void tell_whereabouts(const struct vst_qemu *qemu, struct vst_domain_info
         tell_away(&job, info);
     else if (vst_place_job_is_stray(&job))
         vst_stray_tell(&job, info->reason, sizeof(info->reason));
-    else if (qemu->journal && strcmp(job.kind, "in") == 0)
+    else if (qemu->journal && job.word == VST_WORD_IN)
         snprintf(info->reason, sizeof(info->reason),
                  "it may be the whole copy of a guest that migrated here, but the journal of this "
                  "host knows nothing of that: destroy it if the guest runs elsewhere");

@@ -59,7 +59,7 @@ struct vst_guest {
     char version[32];
     char reason[256];
     int64_t since;
-    struct vst_place_job left; /* what is to be mended; its `kind` is empty if nothing */
+    struct vst_place_job left; /* what is to be mended; its word is NONE if nothing */
     unsigned polls;            /* in GUEST_MENDING, since it has moved last; in GUEST_CLEARING */
     uint64_t moved;            /* bytes, when it was looked at last */
     bool broken;               /* a live save that did not come to its end */

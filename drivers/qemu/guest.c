@@ -216,7 +216,7 @@ static void note_event(struct vst_guest *guest, const char *name)
     } else if (strcmp(name, "SHUTDOWN") == 0) {
         /* We may let go before QEMU has ended; whoever finds the place then is to know. */
         vst_guest_expect_exit(guest);
-        vst_place_set_job(guest->place, "end", false, NULL);
+        vst_place_set_job(guest->place, VST_WORD_END, false, NULL);
     } else if (strcmp(name, "GUEST_PANICKED") == 0) {
         snprintf(guest->reason, sizeof(guest->reason), "the guest panicked");
     }

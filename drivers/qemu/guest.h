@@ -116,16 +116,14 @@ void vst_guest_leave(struct vst_guest *guest);
 /* Its place has another word than when this connection got hold of it: what follows is done. */
 void vst_guest_take_word(struct vst_guest *guest);
 
-/* A kind for what follows, of a stray that people say is the guest. */
-#define VST_MEND_TAKEN_BACK "taken back"
 /*
  * For a job that ends, well or not, and leaves the guest where it is: whatever migrates is
- * cancelled, or if `kind` is "live" waited for, copies of disks that were begun are ended, and the
+ * cancelled, or if `word` is LIVE waited for, copies of disks that were begun are ended, and the
  * guest runs if it `ran` before the job.
  * `wait->fn` is called as by vst_guest_get(). What cannot be mended is let go of, to be mended by
  * whoever gets hold of it next.
  */
-void vst_guest_mend(struct vst_guest *guest, const char *kind, bool ran,
+void vst_guest_mend(struct vst_guest *guest, enum vst_place_word word, bool ran,
                     struct vst_guest_wait *wait);
 /* Whether there are such copies, by query-named-block-nodes: nobody waits for them who has not
  * begun them. */

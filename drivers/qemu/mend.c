@@ -29,18 +29,18 @@ static void failed(struct vst_guest *guest, const struct vst_error *err)
 
 static bool is_live(const struct vst_guest *guest)
 {
-    return strcmp(guest->left.kind, "live") == 0;
+    return guest->left.word == VST_WORD_LIVE;
 }
 
 static bool is_restored(const struct vst_guest *guest)
 {
-    return strcmp(guest->left.kind, "restore") == 0;
+    return guest->left.word == VST_WORD_RESTORE;
 }
 
 /* By people's word: it is the guest, whatever QEMU's migration came to. */
 static bool is_taken_back(const struct vst_guest *guest)
 {
-    return strcmp(guest->left.kind, VST_MEND_TAKEN_BACK) == 0;
+    return guest->left.word == VST_WORD_TAKEN_BACK;
 }
 
 /* What a manager before us left undone, and what became of it. A job that has hold of the guest
@@ -53,7 +53,7 @@ static const char *reason_of(const struct vst_guest *guest)
     if (guest->copied)
         return "QEMU does not let go of copies of its disks that a migration had begun; migrating "
                "it with its disks tries that again";
-    if (!guest->left.kind[0] || guest->job.kind != VST_JOB_NONE)
+    if (guest->left.word == VST_WORD_NONE || guest->job.kind != VST_JOB_NONE)
         return "";
     if (vst_place_job_is_stray(&guest->left) || is_taken_back(guest))
         return guest->running ? "a migration of it, which the journal of this host does not know, "
@@ -170,13 +170,12 @@ static void begin(struct vst_guest *guest)
     vst_guest_mend_again(guest);
 }
 
-void vst_guest_mend(struct vst_guest *guest, const char *kind, bool ran,
+void vst_guest_mend(struct vst_guest *guest, enum vst_place_word word, bool ran,
                     struct vst_guest_wait *wait)
 {
     LIST_INSERT_HEAD(&guest->waits, wait, link);
     wait->waiting = true;
-    guest->left = (struct vst_place_job){.running = ran};
-    snprintf(guest->left.kind, sizeof(guest->left.kind), "%s", kind);
+    guest->left = (struct vst_place_job){.word = word, .running = ran};
     begin(guest);
 }
 
@@ -189,8 +188,8 @@ static bool is_to_be_mended(const struct vst_guest *guest, const char *status)
 {
     if (vst_place_job_is_stray(&guest->left) && !guest->running)
         return !guest->left.running && strcmp(status, "paused") == 0;
-    return guest->left.kind[0] && guest->fate != FATE_END && !vst_place_job_moves(&guest->left) &&
-           !vst_place_job_is_away(&guest->left);
+    return guest->left.word != VST_WORD_NONE && guest->fate != FATE_END &&
+           !vst_place_job_moves(&guest->left) && !vst_place_job_is_away(&guest->left);
 }
 
 static void told_status(void *opaque, struct json_object *value, const struct vst_error *err)
@@ -208,7 +207,7 @@ static void told_status(void *opaque, struct json_object *value, const struct vs
         return;
     }
     guest->running = strcmp(status, "running") == 0;
-    if (strcmp(guest->left.kind, "end") == 0)
+    if (guest->left.word == VST_WORD_END)
         vst_guest_expect_exit(guest); /* it is shutting down */
     if (is_to_be_mended(guest, status))
         begin(guest);

@@ -135,20 +135,20 @@ static void clear_place(struct vst_qemu *qemu, const char *name, const struct vs
     struct vst_guest *guest = vst_guest_find(qemu, name);
     struct vst_place *place;
 
-    if (guest && strcmp(job->kind, "out") == 0) { /* somebody asked for it before the journal */
+    if (guest && job->word == VST_WORD_OUT) { /* somebody asked for it before the journal */
         vst_stray_mark(qemu, vst_guest_place(guest), job);
         vst_guest_take_word(guest);
     }
     if (vst_place_open(qemu->root, name, &place, NULL) < 0)
         return;
-    if (strcmp(job->kind, "out") == 0)
+    if (job->word == VST_WORD_OUT)
         vst_stray_mark(qemu, place, job);
-    else if (strcmp(job->kind, "lack") == 0)
+    else if (job->word == VST_WORD_LACK)
         vst_place_clear_job(place); /* it is what it is */
     else if (!vst_place_is_alive(place))
         vst_place_remove(&place);
     vst_place_close(&place);
-    if (strcmp(job->kind, "out") == 0)
+    if (job->word == VST_WORD_OUT)
         vst_stray_look(qemu, name);
 }
 

@@ -199,7 +199,7 @@ bool vst_place_is_alive(struct vst_place *place)
 /* ---- the job ---- */
 
 struct job {
-    char *kind;
+    char *word;
     bool running;
     char *token;
     char *to;
@@ -208,13 +208,27 @@ struct job {
 static const struct vst_json_member job_members[] = {
     {.name = "job",
      .type = VST_JSON_STRING,
-     .offset = offsetof(struct job, kind),
+     .offset = offsetof(struct job, word),
      .required = true},
     {.name = "running", .type = VST_JSON_FLAG, .offset = offsetof(struct job, running)},
     {.name = "token", .type = VST_JSON_STRING, .offset = offsetof(struct job, token)},
     {.name = "to", .type = VST_JSON_STRING, .offset = offsetof(struct job, to)},
 };
 static const struct vst_json_table job_table = {VST_JSON_TABLE(job_members, job)};
+
+static const char *const words[] = {
+#define WORD(id, text) [VST_WORD_##id] = text,
+    VST_PLACE_WORDS(WORD)
+#undef WORD
+};
+
+static enum vst_place_word find_word(const char *text)
+{
+    for (unsigned word = 0; word < sizeof(words) / sizeof(words[0]); word++)
+        if (words[word] && strcmp(words[word], text) == 0)
+            return word;
+    return VST_WORD_UNKNOWN;
+}
 
 /* No file means no job. */
 static int read_job(int fd, struct vst_place_job *ret_job, struct vst_error *ret_err)
@@ -234,7 +248,7 @@ static int read_job(int fd, struct vst_place_job *ret_job, struct vst_error *ret
     if (object)
         result = vst_json_decode(&job_table, object, "job", &job, ret_err);
     if (result == 0) {
-        snprintf(ret_job->kind, sizeof(ret_job->kind), "%s", job.kind);
+        ret_job->word = find_word(job.word);
         snprintf(ret_job->token, sizeof(ret_job->token), "%s", job.token ? job.token : "");
         snprintf(ret_job->to, sizeof(ret_job->to), "%s", job.to ? job.to : "");
         ret_job->running = job.running;
@@ -255,7 +269,7 @@ static char *print_job(const struct vst_place_job *from, struct vst_error *ret_e
 {
     struct vst_place_job copy = *from;
     const struct job job = {
-        .kind = copy.kind,
+        .word = (char *)words[copy.word],
         .running = copy.running,
         .token = copy.token[0] ? copy.token : NULL,
         .to = copy.to[0] ? copy.to : NULL,
@@ -292,45 +306,43 @@ int vst_place_put_job(struct vst_place *place, const struct vst_place_job *job,
 
     free(text);
     if (result == 0)
-        mark_log(place, job->kind);
+        mark_log(place, words[job->word]);
     return result;
 }
 
-int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
+int vst_place_set_job(struct vst_place *place, enum vst_place_word word, bool running,
                       struct vst_error *ret_err)
 {
-    return vst_place_set_move(place, kind, NULL, running, ret_err);
+    return vst_place_set_move(place, word, NULL, running, ret_err);
 }
 
-int vst_place_set_move(struct vst_place *place, const char *kind, const char *token, bool running,
-                       struct vst_error *ret_err)
+int vst_place_set_move(struct vst_place *place, enum vst_place_word word, const char *token,
+                       bool running, struct vst_error *ret_err)
 {
-    struct vst_place_job job = {.running = running};
+    struct vst_place_job job = {.word = word, .running = running};
 
-    snprintf(job.kind, sizeof(job.kind), "%s", kind);
     snprintf(job.token, sizeof(job.token), "%s", token ? token : "");
     return vst_place_put_job(place, &job, ret_err);
 }
 
 bool vst_place_job_makes(const struct vst_place_job *job)
 {
-    return strcmp(job->kind, "start") == 0;
+    return job->word == VST_WORD_START;
 }
 
 bool vst_place_job_moves(const struct vst_place_job *job)
 {
-    return strcmp(job->kind, "out") == 0 || strcmp(job->kind, "in") == 0 ||
-           strcmp(job->kind, "lack") == 0;
+    return job->word == VST_WORD_OUT || job->word == VST_WORD_IN || job->word == VST_WORD_LACK;
 }
 
 bool vst_place_job_is_stray(const struct vst_place_job *job)
 {
-    return strcmp(job->kind, "stray") == 0;
+    return job->word == VST_WORD_STRAY;
 }
 
 bool vst_place_job_is_away(const struct vst_place_job *job)
 {
-    return strcmp(job->kind, "away") == 0;
+    return job->word == VST_WORD_AWAY;
 }
 
 void vst_place_clear_job(struct vst_place *place)
@@ -414,7 +426,7 @@ static bool is_there(int fd)
     if (is_guest(fd))
         return true;
     return read_job(fd, &job, NULL) == 0 && !vst_place_job_makes(&job) &&
-           strcmp(job.kind, "end") != 0 && !has_shut_down(fd);
+           job.word != VST_WORD_END && !has_shut_down(fd);
 }
 
 bool vst_place_has_uuid(const struct vst_root *root, const char *entry, const char *uuid)
@@ -428,13 +440,13 @@ bool vst_place_has_uuid(const struct vst_root *root, const char *entry, const ch
     return has;
 }
 
-/* A job "end" is over with its QEMU. */
+/* END is over with its QEMU. */
 bool vst_root_is_held_briefly(struct vst_root *root, const char *name)
 {
     struct vst_place_job job = {0};
 
     return vst_root_get_job(root, name, &job, NULL) == 0 &&
-           (!job.kind[0] || strcmp(job.kind, "end") == 0);
+           (job.word == VST_WORD_NONE || job.word == VST_WORD_END);
 }
 
 /* Whoever holds it may not have started its QEMU yet. */
@@ -487,7 +499,7 @@ bool vst_root_is_leaving(struct vst_root *root, const struct vst_definition *def
 
     if (vst_place_glance(root, def->name, &glance, NULL) < 0)
         return false;
-    leaving = (strcmp(glance.job.kind, "save") == 0 || strcmp(glance.job.kind, "end") == 0) &&
+    leaving = (glance.job.word == VST_WORD_SAVE || glance.job.word == VST_WORD_END) &&
               glance.holder != 0 && glance.def && strcmp(glance.def->uuid, def->uuid) == 0;
     vst_definition_free(&glance.def);
     return leaving;

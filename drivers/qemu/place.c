@@ -223,7 +223,7 @@ static int remove_nobodys(struct vst_place **place, struct vst_error *ret_err)
                       "no domain %s: whoever made it died before it was whole, and what was left "
                       "has been removed",
                       (*place)->name);
-    } else if (!exists && (strcmp(job.kind, "end") == 0 || vst_place_has_shut_down(*place))) {
+    } else if (!exists && (job.word == VST_WORD_END || vst_place_has_shut_down(*place))) {
         vst_error_set(ret_err, VST_ERR_NOT_FOUND, "no domain %s: it has shut down", (*place)->name);
     } else {
         return 0;
@@ -355,7 +355,7 @@ int vst_place_make(struct vst_root *root, const struct vst_definition *def,
     }
     if (take_lock(place, O_CREAT | O_EXCL, ret_err) < 0 ||
         write_definition(place, def, ret_err) < 0 ||
-        vst_place_set_job(place, "start", false, ret_err) < 0 ||
+        vst_place_set_job(place, VST_WORD_START, false, ret_err) < 0 ||
         become(place, making, ret_err) < 0) {
         vst_place_remove(&place);
         return -1;

@@ -71,7 +71,7 @@ static void mend(struct vst_rescue *rescue)
     enter(rescue, RESCUE_MENDING);
     vst_guest_forget(rescue->guest, rescue);
     event_del(&rescue->look);
-    vst_guest_mend(rescue->guest, "", rescue->ran, &rescue->wait);
+    vst_guest_mend(rescue->guest, VST_WORD_NONE, rescue->ran, &rescue->wait);
 }
 
 static void look_soon(struct vst_rescue *rescue)

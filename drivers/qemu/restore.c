@@ -351,7 +351,8 @@ static void conclude(struct restore *restore)
     if (restore->status != VST_MIGRATION_COMPLETED || !restore->verified)
         return;
     enter(restore, RESTORE_NAMING, stall_seconds(restore));
-    if (vst_place_set_job(vst_guest_place(restore->guest), "restore", restore->run, &err) < 0)
+    if (vst_place_set_job(vst_guest_place(restore->guest), VST_WORD_RESTORE, restore->run, &err) <
+        0)
         fail(restore, &err);
     else
         take_name(restore);

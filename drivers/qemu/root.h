@@ -61,7 +61,7 @@ int vst_place_create(struct vst_root *root, const struct vst_definition *def,
  * The same in two steps: what is made has no name at first, so that nobody finds it, but is the
  * only one that is being made for the name. When whoever makes it dies before it has the name, it
  * is removed by whoever comes next, its QEMU ended; from then on it is a guest, unless its job is
- * "start". The second may be tried again.
+ * START. The second may be tried again.
  */
 int vst_place_make(struct vst_root *root, const struct vst_definition *def,
                    struct vst_place **ret_place, struct vst_error *ret_err);
@@ -112,26 +112,46 @@ int vst_place_connect(struct vst_place *place, const char *name, struct vst_erro
 
 enum { VST_PLACE_TO_MAX = 127 };
 
+/* What has hold of a guest, or has left it as it is: a name, and the word in the job file. NULL is
+ * never written. */
+#define VST_PLACE_WORDS(X)                                                    \
+    X(NONE, "")       /* no job */                                            \
+    X(START, "start") /* it is being made, and is no guest yet */             \
+    X(RESTORE, "restore")                                                     \
+    X(SAVE, "save")                                                           \
+    X(KEEP, "keep")     /* a save that the guest outlives, */                 \
+    X(LIVE, "live")     /* and one during which it runs */                    \
+    X(END, "end")       /* it shuts down */                                   \
+    X(OUT, "out")       /* a migration has it that began here, */             \
+    X(IN, "in")         /* or one that comes, */                              \
+    X(LACK, "lack")     /* and then it runs, and lacks memory */              \
+    X(STRAY, "stray")   /* it was OUT, and no journal knows of that */        \
+    X(AWAY, "away")     /* it has migrated, and this copy never runs again */ \
+    X(UNKNOWN, NULL)    /* another version's */                               \
+    X(TAKEN_BACK, NULL) /* of a STRAY, people say that it is the guest */
+
+enum vst_place_word {
+#define VST_PLACE_WORD_ENUM(id, text) VST_WORD_##id,
+    VST_PLACE_WORDS(VST_PLACE_WORD_ENUM)
+#undef VST_PLACE_WORD_ENUM
+};
+
 /* The job file: what runs, and whether the guest ran before it. */
 struct vst_place_job {
-    /* "save", "keep" and "live" (saves that the guest outlives), "restore", "start", "end" (shut
-     * down); "out", "in" (a migration has it), "lack" (one that runs, and lacks memory), "stray"
-     * (it was "out", and no journal knows of that), "away" (it has migrated, and this copy never
-     * runs again) */
-    char kind[16];
+    enum vst_place_word word;
     bool running;
     char token[37]; /* of the migration that has it; empty: none, or by an older version */
     char to[VST_PLACE_TO_MAX +
-            1]; /* "out", "stray", "away": to which host, for people; empty: not known */
+            1]; /* OUT, STRAY, AWAY: to which host, for people; empty: not known */
 };
 int vst_place_put_job(struct vst_place *place, const struct vst_place_job *job,
                       struct vst_error *ret_err);
-/* The same, of its kind alone; */
-int vst_place_set_job(struct vst_place *place, const char *kind, bool running,
+/* The same, of its word alone; */
+int vst_place_set_job(struct vst_place *place, enum vst_place_word word, bool running,
                       struct vst_error *ret_err);
 /* and for a migration; `token` may be NULL. */
-int vst_place_set_move(struct vst_place *place, const char *kind, const char *token, bool running,
-                       struct vst_error *ret_err);
+int vst_place_set_move(struct vst_place *place, enum vst_place_word word, const char *token,
+                       bool running, struct vst_error *ret_err);
 int vst_place_get_job(struct vst_place *place, struct vst_place_job *ret_job,
                       struct vst_error *ret_err);
 void vst_place_clear_job(struct vst_place *place);

@@ -131,7 +131,8 @@ static void mend(struct save *save)
     enter(save, SAVE_MENDING);
     vst_guest_forget(save->guest, save);
     save->wait = (struct vst_guest_wait){.fn = mended, .opaque = save};
-    vst_guest_mend(save->guest, live ? "live" : "", save->was_running, &save->wait);
+    vst_guest_mend(save->guest, live ? VST_WORD_LIVE : VST_WORD_NONE, save->was_running,
+                   &save->wait);
 }
 
 static void fail(struct save *save, const struct vst_error *err)
@@ -386,11 +387,11 @@ static void disagree(struct save *save, const char *what)
     fail(save, &err);
 }
 
-static const char *job_name(const struct save *save)
+static enum vst_place_word word_of(const struct save *save)
 {
     if (is_live(save))
-        return "live";
-    return keeps(save) ? "keep" : "save";
+        return VST_WORD_LIVE;
+    return keeps(save) ? VST_WORD_KEEP : VST_WORD_SAVE;
 }
 
 /* From here on a manager that comes after us knows what to put right. */
@@ -409,7 +410,7 @@ static void take_status(struct save *save, struct json_object *value)
                       "before it has run: resume it, if only for a moment",
                       save->label);
     save->was_running = strcmp(status, "running") == 0;
-    if (vst_error_is_set(&err) || vst_place_set_job(vst_guest_place(save->guest), job_name(save),
+    if (vst_error_is_set(&err) || vst_place_set_job(vst_guest_place(save->guest), word_of(save),
                                                     save->was_running, &err) < 0) {
         fail(save, &err);
         return;

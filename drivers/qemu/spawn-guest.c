@@ -155,11 +155,11 @@ static int open_files(struct vst_guest *guest, struct vst_error *ret_err)
     return 0;
 }
 
-static const char *job_name(enum vst_job_kind kind)
+static enum vst_place_word word_of(enum vst_job_kind kind)
 {
     if (kind == VST_JOB_MIGRATE)
-        return "in";
-    return kind == VST_JOB_NONE ? "start" : vst_job_kind_name(kind);
+        return VST_WORD_IN;
+    return kind == VST_JOB_RESTORE ? VST_WORD_RESTORE : VST_WORD_START;
 }
 
 /* What is left of a guest makes way for another; but not that of one which may run elsewhere. */
@@ -200,7 +200,7 @@ static int make_place(struct vst_guest *guest, struct vst_error *ret_err)
                                                        ret_err) < 0 ||
         check_uuid(guest, ret_err) < 0)
         return -1;
-    return vst_place_set_move(guest->place, job_name(guest->job.kind), guest->job.token, false,
+    return vst_place_set_move(guest->place, word_of(guest->job.kind), guest->job.token, false,
                               ret_err);
 }
 

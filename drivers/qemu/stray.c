@@ -27,10 +27,11 @@ void vst_stray_mark(struct vst_qemu *qemu, struct vst_place *place, const struct
     struct vst_place_job stray = *job;
 
     if (is_known(qemu, job)) {
-        vst_place_set_job(place, "save", false, NULL); /* whoever has hold of it next mends it */
+        vst_place_set_job(place, VST_WORD_SAVE, false,
+                          NULL); /* whoever has hold of it next mends it */
         return;
     }
-    snprintf(stray.kind, sizeof(stray.kind), "stray");
+    stray.word = VST_WORD_STRAY;
     vst_place_put_job(place, &stray, NULL);
 }
 
@@ -184,7 +185,7 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
         over(stray, NULL); /* it was found running */
     } else {
         stray->wait = (struct vst_guest_wait){.fn = mended, .opaque = stray};
-        vst_guest_mend(guest, VST_MEND_TAKEN_BACK, job.running, &stray->wait);
+        vst_guest_mend(guest, VST_WORD_TAKEN_BACK, job.running, &stray->wait);
     }
 }
 

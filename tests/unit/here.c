@@ -177,3 +177,17 @@ void here_write(struct here *here, const char *file, const char *text)
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
     close(fd);
 }
+
+void here_read(struct here *here, const char *file, char *ret_text, size_t room)
+{
+    char path[128];
+    ssize_t length;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/g1/%s", here->path, file);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    length = read(fd, ret_text, room - 1);
+    assert_true(length >= 0);
+    ret_text[length] = '\0';
+    close(fd);
+}

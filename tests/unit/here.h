@@ -34,5 +34,6 @@ void here_kill(const struct vst_process_id *id);
 int here_in_another_process(int (*body)(struct here *), struct here *here);
 bool here_has(struct here *here, const char *entry);
 void here_write(struct here *here, const char *file, const char *text);
+void here_read(struct here *here, const char *file, char *ret_text, size_t room);
 
 #endif

@@ -17,8 +17,9 @@
 
 static void where_a_guest_has_gone_is_kept_as_it_was_said(void **state)
 {
-    static const struct vst_place_job away = {
-        .kind = "away", .token = "11111111-1111-1111-1111-111111111111", .to = "a \"host\" \\"};
+    static const struct vst_place_job away = {.word = VST_WORD_AWAY,
+                                              .token = "11111111-1111-1111-1111-111111111111",
+                                              .to = "a \"host\" \\"};
     struct here *here = *state;
     struct vst_place *place = here_create(here);
     struct vst_place_job job;
@@ -38,15 +39,62 @@ static void a_job_comes_and_goes(void **state)
     struct vst_place_job job;
 
     assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
-    assert_string_equal(job.kind, "");
-    assert_int_equal(vst_place_set_job(place, "restore", true, NULL), 0);
-    assert_int_equal(vst_place_set_job(place, "save", false, NULL), 0);
+    assert_int_equal(job.word, VST_WORD_NONE);
+    assert_int_equal(vst_place_set_job(place, VST_WORD_RESTORE, true, NULL), 0);
+    assert_int_equal(vst_place_set_job(place, VST_WORD_SAVE, false, NULL), 0);
     assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
-    assert_string_equal(job.kind, "save");
+    assert_int_equal(job.word, VST_WORD_SAVE);
     assert_false(job.running);
     vst_place_clear_job(place);
     assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
-    assert_string_equal(job.kind, "");
+    assert_int_equal(job.word, VST_WORD_NONE);
+    vst_place_remove(&place);
+}
+
+static void expect_word_in_file(struct here *here, struct vst_place *place,
+                                enum vst_place_word word, const char *text)
+{
+    char expected[64], found[64];
+    struct vst_place_job job;
+
+    assert_int_equal(vst_place_set_job(place, word, true, NULL), 0);
+    here_read(here, "job", found, sizeof(found));
+    snprintf(expected, sizeof(expected), "{\"job\":\"%s\",\"running\":true}", text);
+    assert_string_equal(found, expected);
+    assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
+    assert_int_equal(job.word, word);
+}
+
+/* Guests outlive the version that wrote them. */
+static void the_words_of_jobs_stay_as_they_are_on_disk(void **state)
+{
+    static const char *const texts[] = {
+        [VST_WORD_START] = "start", [VST_WORD_RESTORE] = "restore", [VST_WORD_SAVE] = "save",
+        [VST_WORD_KEEP] = "keep",   [VST_WORD_LIVE] = "live",       [VST_WORD_END] = "end",
+        [VST_WORD_OUT] = "out",     [VST_WORD_IN] = "in",           [VST_WORD_LACK] = "lack",
+        [VST_WORD_STRAY] = "stray", [VST_WORD_AWAY] = "away",
+    };
+    struct here *here = *state;
+    struct vst_place *place = here_create(here);
+
+    for (enum vst_place_word word = VST_WORD_NONE + 1; word < VST_WORD_UNKNOWN; word++)
+        expect_word_in_file(here, place, word, texts[word]);
+    vst_place_remove(&place);
+}
+
+static void a_word_that_is_not_known_is_a_job_and_an_empty_one_is_none(void **state)
+{
+    struct here *here = *state;
+    struct vst_place *place = here_create(here);
+    struct vst_place_job job;
+
+    here_write(here, "job", "{\"job\":\"taken back\",\"running\":true}");
+    assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
+    assert_int_equal(job.word, VST_WORD_UNKNOWN);
+    assert_true(job.running);
+    here_write(here, "job", "{\"job\":\"\"}");
+    assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
+    assert_int_equal(job.word, VST_WORD_NONE);
     vst_place_remove(&place);
 }
 
@@ -233,6 +281,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HERE_TEST(a_job_comes_and_goes),
         HERE_TEST(where_a_guest_has_gone_is_kept_as_it_was_said),
+        HERE_TEST(the_words_of_jobs_stay_as_they_are_on_disk),
+        HERE_TEST(a_word_that_is_not_known_is_a_job_and_an_empty_one_is_none),
         HERE_TEST(damaged_files_are_errors),
         HERE_TEST(qemu_without_identity_is_known_by_its_monitor),
         HERE_TEST(qemu_that_cannot_be_looked_at_has_not_ended),

@@ -60,7 +60,7 @@ static struct vst_process_id make_half(struct here *here)
     struct vst_place *place = here_create(here);
     struct vst_process_id id = here_start(place);
 
-    assert_int_equal(vst_place_set_job(place, "start", false, NULL), 0);
+    assert_int_equal(vst_place_set_job(place, VST_WORD_START, false, NULL), 0);
     vst_place_close(&place);
     assert_true(vst_process_id_exists(&id));
     assert_true(here_glance(here).exists);
@@ -214,7 +214,7 @@ static struct vst_place *make(struct here *here)
     struct vst_place *place = NULL;
 
     assert_int_equal(vst_place_make(here->root, here->def, &place, NULL), 0);
-    assert_int_equal(vst_place_set_job(place, "restore", true, NULL), 0);
+    assert_int_equal(vst_place_set_job(place, VST_WORD_RESTORE, true, NULL), 0);
     return place;
 }
 
@@ -260,7 +260,7 @@ static void what_has_its_name_outlives_its_maker(void **state)
     assert_true(vst_root_has(here->root, "g1"));
     place = here_reopen(here);
     assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
-    assert_string_equal(job.kind, "restore");
+    assert_int_equal(job.word, VST_WORD_RESTORE);
     assert_true(job.running);
     here_kill(&id);
     vst_place_remove(&place);
@@ -309,9 +309,9 @@ static void a_name_is_taken_when_it_is_free(void **state)
     vst_place_remove(&place);
 }
 
-static bool is_leaving(struct here *here, struct vst_place *place, const char *job)
+static bool is_leaving(struct here *here, struct vst_place *place, enum vst_place_word word)
 {
-    assert_int_equal(vst_place_set_job(place, job, true, NULL), 0);
+    assert_int_equal(vst_place_set_job(place, word, true, NULL), 0);
     return vst_root_is_leaving(here->root, here->def);
 }
 
@@ -322,12 +322,12 @@ static void a_guest_is_leaving_when_somebody_is_about_to_end_it(void **state)
     struct vst_place *place = here_create(here);
 
     assert_false(vst_root_is_leaving(here->root, here->def));
-    assert_true(is_leaving(here, place, "save"));
+    assert_true(is_leaving(here, place, VST_WORD_SAVE));
     assert_false(vst_root_is_leaving(here->root, other)); /* which has another UUID */
-    assert_false(is_leaving(here, place, "keep"));
-    assert_false(is_leaving(here, place, "live"));
-    assert_true(is_leaving(here, place, "end"));
-    vst_place_set_job(place, "save", true, NULL);
+    assert_false(is_leaving(here, place, VST_WORD_KEEP));
+    assert_false(is_leaving(here, place, VST_WORD_LIVE));
+    assert_true(is_leaving(here, place, VST_WORD_END));
+    vst_place_set_job(place, VST_WORD_SAVE, true, NULL);
     vst_place_close(&place);
     assert_false(vst_root_is_leaving(here->root, here->def));
     place = here_reopen(here);
@@ -373,7 +373,7 @@ static void a_uuid_is_of_one_guest(void **state)
     vst_place_close(&place);
     assert_int_equal(check_uuid_of_another(here, uuid), -1); /* it has crashed */
     place = here_reopen(here);
-    vst_place_set_job(place, "end", true, NULL);
+    vst_place_set_job(place, VST_WORD_END, true, NULL);
     vst_place_close(&place);
     assert_int_equal(check_uuid_of_another(here, uuid), 0); /* it has shut down */
     here_expect_open(here, "g1", VST_ERR_NOT_FOUND, "it has shut down");

@@ -169,7 +169,7 @@ static int take_hold_and_die(struct here *here)
     struct vst_place *place;
 
     if (vst_place_create(here->root, here->def, &place, NULL) < 0 ||
-        vst_place_set_job(place, "save", true, NULL) < 0)
+        vst_place_set_job(place, VST_WORD_SAVE, true, NULL) < 0)
         return 1;
     return kill(getpid(), SIGKILL);
 }
@@ -181,10 +181,10 @@ static void the_hold_of_a_killed_process_is_gone_and_its_job_is_found(void **sta
     struct vst_place *place;
 
     assert_int_equal(here_in_another_process(take_hold_and_die, here), 256 + SIGKILL);
-    assert_string_equal(here_glance(here).job.kind, "save");
+    assert_int_equal(here_glance(here).job.word, VST_WORD_SAVE);
     place = here_reopen(here);
     assert_int_equal(vst_place_get_job(place, &job, NULL), 0);
-    assert_string_equal(job.kind, "save");
+    assert_int_equal(job.word, VST_WORD_SAVE);
     assert_true(job.running);
     vst_place_remove(&place);
 }
