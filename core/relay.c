@@ -169,14 +169,23 @@ static void carry(struct relaying *relaying, const struct vst_errand *errand)
     const char *part = errand->part[0] ? errand->part : NULL;
     struct carrying *carrying = carrying_new(relaying->source->base);
     struct vst_done done = {NULL, carrying, carrying_unref};
+    struct vst_error err = {0};
+    bool carries;
 
     if (!carrying) {
         no_memory(relaying);
         return;
     }
     carrying->refs += 2;
-    vst_conn_migrate_stream(relaying->destination, relaying->token, part, carrying->to, &done);
-    vst_conn_relay_stream(relaying->source, relaying->token, part, carrying->from, &done);
+    carries =
+        vst_conn_migrate_stream(relaying->destination, relaying->token, part, carrying->to, &done);
+    if (!vst_conn_relay_stream(relaying->source, relaying->token, part, carrying->from, &done) ||
+        !carries) {
+        vst_error_no_memory(&err);
+        vst_stream_fail(carrying->from, &err);
+        vst_stream_fail(carrying->to, &err);
+        conclude(relaying, &err);
+    }
     carrying_unref(carrying);
 }
 
@@ -203,6 +212,16 @@ static void lingered(evutil_socket_t fd, short what, void *opaque)
     conclude(relaying, &relaying->outcome);
 }
 
+/* That it went well is believed of a source that has said so, and of no other. */
+static void is_over(struct relaying *relaying)
+{
+    struct vst_error err = {.side = VST_SIDE_SOURCE};
+
+    vst_error_set(&err, VST_ERR_PROTOCOL,
+                  "the source has no more errands, and does not say what became of the migration");
+    conclude(relaying, relaying->state == RELAYING_TOLD ? &relaying->outcome : &err);
+}
+
 static void run(struct relaying *relaying, const struct vst_errand *errand)
 {
     switch (errand->kind) {
@@ -216,7 +235,7 @@ static void run(struct relaying *relaying, const struct vst_errand *errand)
         told(relaying, &errand->err);
         break;
     case VST_ERRAND_OVER:
-        conclude(relaying, &relaying->outcome);
+        is_over(relaying);
         break;
     case VST_ERRAND_NONE:
         break;
