@@ -554,7 +554,8 @@ int vst_departure_recover(struct vst_qemu *qemu, const struct vst_journal_entry 
         return -1;
     snprintf(departure->move.peer, sizeof(departure->move.peer), "%s", entry->uri);
     snprintf(departure->move.owner, sizeof(departure->move.owner), "%s", entry->owner);
-    departure->state = DEPARTURE_DECIDED;
+    snprintf(departure->move.name, sizeof(departure->move.name), "%s", entry->guest);
+    vst_departure_enter(departure, DEPARTURE_DECIDED);
     if (make_link(departure, false, ret_err) == 0 && vst_move_recover(&departure->move, entry) == 0)
         return 0;
     vst_move_free(&departure->move);

@@ -19,7 +19,8 @@ struct vst_rescue;
  * `*stream` is our end of QEMU's stream, or -1 when there is none; it is taken, and what QEMU still
  * sends is thrown away. `ran`: the guest is to run again. `fn` comes once, from the loop, unless
  * vst_rescue_free() came first, which it may do itself: the guest is in order, or cannot be reached
- * any more; or TIMEOUT, when QEMU obeys and its migration does not end: to be tried again. One at a time: two would cancel and resume against each other.
+ * any more; or TIMEOUT, when QEMU obeys and its migration does not end: to be tried again. One at a
+ * time: two would cancel and resume against each other.
  */
 struct vst_rescue *vst_rescue_start(struct vst_guest *guest, struct event_base *base, int *stream,
                                     bool ran, void (*fn)(void *opaque, const struct vst_error *err),
