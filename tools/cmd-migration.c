@@ -293,7 +293,7 @@ int command_migration_post_copy(struct tool *tool)
 {
     return order(tool, VST_MIGRATION_GO_POST_COPY, NULL,
                  "goes over to post-copy; \"virstream migrations\" tells when the guest "
-                 "runs there");
+                 "is the destination's");
 }
 
 int command_migration_set(struct tool *tool)

@@ -107,7 +107,7 @@ by_order_paused()
         "$name" "$link" >"$work/said" 2>&1 &
     moving=$!
     wait_until 60 is_in_phase a memory &&
-        contains "the guest is the destination's from now on" on a migration post-copy "$name" &&
+        contains "tells when the guest is the destination's" on a migration post-copy "$name" &&
         wait_until 60 contains "post-copy: the guest is paused there" on a migrations && hurry &&
         wait "$moving" && states_are "none paused" && on b resume -q "$name" && goes_on "$name" && finish b "$name"
 }
