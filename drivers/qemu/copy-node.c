@@ -4,6 +4,7 @@
  */
 #include "copy-node.h"
 
+#include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
@@ -146,4 +147,30 @@ void vst_copy_delete(struct vst_qmp *qmp, const char *name)
 {
     vst_qmp_execute(qmp, "blockdev-del", (struct vst_qmp_reply){0}, NULL, "node-name",
                     json_object_new_string(name), NULL);
+}
+
+static const char *file_of(const struct vst_definition *def, const char *disk)
+{
+    struct vst_disk **list = def->disks;
+
+    while (strcmp((*list)->name, disk) != 0)
+        list++;
+    return (*list)->file;
+}
+
+/* QEMU has its reason from the C library, and NBD carries the want of space from the other end;
+ * nothing is written on this one. */
+void vst_copy_explain(const struct vst_definition *def, const char *disk, const char *to,
+                      const char *reason, struct vst_error *ret_err)
+{
+    if (!reason || strcmp(reason, strerrordesc_np(ENOSPC)) != 0) {
+        ret_err->side = VST_SIDE_QEMU;
+        vst_error_set(ret_err, VST_ERR_DRIVER, "the copy failed: %s",
+                      reason ? reason : "QEMU has cancelled it");
+        return;
+    }
+    ret_err->side = VST_SIDE_DESTINATION;
+    ret_err->system = ENOSPC;
+    vst_error_set(ret_err, VST_ERR_SYSTEM, "no space left at %s for its copy, %s", to,
+                  file_of(def, disk));
 }

@@ -50,4 +50,9 @@ int vst_copy_cancel(struct vst_qmp *qmp, const char *name, bool force, struct vs
 /* QEMU refuses as long as there is a job. */
 void vst_copy_delete(struct vst_qmp *qmp, const char *name);
 
+/* Why the copy of a disk of `def` failed, of which the job says `reason`; NULL: nothing. `to` is
+ * the destination, for people. */
+void vst_copy_explain(const struct vst_definition *def, const char *disk, const char *to,
+                      const char *reason, struct vst_error *ret_err);
+
 #endif

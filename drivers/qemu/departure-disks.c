@@ -11,7 +11,6 @@
  * socket is shut here, and the stream goes on until it has: a gate keeps back that QEMU's end is
  * closed, so that the destination does not take it for a copy that is complete.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
@@ -426,39 +425,14 @@ static void ready(struct departing_disk *disk)
     go_on(disk->departure);
 }
 
-static const char *file_of(const struct departing_disk *disk)
-{
-    struct vst_disk **list = vst_guest_definition(disk->departure->move.guest)->disks;
-
-    while (strcmp((*list)->name, disk->copy.disk) != 0)
-        list++;
-    return (*list)->file;
-}
-
-/* QEMU has its reason from the C library, and NBD carries the want of space from the other end;
- * nothing is written on this one. */
-static void explain(const struct departing_disk *disk, const char *reason,
-                    struct vst_error *ret_err)
-{
-    if (!reason || strcmp(reason, strerrordesc_np(ENOSPC)) != 0) {
-        ret_err->side = VST_SIDE_QEMU;
-        vst_error_set(ret_err, VST_ERR_DRIVER, "the copy failed: %s",
-                      reason ? reason : "QEMU has cancelled it");
-        return;
-    }
-    ret_err->side = VST_SIDE_DESTINATION;
-    ret_err->system = ENOSPC;
-    vst_error_set(ret_err, VST_ERR_SYSTEM, "no space left at %s for its copy, %s",
-                  disk->departure->move.peer, file_of(disk));
-}
-
 static void failed(struct departing_disk *disk, const char *reason)
 {
     struct vst_error err = {0};
 
     vst_copy_yank(qmp_of(disk), disk->node);
     vst_copy_delete(qmp_of(disk), disk->node);
-    explain(disk, reason, &err);
+    vst_copy_explain(vst_guest_definition(disk->departure->move.guest), disk->copy.disk,
+                     disk->departure->move.peer, reason, &err);
     enter(disk, COPY_OVER);
     break_stream(disk, &err);
     fail(disk, VST_HANDOVER_QEMU_FAILED, &err);
