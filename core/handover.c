@@ -196,15 +196,13 @@ void vst_handover_set_patience(struct vst_handover *handover, unsigned seconds)
 }
 
 void vst_handover_start(struct vst_handover *handover, enum vst_handover_role role,
-                        const unsigned char *token, const unsigned char *peer)
+                        const unsigned char *token)
 {
     *handover = (struct vst_handover){
         .table = role == VST_HANDOVER_SOURCE ? &vst_handover_source : &vst_handover_destination,
     };
     vst_handover_set_patience(handover, VST_HANDOVER_PATIENCE);
     memcpy(handover->token, token, VST_HANDOVER_ID);
-    if (peer)
-        memcpy(handover->peer, peer, VST_HANDOVER_ID);
 }
 
 /* The outcome of the record comes first: it was told before that was written. */

@@ -213,9 +213,9 @@ struct vst_handover_actions {
     unsigned timer_ms; /* 0: none */
 };
 
-/* `peer` may be NULL at the destination: then it is whoever speaks first. */
+/* Its peer is whoever speaks first, unless the caller knows it from the journal, and sets it. */
 void vst_handover_start(struct vst_handover *handover, enum vst_handover_role role,
-                        const unsigned char *token, const unsigned char *peer);
+                        const unsigned char *token);
 
 /* How long it waits for what should come soon; from the next state on. */
 void vst_handover_set_patience(struct vst_handover *handover, unsigned seconds);

@@ -185,7 +185,7 @@ int vst_move_init(struct vst_move *move, struct vst_qemu *qemu, const struct vst
     vst_handover_start(&move->machine,
                        end->role == VST_MIGRATION_OUT ? VST_HANDOVER_SOURCE
                                                       : VST_HANDOVER_DESTINATION,
-                       token ? token : made, NULL);
+                       token ? token : made);
     vst_handover_set_patience(&move->machine, vst_conn_patience(qemu->conn));
     vst_id_print(move->machine.token, move->token);
     event_assign(&move->timer, qemu->conn->base, -1, 0, timed_out, move);

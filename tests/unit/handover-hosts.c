@@ -150,9 +150,11 @@ void world_release(struct world *world)
     world->copy = RELEASED;
 }
 
-void world_store(struct world *world, enum vst_handover_role role, enum vst_handover_record record)
+void world_store(struct world *world, enum vst_handover_role role, enum vst_handover_record record,
+                 unsigned peer)
 {
     world->host[role].disk = record;
+    world->host[role].disk_peer = (unsigned char)peer;
     if (record == VST_HANDOVER_RECORD_LOADED)
         keep(world);
 }
@@ -237,8 +239,10 @@ void world_act(struct world *world, enum vst_handover_role role,
         host->timer = actions->timer_ms != 0;
     if (actions->entered && in(host, "DESTINATION_COMMITTING"))
         ask(world);
-    if (actions->write)
+    if (actions->write) {
         world_push(world, &host->writes, actions->write);
+        world_push(world, &host->peers, host->machine.peer[0]);
+    }
     if (actions->qemu)
         world_push(world, &host->commands, actions->qemu);
     if (actions->send)
@@ -268,8 +272,8 @@ void world_crash(struct world *world, enum vst_handover_role role)
     unsigned durable = world_chance(world, host->writes.count + 1);
 
     while (durable--)
-        world_store(world, role, world_pop(&host->writes));
-    host->writes.count = host->events.count = 0;
+        world_store(world, role, world_pop(&host->writes), world_pop(&host->peers));
+    host->writes.count = host->peers.count = host->events.count = 0;
     host->up = host->present = host->timer = false;
     if (role == DESTINATION && host->disk == VST_HANDOVER_RECORD_PREPARED && world->copy == ASKED)
         world->copy = NO_COPY;
@@ -285,15 +289,11 @@ void world_restart(struct world *world, enum vst_handover_role role)
               vst_handover_record_name(host->disk));
     host->up = true;
     host->told_down = true;
-    vst_handover_start(&host->machine, role, world_token,
-                       role == SOURCE ? world->host[DESTINATION].id : NULL);
+    vst_handover_start(&host->machine, role, world_token);
+    memset(host->machine.peer, host->disk_peer, VST_HANDOVER_ID);
     host->present = vst_handover_recover(&host->machine, host->disk, &actions) == 0;
-    if (!host->present)
-        return;
-    /* The identity is the journal's; the host that has it now may be another. */
-    if (role == SOURCE)
-        memset(host->machine.peer, 2, VST_HANDOVER_ID);
-    world_act(world, role, &actions);
+    if (host->present)
+        world_act(world, role, &actions);
 }
 
 /* ---- QEMU ---- */

@@ -32,9 +32,11 @@ struct host {
     struct vst_handover machine;
     bool up, present; /* the daemon; a machine for the token in it */
     bool lost;        /* for good */
-    unsigned char id[VST_HANDOVER_ID];
-    enum vst_handover_record disk; /* of the token, the last that is surely there */
-    struct queue writes, commands, events;
+    unsigned char id[VST_HANDOVER_ID]; /* one byte, again and again */
+    enum vst_handover_record disk;     /* of the token, the last that is surely there */
+    unsigned char disk_peer;           /* in it: the byte of the peer, 0 if that was not known */
+    struct queue writes, peers;        /* records on their way, and the peer in each */
+    struct queue commands, events;
     bool timer;
     bool told_down; /* the end of the session is known */
 };
@@ -79,8 +81,9 @@ void world_rule(struct world *world, bool kept, const char *text);
 void world_look(struct world *world);
 void world_release(struct world *world);
 bool world_keeps(const struct world *world);
-/* This record is on the disk. */
-void world_store(struct world *world, enum vst_handover_role role, enum vst_handover_record record);
+/* This record is on the disk, with this peer. */
+void world_store(struct world *world, enum vst_handover_role role, enum vst_handover_record record,
+                 unsigned peer);
 void world_push(struct world *world, struct queue *queue, unsigned item);
 unsigned world_pop(struct queue *queue);
 void world_tell(struct world *world, enum vst_handover_role role, enum vst_handover_event event);

@@ -28,7 +28,7 @@ static bool deliver(struct world *world)
     if (!host->up)
         return true;
     if (!host->present && message.to == DESTINATION) {
-        vst_handover_start(&host->machine, DESTINATION, world_token, NULL);
+        vst_handover_start(&host->machine, DESTINATION, world_token);
         host->present = true;
     }
     if (host->present)
@@ -41,14 +41,16 @@ static bool write_record(struct world *world, enum vst_handover_role role)
     struct host *host = &world->host[role];
     struct vst_handover_actions actions;
     enum vst_handover_record record;
+    unsigned peer;
     bool good;
 
     if (!host->up || !host->writes.count)
         return false;
     record = world_pop(&host->writes);
+    peer = world_pop(&host->peers);
     good = !world_trouble(world, WORLD_DISK, 6);
     if (good || world_chance(world, 2))
-        world_store(world, role, record);
+        world_store(world, role, record, peer);
     if (!host->present)
         return true;
     world_say(world, "%s: %s %s\n", role == SOURCE ? "source" : "destination",
@@ -143,7 +145,7 @@ static void wipe_destination(struct world *world)
     world_crash(world, DESTINATION);
     world_release(world);
     host->disk = VST_HANDOVER_RECORD_NOTHING;
-    host->id[0]++;
+    memset(host->id, host->id[0] + 1, sizeof(host->id));
     if (world_chance(world, 2))
         kill_qemu(world, DESTINATION);
 }
@@ -384,9 +386,8 @@ void world_run(uint64_t seed, unsigned allowed, unsigned most, bool print,
     memset(world.host[DESTINATION].id, 2, VST_HANDOVER_ID);
     world.session = world.host[SOURCE].up = world.host[DESTINATION].up = true;
     world.host[SOURCE].present = true;
-    vst_handover_start(&world.host[SOURCE].machine, SOURCE, world_token,
-                       world.host[DESTINATION].id);
-    vst_handover_start(&world.host[DESTINATION].machine, DESTINATION, world_token, NULL);
+    vst_handover_start(&world.host[SOURCE].machine, SOURCE, world_token);
+    vst_handover_start(&world.host[DESTINATION].machine, DESTINATION, world_token);
     world_feed(&world, SOURCE, VST_HANDOVER_BEGIN, NULL);
     for (unsigned i = 0; i < TROUBLED_STEPS && ret_result->outcome != WORLD_BROKEN; i++) {
         ret_result->steps++;

@@ -301,7 +301,7 @@ static void a_cont_that_is_refused_has_not_run_the_guest(void **state)
 static void who_asks_about_the_unknown_is_told_so_when_it_is_on_disk(void **state)
 {
     (void)state;
-    vst_handover_start(&machine, VST_HANDOVER_DESTINATION, token, NULL);
+    vst_handover_start(&machine, VST_HANDOVER_DESTINATION, token);
     machine_feed(EVENT(COMMIT));
     assert_int_equal(actions.send, EVENT(NONE));
     machine_written(RECORD(DISOWNED));
@@ -343,7 +343,7 @@ static void what_is_said_for_the_peer_counts_before_that_is_known(void **state)
     static const unsigned char nobody[VST_HANDOVER_ID];
 
     (void)state;
-    vst_handover_start(&machine, VST_HANDOVER_SOURCE, token, NULL);
+    vst_handover_start(&machine, VST_HANDOVER_SOURCE, token);
     machine.state = machine_state(&vst_handover_source, "SOURCE_DOUBT");
     assert_int_equal(vst_handover_feed(&machine, EVENT(LINK_UP), machine.peer, &actions), 0);
     machine_is_in("SOURCE_COMMITTING");

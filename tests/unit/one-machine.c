@@ -13,7 +13,7 @@ struct vst_handover_actions actions;
 
 void machine_begin(enum vst_handover_role role)
 {
-    vst_handover_start(&machine, role, token, peer);
+    vst_handover_start(&machine, role, token);
 }
 
 void machine_feed(enum vst_handover_event event)
