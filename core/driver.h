@@ -31,7 +31,7 @@ struct vst_objection {
 struct vst_migrate_message {
     char token[37];
     char host[37];                 /* whose it is: its persistent identity, as a UUID */
-    enum vst_handover_event event; /* PREPARE ... FINISHED */
+    enum vst_handover_event event; /* a message of the source, or of the destination */
     bool check;                    /* PREPARE: start nothing, only say what stands in the way */
     bool no_args;      /* PREPARE: no raw arguments, though the caller might bring them */
     const char *offer; /* PREPARE: JSON, what the guest is and needs; else NULL */

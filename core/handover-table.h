@@ -59,6 +59,10 @@ extern const struct vst_handover_table vst_handover_source;
 extern const struct vst_handover_table vst_handover_destination;
 
 #define VST_ON(event) (UINT64_C(1) << VST_HANDOVER_##event)
+_Static_assert(VST_HANDOVER_EVENT_COUNT <= 64, "a set of events is a number of 64 bits");
+_Static_assert(VST_HANDOVER_LAST_MESSAGE - VST_HANDOVER_QEMU_READY < 31,
+               "the model has them from QEMU_READY on as bits of an int");
+
 #define VST_HANDOVER_WORDS(id, waits_for, meaning) {#id, waits_for, meaning},
 
 /* The table itself, from arrays that are named MACHINE_words and so on. */

@@ -32,7 +32,7 @@
 #define VST_HANDOVER_ID 16 /* bytes of a token, and of a host's identity */
 
 /* Name, how it is told as the reason of what followed. As reasons their numbers are on disks: new
- * ones come at the end. */
+ * ones come at the end. Messages stand together, those of the source first: see below. */
 #define VST_HANDOVER_EVENTS(X)                                                                  \
     X(NONE, "no reason is known")                                                               \
     X(BEGIN, "the migration was asked for")                                                     \
@@ -93,6 +93,7 @@ enum vst_handover_event {
 #define VST_HANDOVER_LAST_MESSAGE VST_HANDOVER_DIED
 
 /* The records of the journal, by which an end goes on after a restart: the last one counts. Their
+#define VST_HANDOVER_LAST_OF_SOURCE VST_HANDOVER_FINISH /* what follows is the destination's */
  * numbers are on disks: new ones come at the end. */
 #define VST_HANDOVER_RECORDS(X)                                                               \
     X(NOTHING, "-", "")                                                                       \

@@ -24,10 +24,6 @@
  */
 #include "handover-table.pml"
 
-#ifndef TROUBLES
-#define TROUBLES 3
-#endif
-
 #define PATIENCE 20 /* rounds of timers, when mended; more than any way needs */
 
 #define KEPT 1
@@ -37,7 +33,7 @@
 #define SOURCE 1
 #define DESTINATION 2
 
-/* QEMU, and what came of the stream */
+/* QEMU, and what came of the stream: in this order, which counts */
 #define GONE 0
 #define RUNS 1
 #define MOVING 2 /* source: the guest runs, and migrates */
@@ -81,7 +77,7 @@ bool source_cut, destination_cut; /* the end of the link is still to be told */
 
 /* What must never be. */
 bool ran_there, went_on_here, killed_here, killed_there, given_here, given_there;
-byte kept; /* the destination's copy: not yet, it is, it need not be any more */
+byte kept; /* the destination's copy: KEPT, ASKED, RELEASED; 0: nobody relies on it yet */
 
 bool mended;
 bool turn; /* whose timer is next, when both have one */
@@ -102,6 +98,29 @@ bool timer;
 	((source == SOURCE_DONE) &&                                                               \
 	 (destination == DESTINATION_NEW || destination == DESTINATION_DONE ||                    \
 	  destination == DESTINATION_ABORTED || destination == DESTINATION_RUNNING))
+
+#define SOURCE_MAY_STILL_BEGIN                                                                    \
+	(source == SOURCE_NEW || source == SOURCE_BEGINNING || source == SOURCE_PREPARING ||      \
+	 source == SOURCE_MOVING)
+
+/* From these on a message changes nothing. By name: a state that is new is in neither list, and so
+ * loses nothing. */
+#define SOURCE_IS_PAST_LOADED                                                                     \
+	(source == SOURCE_HANDING || source == SOURCE_COMMITTING || source == SOURCE_DOUBT ||     \
+	 source == SOURCE_SERVING || source == SOURCE_APART || source == SOURCE_REJOINING ||      \
+	 source == SOURCE_CLOSING || source == SOURCE_QUITTING || source == SOURCE_FINISHING ||   \
+	 source == SOURCE_ABORTING || source == SOURCE_RESUMING || source == SOURCE_TELLING ||    \
+	 source == SOURCE_ENDING || source == SOURCE_DONE)
+#define DESTINATION_IS_PAST_SWITCH                                                                \
+	(destination == DESTINATION_COMMITTING || destination == DESTINATION_TAKING ||            \
+	 destination == DESTINATION_RESUMING || destination == DESTINATION_ADOPTING ||            \
+	 destination == DESTINATION_REJOINING || destination == DESTINATION_RESUMED ||            \
+	 destination == DESTINATION_LACKING || destination == DESTINATION_STARTED ||              \
+	 destination == DESTINATION_RUNNING || destination == DESTINATION_LOST ||                 \
+	 destination == DESTINATION_DEAD || destination == DESTINATION_ABORTING ||                \
+	 destination == DESTINATION_KILLING || destination == DESTINATION_ABORTED ||              \
+	 destination == DESTINATION_DISOWNING || destination == DESTINATION_ENDING ||             \
+	 destination == DESTINATION_DONE)
 
 /* ---- the rules ---- */
 
@@ -349,7 +368,7 @@ inline lose_stale()
 	:: else
 	fi;
 	if
-	:: destination_up && destination >= DESTINATION_COMMITTING ->
+	:: destination_up && DESTINATION_IS_PAST_SWITCH ->
 		to_destination = to_destination & ~BIT(E_SWITCH)
 	:: else
 	fi;
@@ -359,7 +378,7 @@ inline lose_stale()
 	:: else
 	fi;
 	if
-	:: source > SOURCE_SWITCHED ->
+	:: SOURCE_IS_PAST_LOADED ->
 		to_source = to_source & ~(BIT(E_STARTED) | BIT(E_REFUSED) | BIT(E_LOADED))
 	:: else
 	fi;
@@ -629,7 +648,8 @@ active proctype world()
 				fi
 			}
 		:: destination == DESTINATION_LOADING && !ended &&
-		   (broken || (stream == CLOSED && source > SOURCE_MOVING)) -> event = E_STREAM_FAILED; who = DESTINATION /* no progress */
+		   (broken || (stream == CLOSED && !SOURCE_MAY_STILL_BEGIN)) ->
+			event = E_STREAM_FAILED; who = DESTINATION /* no progress */
 		:: (destination == DESTINATION_SWITCHED || destination == DESTINATION_TAKING) &&
 		   !ended && broken && destination_said == 0 ->
 			event = E_STREAM_FAILED; who = DESTINATION

@@ -141,15 +141,16 @@ enum vst_handover_event vst_message_event(const char *name)
 
 const char *vst_message_check_question(const char *text)
 {
-    return vst_message_event(text) < VST_HANDOVER_STARTED ? NULL
-                                                          : "must be a message of the source";
+    return vst_message_event(text) <= VST_HANDOVER_LAST_OF_SOURCE
+               ? NULL
+               : "must be a message of the source";
 }
 
 const char *vst_message_check_answer(const char *text)
 {
     enum vst_handover_event event = vst_message_event(text);
 
-    return event >= VST_HANDOVER_STARTED && event <= VST_HANDOVER_LAST_MESSAGE
+    return event > VST_HANDOVER_LAST_OF_SOURCE && event <= VST_HANDOVER_LAST_MESSAGE
                ? NULL
                : "must be a message of the destination";
 }

@@ -16,7 +16,8 @@
 
 struct vst_arrival_disks;
 
-/* How far it is on the way into post-copy, and out of a break in it. */
+/* How far it is on the way into post-copy, and out of a break in it. The order counts: from SWITCHED
+ * on it is there. */
 #define ARRIVAL_POST_COPY_STATES(X)                                                            \
     X(ARRIVAL_PRE_COPY, "QEMU", "memory comes before the guest runs")                          \
     X(ARRIVAL_SWITCHING, "QEMU's state not to be inmigrate", "the device state is being read") \

@@ -20,7 +20,8 @@
 
 struct json_object;
 
-/* What comes before the hand-over machine is asked, and how its command MIGRATE is carried out. */
+/* What comes before the hand-over machine is asked, and how its command MIGRATE is carried out. The
+ * order counts: much is asked as "from this state on". */
 #define DEPARTURE_STATES(X)                                                                    \
     X(DEPARTURE_WAITING, "the guest", "its monitor is being connected")                        \
     X(DEPARTURE_ASKING, "reply to query-status", "does it run, and can it be migrated?")       \

@@ -30,8 +30,8 @@ struct queue {
 
 struct host {
     struct vst_handover machine;
-    bool up, present; /* the daemon; a machine for the token in it */
-    bool lost;        /* for good */
+    bool up, present;                  /* the daemon; a machine for the token in it */
+    bool lost;                         /* for good */
     unsigned char id[VST_HANDOVER_ID]; /* one byte, again and again */
     enum vst_handover_record disk;     /* of the token, the last that is surely there */
     unsigned char disk_peer;           /* in it: the byte of the peer, 0 if that was not known */
