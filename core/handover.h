@@ -81,7 +81,10 @@
     X(NEEDS, "the guest runs on the destination, and lacks memory that is still here")          \
     X(DIED, "the guest died on the destination, before it had all of its memory")               \
     /* Comes to no machine: why one gives up that finds itself restarted. */                    \
-    X(RESTARTED, "virstream ended here before the guest was handed over")
+    X(RESTARTED, "virstream ended here before the guest was handed over")                       \
+    /* The source's watch over what travels: to the machine the same as CANCEL. */              \
+    X(STALLED, "nothing moved for too long")                                                    \
+    X(OVERDUE, "it was not over in the time that it was given")
 
 enum vst_handover_event {
 #define VST_HANDOVER_EVENT_ENUM(name, text) VST_HANDOVER_##name,
@@ -90,10 +93,10 @@ enum vst_handover_event {
         VST_HANDOVER_EVENT_COUNT
 };
 #define VST_HANDOVER_FIRST_MESSAGE VST_HANDOVER_PREPARE
+#define VST_HANDOVER_LAST_OF_SOURCE VST_HANDOVER_FINISH /* what follows is the destination's */
 #define VST_HANDOVER_LAST_MESSAGE VST_HANDOVER_DIED
 
 /* The records of the journal, by which an end goes on after a restart: the last one counts. Their
-#define VST_HANDOVER_LAST_OF_SOURCE VST_HANDOVER_FINISH /* what follows is the destination's */
  * numbers are on disks: new ones come at the end. */
 #define VST_HANDOVER_RECORDS(X)                                                               \
     X(NOTHING, "-", "")                                                                       \

@@ -131,7 +131,7 @@ static void stalled(struct vst_departure *departure, int64_t us)
     vst_error_set(&err, VST_ERR_STALLED, "no progress for %d seconds: %s", (int)(us / 1000000),
                   culprit(departure));
     if (departure->state != DEPARTURE_SERVING) {
-        vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, &err);
+        vst_move_fail(&departure->move, VST_HANDOVER_STALLED, &err);
         return;
     }
     departure->move.why = err;
@@ -181,7 +181,7 @@ static void give_up_late(struct vst_departure *departure, const char *why)
 
     vst_error_set(&err, VST_ERR_TIMEOUT, "it was not over in %u seconds; %s",
                   departure->opt.timeout_seconds, why);
-    vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, &err);
+    vst_move_fail(&departure->move, VST_HANDOVER_OVERDUE, &err);
 }
 
 /* What was to end it does not; unless it has come to its end by itself meanwhile. A monitor that is

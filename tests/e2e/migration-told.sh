@@ -91,6 +91,24 @@ guest_stays()
     ! wait "$moving" && begin_host b && comes_to_an_end && is_running_on a && goes_on "$name" && finish a "$name"
 }
 
+# The last record of a's journal says that the guest has returned.
+has_returned()
+{
+    [ "$(tail -c 1024 "$(find "$work/a" -name journal)" | od -An -tu1 -j 15 -N 1)" -eq 11 ]
+}
+
+# is_late REASON OPTION...: who is given up for that, and whose destination cannot be told
+is_late()
+{
+    local round
+    begin_moving "${@:2}" && tell_link hold || return
+    ! wait "$moving" && wait_until 60 is_in_phase a clean-up && wait_until 60 has_returned || return
+    for round in 1 2; do
+        restart a && must_tell a "stayed on the source; $1" || return
+    done
+    tell_link go && comes_to_an_end && is_running_on a && goes_on "$name" && finish a "$name"
+}
+
 # ---- in QEMU's words ----
 
 # A QEMU that is given twice the memory that it is asked for.
@@ -153,6 +171,9 @@ check two_hosts_and_a_link_begin  eval 'make_hosts && make_link'
 check restarted_source_says_that_the_guest_was_cut_off  guest_is_cut_off
 check restarted_source_says_that_the_guest_runs_there  guest_runs_there
 check restarted_twice_the_source_says_why_the_guest_stayed  guest_stays
+check restarted_source_says_that_nothing_moved  is_late "nothing moved for too long" --stall 3
+check restarted_source_says_that_it_took_too_long  \
+    is_late "it was not over in the time that it was given" --timeout 15
 check what_the_qemu_of_the_destination_refuses_is_told_in_its_words  qemu_refuses
 
 # ---- who it was ----

@@ -537,7 +537,7 @@ bool world_stream_moves(struct world *world)
     }
     if (source->present && (world->dead_way[DESTINATION] || !world->stream) &&
         in(source, "SOURCE_MOVING") && !source->commands.count && !source->events.count) {
-        world_tell(world, SOURCE, VST_HANDOVER_CANCEL); /* no progress */
+        world_tell(world, SOURCE, VST_HANDOVER_STALLED);
         return true;
     }
     return false;

@@ -107,6 +107,25 @@ static void that_it_was_restarted_is_why_it_gave_up_unless_there_was_a_reason_be
     assert_int_equal(machine.cause, EVENT(NONE));
 }
 
+/* Not as one that somebody has cancelled, though the machine does the same. */
+static void restarted_it_knows_that_it_was_given_up_because_it_was_late(void **state)
+{
+    static const enum vst_handover_event late[] = {EVENT(STALLED), EVENT(OVERDUE)};
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        machine_begin(VST_HANDOVER_SOURCE);
+        machine.state = machine_state(&vst_handover_source, "SOURCE_MOVING");
+        machine_feed(late[i]);
+        machine_feed(EVENT(QEMU_RESUMED));
+        machine_written(RECORD(RETURNED)); /* and with it the cause */
+        assert_int_equal(machine.cause, late[i]);
+        vst_handover_recover(&machine, RECORD(RETURNED), &actions);
+        machine_feed(EVENT(TIMER));
+        assert_string_equal(vst_handover_reason(&machine), vst_handover_event_text(late[i]));
+    }
+}
+
 static void event_that_comes_too_late_is_not_minded(void **state)
 {
     (void)state;
@@ -208,6 +227,7 @@ int main(void)
         VST_TEST(each_record_tells_what_became_of_the_guest),
         VST_TEST(restarted_before_the_hand_over_it_says_so_and_the_guest_stays),
         VST_TEST(that_it_was_restarted_is_why_it_gave_up_unless_there_was_a_reason_before),
+        VST_TEST(restarted_it_knows_that_it_was_given_up_because_it_was_late),
         VST_TEST(event_that_comes_too_late_is_not_minded),
         VST_TEST(restarted_and_committed_the_guest_runs_or_is_lost),
         VST_TEST(restarted_and_committed_it_asks_again_for_a_qemu_that_is_deaf),

@@ -100,14 +100,14 @@ static void completed_and_verified_are_two_facts(void **state)
 static void before_handed_over_the_source_gives_up_alone(void **state)
 {
     static const enum vst_handover_event reasons[] = {
-        EVENT(CANCEL), EVENT(LINK_DOWN), EVENT(ABORTED), EVENT(TIMER), EVENT(QEMU_FAILED),
-    };
+        EVENT(CANCEL),      EVENT(LINK_DOWN), EVENT(ABORTED), EVENT(TIMER),
+        EVENT(QEMU_FAILED), EVENT(STALLED),   EVENT(OVERDUE)};
     static const char *const states[] = {"SOURCE_MOVING", "SOURCE_SWITCHING", "SOURCE_DRAINING",
                                          "SOURCE_LOADED", "SOURCE_COMPLETED", "SOURCE_SWITCHED"};
 
     (void)state;
     for (unsigned s = 0; s < 6; s++)
-        for (unsigned r = 0; r < 5; r++) {
+        for (unsigned r = 0; r < sizeof(reasons) / sizeof(reasons[0]); r++) {
             machine_begin(VST_HANDOVER_SOURCE);
             machine.state = machine_state(&vst_handover_source, states[s]);
             machine_feed(reasons[r]);
