@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "core/trace.h"
 #include "journal.h"
 
 static void act(struct vst_move *move, const struct vst_handover_actions *actions);
@@ -66,8 +67,12 @@ void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const u
         settle(move);
         return;
     }
-    if (move->queued == VST_MOVE_EVENTS)
-        return; /* that many never wait: a step causes three at most, and then they are taken */
+    if (move->queued ==
+        VST_MOVE_EVENTS) { /* a step causes three at most, and they are taken then */
+        vst_trace(VST_TRACE_STATE, "move %s: too many events wait, and %s is lost", move->name,
+                  vst_handover_event_name(event));
+        return;
+    }
     move->queue[move->queued].event = event;
     move->queue[move->queued].has_from = from;
     if (from)
