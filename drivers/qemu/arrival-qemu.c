@@ -93,6 +93,11 @@ static void add_reasons(const struct vst_arrival *arrival, struct vst_check *che
            &uuid);
 }
 
+static enum vst_disks expects(const struct vst_arrival *arrival)
+{
+    return arrival->offer->copies ? VST_DISKS_NEW : VST_DISKS_SHARED;
+}
+
 struct vst_check *vst_arrival_check(struct vst_arrival *arrival,
                                     void (*fn)(void *opaque, const struct vst_error *err),
                                     struct vst_error *ret_err)
@@ -101,8 +106,8 @@ struct vst_check *vst_arrival_check(struct vst_arrival *arrival,
     struct vst_check *check = NULL;
 
     if (def)
-        check = vst_check_start(arrival->move.qemu, NULL, def, vst_arrival_expects(arrival), fn,
-                                arrival, ret_err);
+        check =
+            vst_check_start(arrival->move.qemu, NULL, def, expects(arrival), fn, arrival, ret_err);
     vst_definition_free(&def);
     if (check && vst_check_sizes(check, arrival->offer->disks, ret_err) < 0)
         vst_check_cancel(&check);
@@ -161,6 +166,14 @@ static void set_capabilities(struct vst_arrival *arrival)
         failed(arrival, &err);
 }
 
+static void loaded(struct vst_arrival *arrival)
+{
+    if (arrival->disks)
+        vst_arrival_disks_close(arrival);
+    else
+        vst_arrival_completed(arrival);
+}
+
 static void qemu_event(void *opaque, const char *name, struct json_object *data)
 {
     struct vst_arrival *arrival = opaque;
@@ -172,15 +185,7 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
         vst_gate_open(arrival->gate);
     vst_arrival_post_copy_event(arrival);
     if (arrival->status == VST_MIGRATION_COMPLETED && arrival->post_copy == ARRIVAL_PRE_COPY)
-        vst_arrival_loaded(arrival); /* one that failed ends by itself, and its log says why */
-}
-
-void vst_arrival_loaded(struct vst_arrival *arrival)
-{
-    if (arrival->disks)
-        vst_arrival_disks_close(arrival);
-    else
-        vst_arrival_completed(arrival);
+        loaded(arrival); /* one that failed ends by itself, and its log says why */
 }
 
 /* What comes when the copy is being ended already does not make a guest of it. */

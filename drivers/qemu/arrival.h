@@ -75,8 +75,6 @@ void vst_arrival_spare_if(struct vst_arrival *arrival, enum vst_handover_event e
 /* It has all of the guest. */
 void vst_arrival_completed(struct vst_arrival *arrival);
 
-/* QEMU has the guest's memory, all of it or the part that comes first. */
-void vst_arrival_loaded(struct vst_arrival *arrival);
 struct vst_guest_job vst_arrival_job(struct vst_arrival *arrival);
 
 /* arrival-stream.c */
@@ -117,10 +115,6 @@ void vst_arrival_runs(struct vst_arrival *arrival);
 void vst_arrival_cut_off(struct vst_arrival *arrival);
 
 /* arrival-disks.c */
-static inline enum vst_disks vst_arrival_expects(const struct vst_arrival *arrival)
-{
-    return arrival->offer->copies ? VST_DISKS_NEW : VST_DISKS_SHARED;
-}
 /* Makes the files of the offer: vst_arrival_spawn() follows, or QEMU_FAILED. */
 void vst_arrival_disks_make(struct vst_arrival *arrival);
 /* QEMU serves them to the source: vst_arrival_ready() follows, or QEMU_FAILED. */

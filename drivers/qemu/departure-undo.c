@@ -69,9 +69,9 @@ void vst_departure_resume(struct vst_departure *departure)
     if (departure->rescue)
         return; /* it takes its time */
     vst_departure_enter(departure, DEPARTURE_UNDOING);
-    if (departure->status == VST_MIGRATION_POST_COPY && departure->stream)
+    if (departure->status == VST_MIGRATION_POST_COPY)
         vst_departure_abort_stream(departure, departure->stream, NULL);
-    else if (departure->status != VST_MIGRATION_POST_COPY)
+    else
         vst_departure_stop_stream(departure);
     if (vst_hold_is_under_way(departure->hold))
         return; /* QEMU can be cancelled when it is over: the clock comes back */

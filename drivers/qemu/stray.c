@@ -145,9 +145,7 @@ size_t vst_strays_list(const struct vst_qemu *qemu, struct vst_migration_info *i
 
 struct stray {
     struct vst_guest_wait wait;
-    struct vst_qemu *qemu;
     struct vst_op *op;
-    char name[VST_NAME_MAX + 1];
 };
 
 static void over(struct stray *stray, const struct vst_error *err)
@@ -201,11 +199,9 @@ static void take_back(struct vst_qemu *qemu, const char *name, struct vst_op *op
     }
     vst_op_own(op, stray, free);
     vst_op_set_cancel(op, cancelled, stray);
-    stray->qemu = qemu;
     stray->op = op;
-    snprintf(stray->name, sizeof(stray->name), "%s", name);
     stray->wait = (struct vst_guest_wait){.fn = guest_ready, .opaque = stray};
-    vst_guest_get(qemu, stray->name, &stray->wait);
+    vst_guest_get(qemu, name, &stray->wait);
 }
 
 /* Its name, or an empty one. */
