@@ -27,7 +27,6 @@ struct arriving_disk {
     struct vst_op *filling; /* the stream's operation; NULL: it has not come, or is over */
     int spare;              /* to break it */
     unsigned finished;      /* directions of its stream: mask of vst_direction */
-    bool copied;            /* all of it has come, and QEMU's server has let go of it */
 };
 
 struct vst_arrival_disks {
@@ -41,6 +40,12 @@ struct vst_arrival_disks {
     size_t count;
     struct arriving_disk list[];
 };
+
+/* All of it has come, and QEMU's server has let go of it. */
+static bool is_copied(const struct arriving_disk *disk)
+{
+    return disk->finished == (VST_UP | VST_DOWN);
+}
 
 static struct vst_qmp *qmp_of(const struct vst_arrival *arrival)
 {
@@ -247,7 +252,7 @@ void vst_arrival_disks_close(struct vst_arrival *arrival)
     struct vst_error err = {0};
 
     for (size_t i = 0; i < disks->count; i++) {
-        if (disks->list[i].copied)
+        if (is_copied(&disks->list[i]))
             continue;
         vst_error_set(&err, VST_ERR_PROTOCOL, "the source has not copied all of disk %s",
                       disks->list[i].disk->name);
@@ -280,10 +285,8 @@ static void stream_finished(void *opaque, enum vst_direction dir)
     struct arriving_disk *disk = opaque;
 
     disk->finished |= dir;
-    if (disk->finished != (VST_UP | VST_DOWN))
-        return;
-    disk->copied = true;
-    end_filling(disk, NULL);
+    if (is_copied(disk))
+        end_filling(disk, NULL);
 }
 
 static void stream_failed(void *opaque, const struct vst_error *err)

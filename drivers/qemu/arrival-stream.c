@@ -87,7 +87,7 @@ void vst_arrival_has_stream(struct vst_arrival *arrival)
 
 static void verified(struct vst_arrival *arrival)
 {
-    if (!arrival->taken || !arrival->returned)
+    if (arrival->finished != (VST_UP | VST_DOWN))
         return;
     vst_move_feed(&arrival->move, VST_HANDOVER_STREAM_VERIFIED, NULL);
     if (arrival->post_copy != ARRIVAL_PRE_COPY)
@@ -98,8 +98,7 @@ static void stream_finished(void *opaque, enum vst_direction dir)
 {
     struct vst_arrival *arrival = opaque;
 
-    arrival->taken |= dir == VST_UP;
-    arrival->returned |= dir == VST_DOWN;
+    arrival->finished |= dir;
     verified(arrival);
 }
 
@@ -169,7 +168,7 @@ static void drop_old_stream(struct vst_arrival *arrival)
     vst_error_set(&err, VST_ERR_LOST, "the source has made another stream");
     break_stream(arrival);
     vst_arrival_end_stream(arrival, &err);
-    arrival->taken = arrival->returned = false;
+    arrival->finished = 0;
     arrival->move.why = (struct vst_error){0};
 }
 
@@ -191,7 +190,7 @@ static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct v
         drop_old_stream(arrival);
         vst_arrival_post_copy_again(arrival);
     }
-    if (arrival->loading || !arrival->move.guest || arrival->taken ||
+    if (arrival->loading || !arrival->move.guest || (arrival->finished & VST_UP) ||
         !(again || vst_handover_heeds(machine, VST_HANDOVER_STREAM_VERIFIED)))
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: no stream is expected now (%s)",
                              arrival->move.name, vst_handover_waits_for(&arrival->move.machine));

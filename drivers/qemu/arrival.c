@@ -156,7 +156,7 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
         phase = VST_MIGRATION_PHASE_POST_COPY;
     else if (arrival->loading)
         phase = VST_MIGRATION_PHASE_MEMORY;
-    else if (arrival->taken || !arrival->offer)
+    else if ((arrival->finished & VST_UP) || !arrival->offer)
         phase = VST_MIGRATION_PHASE_HAND_OVER;
     ret_info->phase = phase;
 }

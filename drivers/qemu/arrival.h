@@ -36,8 +36,7 @@ struct vst_arrival {
     struct vst_channel *gate;       /* in what goes back */
     int spare;
     struct vst_handshake *handshake;  /* in the stream; NULL: it is the first one */
-    bool taken;                       /* all of the stream has been delivered, END included */
-    bool returned;                    /* and all that goes back */
+    unsigned finished;                /* directions of the stream: mask of vst_direction */
     bool told;                        /* QEMU was, to run the guest, or may have been */
     struct vst_arrival_disks *disks;  /* NULL: none is copied */
     enum vst_migration_status status; /* by QEMU's last word */
