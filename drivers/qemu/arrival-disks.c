@@ -335,7 +335,7 @@ static int take(struct arriving_disk *disk, struct vst_stream *stream, struct vs
                              disk->disk->name);
     if (vst_stream_claim(stream, op, &user, ret_err) < 0 || open_disk(disk, &moving, ret_err) < 0)
         return -1;
-    vst_arrival_has_stream(disk->arrival);
+    vst_arrival_stop_awaiting(disk->arrival);
     disk->filling = op;
     disk->spare = moving.spare;
     return vst_stream_attach(stream, moving.source, moving.sink, ret_err);

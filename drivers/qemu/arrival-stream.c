@@ -78,7 +78,7 @@ static void never_came(evutil_socket_t fd, short what, void *opaque)
     vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &err);
 }
 
-void vst_arrival_has_stream(struct vst_arrival *arrival)
+void vst_arrival_stop_awaiting(struct vst_arrival *arrival)
 {
     event_del(&arrival->awaited);
 }
@@ -197,7 +197,7 @@ static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct v
     if (vst_stream_claim(stream, op, &user, ret_err) < 0 ||
         vst_arrival_load(arrival, &moving, ret_err) < 0)
         return -1;
-    vst_arrival_has_stream(arrival);
+    vst_arrival_stop_awaiting(arrival);
     arrival->stream = stream;
     arrival->loading = op;
     arrival->gate = moving.gate;

@@ -101,7 +101,7 @@ static void over(struct vst_move *move)
 {
     struct vst_arrival *arrival = vst_arrival_of(move);
 
-    vst_arrival_has_stream(arrival);
+    vst_arrival_stop_awaiting(arrival);
     vst_check_cancel(&arrival->check);
 }
 
@@ -109,7 +109,7 @@ static void arrival_free(struct vst_move *move)
 {
     struct vst_arrival *arrival = vst_arrival_of(move);
 
-    vst_arrival_has_stream(arrival);
+    vst_arrival_stop_awaiting(arrival);
     event_del(&arrival->look);
     vst_check_cancel(&arrival->check);
     if (arrival->asker)

@@ -81,10 +81,10 @@ void vst_arrival_stream_init(struct vst_arrival *arrival, struct event_base *bas
 /* The stream of a token. */
 void vst_arrival_take(struct vst_qemu *qemu, const unsigned char *token, struct vst_stream *stream,
                       struct vst_op *op);
-/* A link that is lost before anything came on it is told by nobody: it fails in a while; unless the
- * first stream is there, that breaks off then. */
+/* Starts the clock for the first stream: none within the connection's patience is STREAM_FAILED,
+ * since nobody reports a link that is lost before anything came on it. */
 void vst_arrival_await_stream(struct vst_arrival *arrival);
-void vst_arrival_has_stream(struct vst_arrival *arrival);
+void vst_arrival_stop_awaiting(struct vst_arrival *arrival);
 /* The move is given up, and this is why. */
 void vst_arrival_give_up_stream(struct vst_arrival *arrival);
 /* The stream is over, or is to be. */
