@@ -19,9 +19,9 @@ static struct vst_qmp *qmp_of(const struct vst_arrival *arrival)
     return vst_guest_qmp(arrival->move.guest);
 }
 
-static void enter(struct vst_arrival *arrival, enum arrival_state state)
+static void enter(struct vst_arrival *arrival, enum arrival_post_copy_state state)
 {
-    vst_fsm_trace(arrival, arrival->move.name, arrival->post_copy, state);
+    vst_fsm_trace(arrival_post_copy, arrival->move.name, arrival->post_copy, state);
     arrival->post_copy = state;
 }
 

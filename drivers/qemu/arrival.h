@@ -24,7 +24,7 @@ struct vst_arrival_disks;
     X(ARRIVAL_SWITCHED, "QEMU's completed", "only memory is to come yet")                      \
     X(ARRIVAL_PASSING, "reply to getfd", "QEMU gets its end of another stream")                \
     X(ARRIVAL_PAUSING, "QEMU's postcopy-paused", "only then it takes another stream")
-VST_FSM(arrival, ARRIVAL_POST_COPY_STATES)
+VST_FSM(arrival_post_copy, ARRIVAL_POST_COPY_STATES)
 
 struct vst_arrival {
     struct vst_move move;
@@ -43,7 +43,7 @@ struct vst_arrival {
     struct event awaited;             /* the first stream, which is to come soon */
     struct event explained;           /* QEMU's end of a stream broke: its own end says why */
     struct vst_error broken;          /* what the stream says of that */
-    enum arrival_state post_copy;
+    enum arrival_post_copy_state post_copy;
     struct event look;
 };
 
