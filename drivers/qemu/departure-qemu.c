@@ -32,7 +32,7 @@ static void failed(struct vst_departure *departure, const struct vst_error *err)
     if (err->code == VST_ERR_LOST)
         return;
     if (departure->state < DEPARTURE_DECIDED)
-        vst_departure_refuse(departure, err);
+        vst_departure_dismiss(departure, err);
     else
         vst_move_fail(&departure->move, VST_HANDOVER_QEMU_FAILED, err);
 }
@@ -84,7 +84,7 @@ static void take_status(struct vst_departure *departure, struct json_object *val
                       "%s has been paused since it was saved or migrated last: resume it, if only "
                       "for a moment",
                       departure->move.name);
-        vst_departure_refuse(departure, &err);
+        vst_departure_dismiss(departure, &err);
         return;
     }
     departure->move.ran = strcmp(status, "running") == 0;
@@ -130,7 +130,7 @@ static void take_machine(struct vst_departure *departure, struct json_object *va
     if (!length || length >= sizeof(departure->machine)) {
         vst_error_set(&err, VST_ERR_PROTOCOL, "qemu %s: no answer to qom-get",
                       departure->move.name);
-        vst_departure_refuse(departure, &err);
+        vst_departure_dismiss(departure, &err);
         return;
     }
     memcpy(departure->machine, type, length);
@@ -377,7 +377,7 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
     struct vst_error err = {0};
 
     if (wait_err || vst_guest_begin_job(guest, &job, &err) < 0) {
-        vst_departure_refuse(departure, wait_err ? wait_err : &err);
+        vst_departure_dismiss(departure, wait_err ? wait_err : &err);
         return;
     }
     vst_move_hold(&departure->move, guest);

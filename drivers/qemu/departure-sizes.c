@@ -14,7 +14,7 @@
 static void failed(struct vst_departure *departure, const struct vst_error *err)
 {
     if (err->code != VST_ERR_LOST) /* then its end comes, and says more */
-        vst_departure_refuse(departure, err);
+        vst_departure_dismiss(departure, err);
 }
 
 /* ---- what QEMU says of them ---- */
@@ -148,7 +148,7 @@ static void told(void *opaque, struct json_object *nodes, const struct vst_error
         clear(departure);
     else if (take_sizes(departure, nodes, &failure) < 0 ||
              (copies && vst_departure_disks_take(departure, &failure) < 0))
-        vst_departure_refuse(departure, &failure);
+        vst_departure_dismiss(departure, &failure);
     else
         vst_departure_offer(departure);
 }

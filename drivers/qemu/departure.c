@@ -180,11 +180,11 @@ static void checked(struct vst_departure *departure, const struct vst_migrate_me
 {
     if (answer_of->event == VST_HANDOVER_STARTED) {
         answer(departure, NULL);
-        vst_departure_refuse(departure, NULL);
+        vst_departure_dismiss(departure, NULL);
         return;
     }
     note_text(&departure->move, answer_of);
-    vst_departure_refuse(departure, &departure->move.why);
+    vst_departure_dismiss(departure, &departure->move.why);
 }
 
 static void answered(void *opaque, const struct vst_migrate_message *answer_of)
@@ -233,7 +233,7 @@ static void link_down(void *opaque, const struct vst_error *said)
     struct vst_move *move = &departure->move;
 
     if (departure->state == DEPARTURE_CHECKING || departure->state == DEPARTURE_REACHING) {
-        vst_departure_refuse(departure, err);
+        vst_departure_dismiss(departure, err);
         return;
     }
     if (err->code != VST_ERR_LOST && err->code != VST_ERR_CONNECT)
@@ -251,7 +251,7 @@ static void decide(struct vst_departure *departure)
     struct vst_error err = {0};
 
     if (vst_departure_put_job(move, move->guest, VST_WORD_OUT, move->ran, &err) < 0) {
-        vst_departure_refuse(departure, &err);
+        vst_departure_dismiss(departure, &err);
         return;
     }
     vst_departure_enter(departure, DEPARTURE_DECIDED);
@@ -331,7 +331,7 @@ void vst_departure_offer(struct vst_departure *departure)
 
     departure->offer = print_offer(departure, &err);
     if (!departure->offer || make_link(departure, true, &err) < 0) {
-        vst_departure_refuse(departure, &err);
+        vst_departure_dismiss(departure, &err);
         return;
     }
     if (departure->check) {
@@ -387,7 +387,7 @@ static void over(struct vst_move *move)
     vst_link_free(&departure->link);
 }
 
-void vst_departure_refuse(struct vst_departure *departure, const struct vst_error *err)
+void vst_departure_dismiss(struct vst_departure *departure, const struct vst_error *err)
 {
     struct vst_move *move = &departure->move;
 
@@ -406,7 +406,7 @@ static bool gone_early(struct vst_move *move, const struct vst_error *err)
         return false;
     vst_guest_forget(move->guest, move);
     move->guest = NULL;
-    vst_departure_refuse(departure, err);
+    vst_departure_dismiss(departure, err);
     return true;
 }
 
@@ -416,7 +416,7 @@ static void cancelled(void *opaque, const struct vst_error *why)
     struct vst_error err = {0};
 
     if (departure->state < DEPARTURE_DECIDED) {
-        vst_departure_refuse(departure, why);
+        vst_departure_dismiss(departure, why);
         return;
     }
     vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, why);

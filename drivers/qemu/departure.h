@@ -111,8 +111,8 @@ int vst_departure_recover(struct vst_qemu *qemu, const struct vst_journal_entry 
                           struct vst_error *ret_err);
 
 void vst_departure_enter(struct vst_departure *departure, enum departure_state state);
-/* Before the machine has begun: whoever asked is told, and nothing is left. */
-void vst_departure_refuse(struct vst_departure *departure, const struct vst_error *err);
+/* Before the machine has begun: nothing is left. `err`, if there is one, goes to whoever asked. */
+void vst_departure_dismiss(struct vst_departure *departure, const struct vst_error *err);
 /* The guest is known: the destination may be asked. */
 void vst_departure_offer(struct vst_departure *departure);
 

@@ -45,7 +45,7 @@ static bool give_up_early(struct vst_move *move)
     if (move->end->role != VST_MIGRATION_OUT || vst_departure_of(move)->state >= DEPARTURE_DECIDED)
         return false;
     vst_error_set(&why, VST_ERR_CANCELLED, "it was cancelled");
-    vst_departure_refuse(vst_departure_of(move), &why);
+    vst_departure_dismiss(vst_departure_of(move), &why);
     return true;
 }
 
