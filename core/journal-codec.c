@@ -190,7 +190,7 @@ static void make_way(struct vst_journal *journal, const struct vst_journal_entry
     size_t count;
     struct vst_journal_entry *oldest = find_given_up(journal, entry->owner, &count);
 
-    if (is_given_up(entry) && !(known && is_given_up(known)) && count >= VST_JOURNAL_ABORTED)
+    if (is_given_up(entry) && !(known && is_given_up(known)) && count >= VST_JOURNAL_ANSWERS)
         drop(journal, oldest);
     if (adds(journal, entry) && journal->count == VST_JOURNAL_TOKENS)
         drop(journal, find_given_up(journal, NULL, &count));

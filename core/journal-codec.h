@@ -35,7 +35,7 @@ enum {
     VST_JOURNAL_URI_MAX = 511,
     VST_JOURNAL_OWNER_MAX = 319,
     VST_JOURNAL_TOKENS = 4096, /* that are not done; more cannot begin */
-    VST_JOURNAL_ABORTED = 256, /* answers kept for each owner's sources that do not ask */
+    VST_JOURNAL_ANSWERS = 256, /* answers kept for each owner's sources that do not ask */
     VST_JOURNAL_SPARE = 1024,  /* records that may be superseded before it is compacted */
     VST_JOURNAL_BYTES = (1 + VST_JOURNAL_TOKENS + VST_JOURNAL_SPARE + 1) * VST_JOURNAL_RECORD,
 };

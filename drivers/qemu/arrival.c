@@ -25,7 +25,7 @@ static void answer(struct vst_arrival *arrival, enum vst_handover_event event)
         return;
     vst_op_set_cancel(op, NULL, NULL);
     snprintf(message.token, sizeof(message.token), "%s", move->token);
-    vst_id_print(vst_journal_read(move->qemu->journal)->host, message.host);
+    vst_id_print(vst_journal_known(move->qemu->journal)->host, message.host);
     if (event == VST_HANDOVER_REFUSED || event == VST_HANDOVER_ABORTED ||
         event == VST_HANDOVER_LOST || event == VST_HANDOVER_DIED)
         message.text = vst_move_reason(move);

@@ -150,7 +150,7 @@ static void say(struct vst_departure *departure, enum vst_handover_event event)
 
     departure->message = (struct vst_migrate_message){.event = event, .check = departure->check};
     snprintf(departure->message.token, sizeof(departure->message.token), "%s", move->token);
-    vst_id_print(vst_journal_read(move->qemu->journal)->host, departure->message.host);
+    vst_id_print(vst_journal_known(move->qemu->journal)->host, departure->message.host);
     if (event == VST_HANDOVER_PREPARE)
         departure->message.offer = departure->offer;
     vst_link_say(departure->link, &departure->message);

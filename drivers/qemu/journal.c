@@ -235,7 +235,7 @@ void vst_journal_close(struct vst_journal_file **slot)
         dispose(&file->job);
 }
 
-const struct vst_journal *vst_journal_read(const struct vst_journal_file *file)
+const struct vst_journal *vst_journal_known(const struct vst_journal_file *file)
 {
     return &file->journal;
 }

@@ -25,7 +25,7 @@ int vst_journal_open(const char *dir, struct vst_journal_file **ret_file,
                      struct vst_error *ret_err);
 
 /* What it says; and what it is to say, of what could not be written yet. */
-const struct vst_journal *vst_journal_read(const struct vst_journal_file *file);
+const struct vst_journal *vst_journal_known(const struct vst_journal_file *file);
 /* Why it could not be written when that was tried last; NULL when nothing is amiss. */
 const struct vst_error *vst_journal_trouble(const struct vst_journal_file *file);
 

@@ -103,7 +103,7 @@ static int go_on(struct vst_qemu *qemu, const struct vst_journal_entry *entry,
 /* A copy of what the journal says: it changes as they go on. False: of some nobody has hold now. */
 static bool go_on_all(struct vst_qemu *qemu)
 {
-    const struct vst_journal *journal = vst_journal_read(qemu->journal);
+    const struct vst_journal *journal = vst_journal_known(qemu->journal);
     size_t count = journal->count;
     struct vst_journal_entry *entries = calloc(count ? count : 1, sizeof(*entries));
     bool all = true;
@@ -323,7 +323,7 @@ static bool is_dropped(const struct vst_move *move)
     return move->end->role == VST_MIGRATION_IN && vst_handover_settled(&move->machine) &&
            !vst_handover_heeds(&move->machine, VST_HANDOVER_TIMER) &&
            !vst_arrival_of(move)->asker &&
-           !vst_journal_find(vst_journal_read(move->qemu->journal), move->machine.token,
+           !vst_journal_find(vst_journal_known(move->qemu->journal), move->machine.token,
                              VST_HANDOVER_DESTINATION);
 }
 

@@ -39,7 +39,7 @@ static bool has_ended(enum vst_handover_record last)
  * yet. */
 static bool has_rival(const struct vst_move *move)
 {
-    const struct vst_journal *journal = vst_journal_read(move->qemu->journal);
+    const struct vst_journal *journal = vst_journal_known(move->qemu->journal);
 
     for (size_t i = 0; i < journal->count; i++) {
         const struct vst_journal_entry *entry = &journal->entries[i];
@@ -68,7 +68,7 @@ static bool is_held(const struct vst_qemu *qemu, const struct vst_journal_entry 
 int vst_move_check_name(const struct vst_qemu *qemu, const char *name, const char *token,
                         struct vst_error *ret_err)
 {
-    const struct vst_journal *journal = vst_journal_read(qemu->journal);
+    const struct vst_journal *journal = vst_journal_known(qemu->journal);
     unsigned char ours[VST_HANDOVER_ID];
 
     vst_uuid_parse(token, ours);

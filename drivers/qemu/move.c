@@ -329,7 +329,7 @@ int vst_move_check_room(const struct vst_qemu *qemu, const struct vst_move *this
 
     LIST_FOREACH(move, &qemu->moves, link)
         waiting += move != this && !move->recorded && !move->over;
-    if (waiting < vst_journal_room(vst_journal_read(qemu->journal)))
+    if (waiting < vst_journal_room(vst_journal_known(qemu->journal)))
         return 0;
     return vst_error_set(ret_err, VST_ERR_BUSY,
                          "the journal of this host holds %d migrations that have no end, and takes "

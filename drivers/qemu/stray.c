@@ -19,7 +19,7 @@ static bool is_known(const struct vst_qemu *qemu, const struct vst_place_job *jo
     unsigned char token[VST_HANDOVER_ID];
 
     return vst_uuid_parse(job->token, token) == 0 &&
-           vst_journal_find(vst_journal_read(qemu->journal), token, VST_HANDOVER_SOURCE);
+           vst_journal_find(vst_journal_known(qemu->journal), token, VST_HANDOVER_SOURCE);
 }
 
 void vst_stray_mark(struct vst_qemu *qemu, struct vst_place *place, const struct vst_place_job *job)

@@ -288,16 +288,16 @@ static void who_asks_about_many_tokens_makes_way_for_himself(void **state)
 
     (void)state;
     give_up(&journal, 1, "x509:CN=hosta");
-    for (unsigned i = 0; i < 3 * VST_JOURNAL_ABORTED; i++) {
+    for (unsigned i = 0; i < 3 * VST_JOURNAL_ANSWERS; i++) {
         give_up(&journal, 1000 + i, "x509:CN=mallory");
-        assert_true(journal.count <= 1 + VST_JOURNAL_ABORTED);
+        assert_true(journal.count <= 1 + VST_JOURNAL_ANSWERS);
         assert_true(has(&journal, 1000 + i));
     }
     assert_true(has(&journal, 1));
-    assert_false(has(&journal, 1000 + 2 * VST_JOURNAL_ABORTED - 1));
-    assert_true(has(&journal, 1000 + 2 * VST_JOURNAL_ABORTED));
-    give_up(&journal, 1000 + 2 * VST_JOURNAL_ABORTED, "x509:CN=mallory"); /* said once more */
-    assert_true(has(&journal, 1000 + 2 * VST_JOURNAL_ABORTED));
+    assert_false(has(&journal, 1000 + 2 * VST_JOURNAL_ANSWERS - 1));
+    assert_true(has(&journal, 1000 + 2 * VST_JOURNAL_ANSWERS));
+    give_up(&journal, 1000 + 2 * VST_JOURNAL_ANSWERS, "x509:CN=mallory"); /* said once more */
+    assert_true(has(&journal, 1000 + 2 * VST_JOURNAL_ANSWERS));
     vst_journal_clear(&journal);
 }
 
@@ -310,13 +310,13 @@ static void a_full_journal_drops_answers_and_then_takes_nothing(void **state)
 
     (void)state;
     vst_test_seconds(120);
-    for (unsigned i = 0; i < 3 * VST_JOURNAL_ABORTED; i++)
+    for (unsigned i = 0; i < 3 * VST_JOURNAL_ANSWERS; i++)
         give_up(&journal, i, i % 2 ? "x509:CN=hosta" : "x509:CN=hostb");
-    assert_int_equal(journal.count, 2 * VST_JOURNAL_ABORTED);
+    assert_int_equal(journal.count, 2 * VST_JOURNAL_ANSWERS);
     /* In doubt: none of them may be forgotten. */
     fill_with_doubts(&journal);
     assert_int_equal(journal.count, VST_JOURNAL_TOKENS);
-    for (unsigned i = 0; i < 3 * VST_JOURNAL_ABORTED; i++)
+    for (unsigned i = 0; i < 3 * VST_JOURNAL_ANSWERS; i++)
         assert_false(has(&journal, i));
     assert_int_equal(vst_journal_admit(&journal, &more, &err), -1);
     assert_int_equal(err.code, VST_ERR_BUSY);
