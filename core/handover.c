@@ -276,11 +276,6 @@ bool vst_handover_can_be_resolved(const struct vst_handover *handover)
     return vst_handover_heeds(handover, VST_HANDOVER_RESOLVE_DESTINATION);
 }
 
-const char *vst_handover_state_name(const struct vst_handover *handover)
-{
-    return handover->table->words[handover->state].name;
-}
-
 const char *vst_handover_waits_for(const struct vst_handover *handover)
 {
     return handover->table->words[handover->state].waits_for;

@@ -267,8 +267,7 @@ bool vst_handover_minds(const struct vst_handover *handover, enum vst_handover_e
 /* People may say whose the guest is. */
 bool vst_handover_can_be_resolved(const struct vst_handover *handover);
 
-/* "SOURCE_DOUBT", and what it waits for; for people. Never NULL. */
-const char *vst_handover_state_name(const struct vst_handover *handover);
+/* For people. Never NULL. */
 const char *vst_handover_waits_for(const struct vst_handover *handover);
 /* Why it is in doubt, or was given up. Never NULL. */
 const char *vst_handover_reason(const struct vst_handover *handover);

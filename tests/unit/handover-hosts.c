@@ -59,14 +59,18 @@ void world_say(struct world *world, const char *format, ...)
     va_end(args);
 }
 
+const char *world_state(const struct host *host)
+{
+    return host->machine.table->words[host->machine.state].name;
+}
+
 void world_rule(struct world *world, bool kept, const char *text)
 {
     if (kept || world->result->outcome == WORLD_BROKEN)
         return;
     world->result->outcome = WORLD_BROKEN;
     snprintf(world->result->text, sizeof(world->result->text), "%s (source %s, destination %s)",
-             text, vst_handover_state_name(&world->host[SOURCE].machine),
-             vst_handover_state_name(&world->host[DESTINATION].machine));
+             text, world_state(&world->host[SOURCE]), world_state(&world->host[DESTINATION]));
 }
 
 bool world_source_runs(const struct world *world)
@@ -76,7 +80,7 @@ bool world_source_runs(const struct world *world)
 
 static bool in(const struct host *host, const char *state)
 {
-    return strcmp(vst_handover_state_name(&host->machine), state) == 0;
+    return strcmp(world_state(host), state) == 0;
 }
 
 /* A restart begins with what the disk says: what is over would not be. */
@@ -248,10 +252,9 @@ void world_act(struct world *world, enum vst_handover_role role,
     if (actions->send)
         send_message(world, role, actions->send);
     world->told_conflict |= actions->tell == VST_HANDOVER_TELL_CONFLICT;
-    world_say(world, "  %-24s write %s, send %s, command %u, %s\n",
-              vst_handover_state_name(&host->machine), vst_handover_record_name(actions->write),
-              vst_handover_event_name(actions->send), actions->qemu,
-              vst_handover_told_text(actions->tell));
+    world_say(world, "  %-24s write %s, send %s, command %u, %s\n", world_state(host),
+              vst_handover_record_name(actions->write), vst_handover_event_name(actions->send),
+              actions->qemu, vst_handover_told_text(actions->tell));
 }
 
 void world_feed(struct world *world, enum vst_handover_role role, enum vst_handover_event event,

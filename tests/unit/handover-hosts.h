@@ -6,7 +6,7 @@
 #ifndef VST_TESTS_UNIT_HANDOVER_HOSTS_H
 #define VST_TESTS_UNIT_HANDOVER_HOSTS_H
 
-#include "core/handover.h"
+#include "core/handover-table.h"
 #include "handover-world.h"
 
 #define SOURCE VST_HANDOVER_SOURCE
@@ -77,6 +77,7 @@ extern const unsigned char world_token[VST_HANDOVER_ID];
 /* A number below this. Whether this trouble comes now, one time in so many; it is counted. */
 unsigned world_chance(struct world *world, unsigned below);
 bool world_trouble(struct world *world, enum world_trouble kind, unsigned one_in);
+const char *world_state(const struct host *host);
 void world_rule(struct world *world, bool kept, const char *text);
 void world_look(struct world *world);
 void world_release(struct world *world);

@@ -171,7 +171,7 @@ static void forget_done(struct world *world)
 
 static bool in_state(const struct host *host, const char *name)
 {
-    return host->present && strcmp(vst_handover_state_name(&host->machine), name) == 0;
+    return host->present && strcmp(world_state(host), name) == 0;
 }
 
 /* Not one that is known to run there, and has all it needs. */

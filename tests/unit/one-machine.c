@@ -29,7 +29,7 @@ void machine_written(enum vst_handover_record record)
 
 void machine_is_in(const char *state)
 {
-    assert_string_equal(vst_handover_state_name(&machine), state);
+    assert_string_equal(machine.table->words[machine.state].name, state);
 }
 
 unsigned machine_state(const struct vst_handover_table *table, const char *name)
