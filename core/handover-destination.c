@@ -90,7 +90,7 @@ static const struct vst_handover_entry destination_entries[] = {
      VST_ON(ENOUGH) | VST_ON(LINK_UP) | VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) |                 \
      VST_ON(QEMU_READY) | VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_SWITCHED) | \
      VST_ON(QEMU_RESUMED) | VST_ON(QEMU_LACKS) | VST_ON(QEMU_REFUSED) | VST_ON(CHECKED) |        \
-     VST_ON(CHECK_FAILED) | VST_ON(STREAM_VERIFIED) | BROKEN)
+     VST_ON(CHECK_FAILED) | VST_ON(STREAM_VERIFIED) | BROKEN | VST_ON(CANCEL) | RESOLVE)
 
 static const struct vst_handover_edge destination_edges[] = {
     EDGE(DESTINATION_NEW, VST_ON(PREPARE), DESTINATION_CHECKING),
@@ -241,8 +241,6 @@ static const struct vst_handover_edge destination_edges[] = {
 
     EDGE(DESTINATION_DONE, ASKS | VST_ON(FINISH), STAY, SAY(FINISHED)),
 
-    EDGE(ANY, VST_ON(CANCEL), STAY, TELL(TOO_LATE)),
-    EDGE(ANY, RESOLVE, STAY, TELL(NOT_IN_DOUBT)),
     EDGE(ANY, REST, STAY),
 };
 

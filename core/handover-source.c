@@ -81,7 +81,7 @@ static const struct vst_handover_entry source_entries[] = {
     (ANSWERS | JOURNAL | VST_ON(TIMER) | VST_ON(ENOUGH) | VST_ON(LINK_UP) | VST_ON(LINK_DOWN) |  \
      VST_ON(WRONG_HOST) | VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_SWITCHED) | \
      VST_ON(QEMU_RESUMED) | VST_ON(QEMU_REFUSED) | VST_ON(QEMU_FAILED) | VST_ON(QEMU_GONE) |     \
-     LATE | VST_ON(BEGIN))
+     LATE | VST_ON(CANCEL) | RESOLVE | VST_ON(BEGIN))
 
 static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_NEW, VST_ON(BEGIN), SOURCE_BEGINNING),
@@ -191,7 +191,7 @@ static const struct vst_handover_edge source_edges[] = {
 
     EDGE(SOURCE_RESUMING, VST_ON(QEMU_RESUMED), SOURCE_TELLING, TELL(GIVEN_UP)),
     EDGE(SOURCE_RESUMING, VST_ON(QEMU_GONE), SOURCE_TELLING, TELL(GUEST_GONE)),
-    EDGE(SOURCE_RESUMING, VST_ON(QEMU_REFUSED), STAY, TELL(PAUSED)),
+    EDGE(SOURCE_RESUMING, VST_ON(QEMU_REFUSED), STAY, TELL(NOT_RESUMED)),
     EDGE(SOURCE_RESUMING, VST_ON(TIMER), SOURCE_RESUMING),
 
     /* For ever: the destination may keep a copy until it hears of it. NEEDS was said before that,
@@ -204,8 +204,6 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_ENDING, VST_ON(WRITTEN), SOURCE_DONE),
     EDGE(SOURCE_ENDING, VST_ON(TIMER), SOURCE_ENDING),
 
-    EDGE(ANY, VST_ON(CANCEL), STAY, TELL(TOO_LATE)),
-    EDGE(ANY, RESOLVE, STAY, TELL(NOT_IN_DOUBT)),
     EDGE(ANY, REST, STAY),
 };
 

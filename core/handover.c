@@ -97,14 +97,6 @@ static void note_reason(struct vst_handover *handover, const struct vst_handover
         handover->cause = event;
 }
 
-static bool is_outcome(enum vst_handover_told told)
-{
-    return told == VST_HANDOVER_TELL_MIGRATED || told == VST_HANDOVER_TELL_CUT_OFF ||
-           told == VST_HANDOVER_TELL_DIED || told == VST_HANDOVER_TELL_GIVEN_UP ||
-           told == VST_HANDOVER_TELL_GUEST_GONE || told == VST_HANDOVER_TELL_CONFLICT ||
-           told == VST_HANDOVER_TELL_NOWHERE;
-}
-
 static void follow(struct vst_handover *handover, const struct vst_handover_edge *edge,
                    enum vst_handover_event event, struct vst_handover_actions *ret_actions)
 {
@@ -113,7 +105,7 @@ static void follow(struct vst_handover *handover, const struct vst_handover_edge
     else if (edge->to != VST_HANDOVER_STAY && !among(event, IDLE))
         handover->attempts = 0;
     note_reason(handover, edge, event);
-    if (is_outcome(edge->tell))
+    if (vst_handover_told_outcome(edge->tell) != VST_MIGRATION_OPEN)
         handover->outcome = edge->tell;
     if (edge->to != VST_HANDOVER_STAY)
         enter(handover, edge->to, ret_actions);
@@ -310,9 +302,19 @@ const char *vst_handover_record_name(enum vst_handover_record record)
     return record < VST_HANDOVER_RECORD_COUNT ? names[record] : "?";
 }
 
+#define TEXT_OF(name, number, outcome, text) [number] = (text),
+#define OUTCOME_OF(name, number, outcome, text) [number] = VST_MIGRATION_##outcome,
+
 const char *vst_handover_told_text(enum vst_handover_told told)
 {
-    static const char *const texts[] = {VST_HANDOVER_TOLD(SECOND_OF)};
+    static const char *const texts[] = {VST_HANDOVER_TOLD(TEXT_OF)};
 
-    return told < VST_HANDOVER_TELL_COUNT ? texts[told] : "?";
+    return told < VST_HANDOVER_TELL_COUNT && texts[told] ? texts[told] : "?";
+}
+
+enum vst_migration_outcome vst_handover_told_outcome(enum vst_handover_told told)
+{
+    static const enum vst_migration_outcome outcomes[] = {VST_HANDOVER_TOLD(OUTCOME_OF)};
+
+    return told < VST_HANDOVER_TELL_COUNT ? outcomes[told] : VST_MIGRATION_OPEN;
 }

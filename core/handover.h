@@ -29,6 +29,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "virstream/migration.h"
+
 #define VST_HANDOVER_ID 16 /* bytes of a token, and of a host's identity */
 
 /* Name, how it is told as the reason of what followed. As reasons their numbers are on disks: new
@@ -146,28 +148,26 @@ enum vst_handover_command {
         VST_HANDOVER_QEMU_COUNT
 };
 
-/* What people are told. The reason is vst_handover_reason(). What becomes of the guest is on disks
- * by these numbers: new ones come at the end. */
-#define VST_HANDOVER_TOLD(X)                                                                     \
-    X(NOTHING, "")                                                                               \
-    X(IN_DOUBT, "the guest is paused here until its owner is known")                             \
-    X(MIGRATED, "the guest is the destination's")                                                \
-    X(APART, "the guest runs there, and the rest of its memory cannot follow now")               \
-    X(CUT_OFF, "the guest will not get the rest of its memory, which the source had")            \
-    X(DIED, "the guest died there, before it had all of its memory")                             \
-    X(GIVEN_UP, "the migration was given up; the guest is the source's")                         \
-    X(GUEST_GONE, "the migration was given up; the guest is gone, as its QEMU is")               \
-    X(PAUSED, "QEMU refuses to resume the guest; it is tried again")                             \
-    X(TOO_LATE, "it cannot be cancelled any more")                                               \
-    X(NOT_IN_DOUBT, "there is nothing to resolve: the owner is known")                           \
-    X(RESTARTED, "virstream ended here before the guest was handed over")                        \
-    X(CONFLICT,                                                                                  \
-      "the guest may run on both hosts: an operator gave it to one when it was the other's")     \
-    X(NOWHERE, "the guest is on neither host: an operator gave it to the one that had given it " \
-               "up")
+/* What people are told. The reason is vst_handover_reason(). Name, number, the outcome that it is
+ * (OPEN: none, only a word for the moment), text. An outcome is on disks by its number. */
+#define VST_HANDOVER_TOLD(X)                                                                   \
+    X(NOTHING, 0, OPEN, "")                                                                    \
+    X(IN_DOUBT, 1, OPEN, "the guest is paused here until its owner is known")                  \
+    X(MIGRATED, 2, MIGRATED, "the guest is the destination's")                                 \
+    X(APART, 3, OPEN, "the guest runs there, and the rest of its memory cannot follow now")    \
+    X(CUT_OFF, 4, DIED, "the guest will not get the rest of its memory, which the source had") \
+    X(DIED, 5, DIED, "the guest died there, before it had all of its memory")                  \
+    X(GIVEN_UP, 6, STAYED, "the migration was given up; the guest is the source's")            \
+    X(GUEST_GONE, 7, DIED, "the migration was given up; the guest is gone, as its QEMU is")    \
+    X(NOT_RESUMED, 8, OPEN, "QEMU refuses to resume the guest; it is tried again")             \
+    X(RESTARTED, 11, OPEN, "virstream ended here before the guest was handed over")            \
+    X(CONFLICT, 12, CONFLICT,                                                                  \
+      "the guest may run on both hosts: an operator gave it to one when it was the other's")   \
+    X(NOWHERE, 13, DIED,                                                                       \
+      "the guest is on neither host: an operator gave it to the one that had given it up")
 
 enum vst_handover_told {
-#define VST_HANDOVER_TOLD_ENUM(name, text) VST_HANDOVER_TELL_##name,
+#define VST_HANDOVER_TOLD_ENUM(name, number, outcome, text) VST_HANDOVER_TELL_##name = (number),
     VST_HANDOVER_TOLD(VST_HANDOVER_TOLD_ENUM)
 #undef VST_HANDOVER_TOLD_ENUM
         VST_HANDOVER_TELL_COUNT
@@ -203,7 +203,7 @@ struct vst_handover {
     enum vst_handover_record written;          /* this state's, if the disk has it */
     enum vst_handover_event cause;             /* what first led off the straight way */
     enum vst_handover_event doubt;             /* why it is in doubt, by the last attempt */
-    enum vst_handover_told outcome;            /* what became of the guest, as last told */
+    enum vst_handover_told outcome;            /* the last that was told, see VST_HANDOVER_TOLD */
     unsigned attempts;                         /* since there was progress */
     unsigned delays[VST_HANDOVER_TIMER_COUNT]; /* milliseconds */
 };
@@ -276,5 +276,7 @@ const char *vst_handover_event_name(enum vst_handover_event event);
 const char *vst_handover_event_text(enum vst_handover_event event);
 const char *vst_handover_record_name(enum vst_handover_record record);
 const char *vst_handover_told_text(enum vst_handover_told told);
+/* OPEN: it is none. */
+enum vst_migration_outcome vst_handover_told_outcome(enum vst_handover_told told);
 
 #endif

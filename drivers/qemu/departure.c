@@ -127,7 +127,7 @@ static void tell(struct vst_move *move, enum vst_handover_told told)
         vst_departure_stop_stream(departure); /* in our words, before the stream finds its own */
         guest_gone(departure);
         break;
-    case VST_HANDOVER_TELL_PAUSED:
+    case VST_HANDOVER_TELL_NOT_RESUMED:
         refused(departure);
         break;
     case VST_HANDOVER_TELL_CONFLICT:

@@ -233,12 +233,11 @@ int vst_owner_check(const char *owner, const char *token, const struct vst_calle
 /* The words of whoever saw it are gone; what became of the guest says more than what led to it. */
 static void recall(struct vst_move *move)
 {
-    enum vst_handover_told outcome = move->machine.outcome;
+    enum vst_handover_told told = move->machine.outcome;
+    enum vst_migration_outcome outcome = vst_handover_told_outcome(told);
 
-    if (outcome == VST_HANDOVER_TELL_CUT_OFF || outcome == VST_HANDOVER_TELL_DIED ||
-        outcome == VST_HANDOVER_TELL_GUEST_GONE || outcome == VST_HANDOVER_TELL_CONFLICT ||
-        outcome == VST_HANDOVER_TELL_NOWHERE)
-        vst_error_set(&move->why, VST_ERR_DRIVER, "%s", vst_handover_told_text(outcome));
+    if (outcome == VST_MIGRATION_DIED || outcome == VST_MIGRATION_CONFLICT)
+        vst_error_set(&move->why, VST_ERR_DRIVER, "%s", vst_handover_told_text(told));
 }
 
 int vst_move_recover(struct vst_move *move, const struct vst_journal_entry *entry)
@@ -365,25 +364,6 @@ static const char *where(const struct vst_move *move)
                                                                                     : "";
 }
 
-static enum vst_migration_outcome outcome_of(const struct vst_move *move)
-{
-    switch (move->machine.outcome) {
-    case VST_HANDOVER_TELL_MIGRATED:
-        return VST_MIGRATION_MIGRATED;
-    case VST_HANDOVER_TELL_GIVEN_UP:
-        return VST_MIGRATION_STAYED;
-    case VST_HANDOVER_TELL_CONFLICT:
-        return VST_MIGRATION_CONFLICT;
-    case VST_HANDOVER_TELL_CUT_OFF:
-    case VST_HANDOVER_TELL_DIED:
-    case VST_HANDOVER_TELL_NOWHERE:
-    case VST_HANDOVER_TELL_GUEST_GONE:
-        return VST_MIGRATION_DIED;
-    default:
-        return VST_MIGRATION_OPEN;
-    }
-}
-
 /* What broke on the way of one that came to its end well is of no interest any more. */
 static bool has_reason(const struct vst_move *move, const struct vst_migration_info *info)
 {
@@ -410,7 +390,7 @@ void vst_move_get_info(const struct vst_move *move, struct vst_migration_info *r
     *ret_info = (struct vst_migration_info){
         .role = move->end->role,
         .over = move->over,
-        .outcome = outcome_of(move),
+        .outcome = vst_handover_told_outcome(move->machine.outcome),
         .in_doubt = vst_move_is_in_doubt(move),
         .since = (int64_t)move->since,
     };

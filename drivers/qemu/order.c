@@ -24,17 +24,14 @@ static void tell_source(struct vst_move *move, enum vst_migration_order order,
     }
 }
 
-/* `otherwise`: what it means that nothing comes of it. */
-static int feed(struct vst_move *move, enum vst_handover_event event,
-                enum vst_handover_told otherwise, struct vst_error *ret_err)
+/* `otherwise`: what it means that nothing would come of it. */
+static int feed(struct vst_move *move, enum vst_handover_event event, const char *otherwise,
+                struct vst_error *ret_err)
 {
-    unsigned state = move->machine.state;
-
+    if (!vst_handover_heeds(&move->machine, event))
+        return vst_error_set(ret_err, VST_ERR_STATE, "%s: %s", move->name, otherwise);
     vst_move_feed(move, event, NULL);
-    if (move->machine.state != state)
-        return 0;
-    return vst_error_set(ret_err, VST_ERR_STATE, "%s: %s", move->name,
-                         vst_handover_told_text(otherwise));
+    return 0;
 }
 
 /* Before the machine has begun there is nothing for it to give up. */
@@ -53,7 +50,7 @@ static int cancel(struct vst_move *move, struct vst_error *ret_err)
 {
     if (give_up_early(move))
         return 0;
-    return feed(move, VST_HANDOVER_CANCEL, VST_HANDOVER_TELL_TOO_LATE, ret_err);
+    return feed(move, VST_HANDOVER_CANCEL, "it cannot be cancelled any more", ret_err);
 }
 
 /* People speak for the other host: it has no more questions, or has been told. */
@@ -82,6 +79,8 @@ static int forget(struct vst_move *move, struct vst_error *ret_err)
     return 0;
 }
 
+static const char not_in_doubt[] = "there is nothing to resolve: the owner is known";
+
 /* That word may be one that this host knows to be wrong: a guest cannot go on here whose QEMU is
  * gone. */
 static int runs_on_source(struct vst_move *move, struct vst_error *ret_err)
@@ -93,7 +92,7 @@ static int runs_on_source(struct vst_move *move, struct vst_error *ret_err)
             "%s: its QEMU is gone on this host, so it cannot go on here, and what %s has may be "
             "the last copy: it is the destination's, or wait until that host answers",
             move->name, move->peer);
-    return feed(move, VST_HANDOVER_RESOLVE_SOURCE, VST_HANDOVER_TELL_NOT_IN_DOUBT, ret_err);
+    return feed(move, VST_HANDOVER_RESOLVE_SOURCE, not_in_doubt, ret_err);
 }
 
 /* Nor may a guest begin here as long as its source is heard of, and may go on with it. */
@@ -105,7 +104,7 @@ static int runs_on_destination(struct vst_move *move, struct vst_error *ret_err)
                              "%s: it is not in doubt, its source has it: that answers, or is given "
                              "%u seconds to do so",
                              move->name, vst_conn_patience(move->qemu->conn));
-    return feed(move, VST_HANDOVER_RESOLVE_DESTINATION, VST_HANDOVER_TELL_NOT_IN_DOUBT, ret_err);
+    return feed(move, VST_HANDOVER_RESOLVE_DESTINATION, not_in_doubt, ret_err);
 }
 
 void vst_move_order(struct vst_move *move, enum vst_migration_order order,

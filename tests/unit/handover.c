@@ -125,8 +125,8 @@ static void after_handed_over_a_cancel_is_too_late(void **state)
 {
     (void)state;
     source_has_handed_over();
+    assert_false(vst_handover_heeds(&machine, EVENT(CANCEL)));
     machine_feed(EVENT(CANCEL));
-    assert_int_equal(actions.tell, VST_HANDOVER_TELL_TOO_LATE);
     machine_feed(EVENT(LINK_DOWN));
     machine_is_in("SOURCE_HANDING");
     assert_true(vst_handover_holds_guest(&machine));
@@ -406,8 +406,9 @@ static void the_operator_is_heard_in_doubt_only(void **state)
     machine_is_in("SOURCE_CLOSING");
     machine_begin(VST_HANDOVER_SOURCE);
     machine.state = machine_state(&vst_handover_source, "SOURCE_MOVING");
+    assert_false(vst_handover_heeds(&machine, EVENT(RESOLVE_SOURCE)));
     machine_feed(EVENT(RESOLVE_SOURCE));
-    assert_int_equal(actions.tell, VST_HANDOVER_TELL_NOT_IN_DOUBT);
+    machine_is_in("SOURCE_MOVING");
     machine_begin(VST_HANDOVER_DESTINATION);
     machine.state = machine_state(&vst_handover_destination, "DESTINATION_RUNNING");
     machine_feed(EVENT(RESOLVE_DESTINATION));
