@@ -181,7 +181,7 @@ enum vst_handover_told {
     X(PREPARE, 1, 0, "the destination's checks, and a QEMU there")                           \
     X(SWITCH, 1, 0, "the last bytes, while the guest is paused; and before a doubt is told") \
     X(PATIENCE, 5, 0, "the word of the source, when only a part of the memory is to come")   \
-    X(AGAIN, 0, 500, "before it is tried again: this, twice this, and so on, 64 times at most")
+    X(AGAIN, 0, 500, "before it is tried again; doubled each time, up to 64 times this")
 
 enum vst_handover_timer {
 #define VST_HANDOVER_TIMER_ENUM(name, times, milliseconds, meaning) VST_HANDOVER_TIMER_##name,

@@ -3,7 +3,7 @@
  * Prints the two tables of the hand-over, for whoever is not C:
  *
  *     print-handover promela     what docs/handover.pml includes: both machines, whole
- *     print-handover markdown    the states, and the picture, of docs/handover.md
+ *     print-handover markdown    the times, the states, and the pictures of docs/handover.md
  */
 #include <stdio.h>
 #include <string.h>
@@ -132,8 +132,26 @@ static const char *short_name(const struct machine *machine, unsigned state)
     return machine->table->words[state].name + strlen(machine->name) + 1;
 }
 
+/* The events of an edge, as one word after the other. */
+static void print_events(const struct vst_handover_edge *edge)
+{
+    const char *comma = "";
+
+    for (unsigned event = 0; event < VST_HANDOVER_EVENT_COUNT; event++) {
+        if (!on(edge, event))
+            continue;
+        printf("%s%s", comma, vst_handover_event_name(event));
+        comma = ", ";
+    }
+}
+
 static void print_duties(const struct vst_handover_entry *entry)
 {
+    static const char *const timers[] = {
+#define TIMER_NAME(name, times, milliseconds, meaning) #name,
+        VST_HANDOVER_TIMERS(TIMER_NAME)
+#undef TIMER_NAME
+    };
     static const char *const commands[] = {
 #define COMMAND_NAME(name, meaning) #name,
         VST_HANDOVER_COMMANDS(COMMAND_NAME)
@@ -146,7 +164,26 @@ static void print_duties(const struct vst_handover_entry *entry)
     if (entry->send)
         printf("%ssends %s", between, vst_handover_event_name(entry->send)), between = ", ";
     if (entry->qemu)
-        printf("%sQEMU: %s", between, commands[entry->qemu]);
+        printf("%sQEMU: %s", between, commands[entry->qemu]), between = ", ";
+    if (entry->timer)
+        printf("%stime: %s", between, timers[entry->timer]);
+}
+
+/* What is answered without a change of state. */
+static void print_answers(const struct vst_handover_table *table, unsigned state)
+{
+    const char *between = "";
+
+    for (unsigned e = 0; e < table->edge_count; e++) {
+        const struct vst_handover_edge *edge = &table->edges[e];
+
+        if (edge->from != state || edge->to != VST_HANDOVER_STAY || !edge->say)
+            continue;
+        printf("%s", between);
+        print_events(edge);
+        printf(" / %s", vst_handover_event_name(edge->say));
+        between = "; ";
+    }
 }
 
 static void print_picture(const struct machine *machine)
@@ -156,36 +193,61 @@ static void print_picture(const struct machine *machine)
     printf("\n```mermaid\nstateDiagram-v2\n    [*] --> %s\n", short_name(machine, 0));
     for (unsigned e = 0; e < table->edge_count; e++) {
         const struct vst_handover_edge *edge = &table->edges[e];
-        const char *comma = "";
 
         if (edge->from == VST_HANDOVER_ANY || edge->to == VST_HANDOVER_STAY)
             continue;
         printf("    %s --> %s: ", short_name(machine, edge->from), short_name(machine, edge->to));
-        for (unsigned event = 0; event < VST_HANDOVER_EVENT_COUNT; event++) {
-            if (!on(edge, event))
-                continue;
-            printf("%s%s", comma, vst_handover_event_name(event));
-            comma = ", ";
-        }
+        print_events(edge);
+        if (edge->say)
+            printf(" / %s", vst_handover_event_name(edge->say));
         printf("\n");
     }
     printf("```\n");
 }
 
+static void print_time(const char *name, unsigned times, unsigned milliseconds, const char *meaning)
+{
+    if (times == 1)
+        printf("| %s | the patience | %s |\n", name, meaning);
+    else if (times)
+        printf("| %s | %u times the patience | %s |\n", name, times, meaning);
+    else if (milliseconds)
+        printf("| %s | %u ms | %s |\n", name, milliseconds, meaning);
+}
+
+static void print_times(void)
+{
+#define PRINT_TIME(name, times, milliseconds, meaning) \
+    print_time(#name, times, milliseconds, meaning);
+    printf("\n### The times\n\n| time | how long | for what |\n|---|---|---|\n");
+    VST_HANDOVER_TIMERS(PRINT_TIME)
+#undef PRINT_TIME
+}
+
+static void print_state(const struct machine *machine, unsigned state, bool answers)
+{
+    const struct vst_handover_words *words = &machine->table->words[state];
+
+    printf("| %s | %s | %s | ", short_name(machine, state), words->waits_for, words->meaning);
+    print_duties(&machine->table->entries[state]);
+    if (answers) {
+        printf(" | ");
+        print_answers(machine->table, state);
+    }
+    printf(" |\n");
+}
+
 static int print_markdown(void)
 {
+    print_times();
     for (unsigned m = 0; m < 2; m++) {
-        const struct vst_handover_table *table = machines[m].table;
+        bool answers = machines[m].table == &vst_handover_destination; /* the source only asks */
 
-        printf("\n### The %s's states\n\n| state | waits for | meaning | on entering |\n"
-               "|---|---|---|---|\n",
-               machines[m].name);
-        for (unsigned s = 0; s < table->state_count; s++) {
-            printf("| %s | %s | %s | ", short_name(&machines[m], s), table->words[s].waits_for,
-                   table->words[s].meaning);
-            print_duties(&table->entries[s]);
-            printf(" |\n");
-        }
+        printf("\n### The %s's states\n\n| state | waits for | meaning | on entering |%s\n"
+               "|---|---|---|---|%s\n",
+               machines[m].name, answers ? " answers |" : "", answers ? "---|" : "");
+        for (unsigned s = 0; s < machines[m].table->state_count; s++)
+            print_state(&machines[m], s, answers);
         print_picture(&machines[m]);
     }
     return 0;
