@@ -142,7 +142,8 @@ static bool is_stranger(struct vst_handover *handover, enum vst_handover_event e
 
 static bool is_enough(const struct vst_handover *handover)
 {
-    return handover->attempts >= MOST_ATTEMPTS && vst_handover_heeds(handover, VST_HANDOVER_ENOUGH);
+    return handover->attempts >= MOST_ATTEMPTS &&
+           vst_handover_would_move(handover, VST_HANDOVER_ENOUGH);
 }
 
 int vst_handover_feed(struct vst_handover *handover, enum vst_handover_event event,
@@ -249,14 +250,14 @@ bool vst_handover_waits_for_bytes(const struct vst_handover *handover)
     return entry_of(handover)->timer == VST_HANDOVER_TIMER_SWITCH;
 }
 
-bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_event event)
+bool vst_handover_would_move(const struct vst_handover *handover, enum vst_handover_event event)
 {
     const struct vst_handover_edge *edge = find_edge(handover, event);
 
     return edge && edge->to != VST_HANDOVER_STAY;
 }
 
-bool vst_handover_minds(const struct vst_handover *handover, enum vst_handover_event event)
+bool vst_handover_expects(const struct vst_handover *handover, enum vst_handover_event event)
 {
     const struct vst_handover_edge *edge = find_edge(handover, event);
 
@@ -265,7 +266,7 @@ bool vst_handover_minds(const struct vst_handover *handover, enum vst_handover_e
 
 bool vst_handover_can_be_resolved(const struct vst_handover *handover)
 {
-    return vst_handover_heeds(handover, VST_HANDOVER_RESOLVE_DESTINATION);
+    return vst_handover_would_move(handover, VST_HANDOVER_RESOLVE_DESTINATION);
 }
 
 const char *vst_handover_waits_for(const struct vst_handover *handover)

@@ -259,10 +259,10 @@ bool vst_handover_ends_qemu(const struct vst_handover *handover);
 bool vst_handover_waits_for_bytes(const struct vst_handover *handover);
 
 /* This event would lead it to another state, or into this one anew. */
-bool vst_handover_heeds(const struct vst_handover *handover, enum vst_handover_event event);
+bool vst_handover_would_move(const struct vst_handover *handover, enum vst_handover_event event);
 
 /* This event is one of its state's: not one that comes too early or too late to mean anything. */
-bool vst_handover_minds(const struct vst_handover *handover, enum vst_handover_event event);
+bool vst_handover_expects(const struct vst_handover *handover, enum vst_handover_event event);
 
 /* People may say whose the guest is. */
 bool vst_handover_can_be_resolved(const struct vst_handover *handover);

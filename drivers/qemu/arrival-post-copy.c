@@ -176,7 +176,7 @@ static bool has_come(const struct vst_arrival *arrival)
     struct vst_place *place = vst_guest_place(arrival->move.guest);
     struct vst_place_job job = {0};
 
-    return vst_handover_heeds(&arrival->move.machine, VST_HANDOVER_QEMU_RESUMED) &&
+    return vst_handover_would_move(&arrival->move.machine, VST_HANDOVER_QEMU_RESUMED) &&
            vst_place_get_job(place, &job, NULL) == 0 && job.word != VST_WORD_IN;
 }
 

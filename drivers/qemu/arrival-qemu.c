@@ -191,7 +191,7 @@ static void qemu_event(void *opaque, const char *name, struct json_object *data)
 /* What comes when the copy is being ended already does not make a guest of it. */
 void vst_arrival_spare_if(struct vst_arrival *arrival, enum vst_handover_event event)
 {
-    if (arrival->move.guest && vst_handover_heeds(&arrival->move.machine, event))
+    if (arrival->move.guest && vst_handover_would_move(&arrival->move.machine, event))
         vst_guest_spare(arrival->move.guest);
 }
 
@@ -303,7 +303,7 @@ void vst_arrival_runs(struct vst_arrival *arrival)
 {
     struct vst_move *move = &arrival->move;
 
-    if (!vst_handover_heeds(&move->machine, VST_HANDOVER_QEMU_RESUMED)) {
+    if (!vst_handover_would_move(&move->machine, VST_HANDOVER_QEMU_RESUMED)) {
         stop(arrival);
         return;
     }

@@ -191,7 +191,7 @@ static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct v
         vst_arrival_post_copy_again(arrival);
     }
     if (arrival->loading || !arrival->move.guest || (arrival->finished & VST_UP) ||
-        !(again || vst_handover_heeds(machine, VST_HANDOVER_STREAM_VERIFIED)))
+        !(again || vst_handover_would_move(machine, VST_HANDOVER_STREAM_VERIFIED)))
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: no stream is expected now (%s)",
                              arrival->move.name, vst_handover_waits_for(&arrival->move.machine));
     if (vst_stream_claim(stream, op, &user, ret_err) < 0 ||

@@ -141,7 +141,7 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
         vst_stream_get_progress(arrival->stream, &progress);
     if (ret_info->in_doubt && move->guest && vst_handover_can_be_resolved(&move->machine))
         describe_copy(move, ret_info);
-    else if (vst_handover_heeds(&move->machine, VST_HANDOVER_QEMU_RESUMED))
+    else if (vst_handover_would_move(&move->machine, VST_HANDOVER_QEMU_RESUMED))
         snprintf(ret_info->reason, sizeof(ret_info->reason),
                  "QEMU here is to run the guest, and has not answered yet");
     ret_info->sent = progress.up_bytes;
@@ -164,7 +164,7 @@ static void get_info(const struct vst_move *move, struct vst_migration_info *ret
 /* A guest that was never told to run is given back: the source may resume it. */
 static enum vst_handover_event death(const struct vst_move *move)
 {
-    bool to_run = vst_handover_heeds(&move->machine, VST_HANDOVER_QEMU_REFUSED);
+    bool to_run = vst_handover_would_move(&move->machine, VST_HANDOVER_QEMU_REFUSED);
 
     return to_run && !vst_arrival_of(move)->told ? VST_HANDOVER_QEMU_REFUSED
                                                  : VST_HANDOVER_QEMU_GONE;
@@ -335,7 +335,7 @@ static bool is_too_late(const struct vst_arrival *arrival, enum vst_handover_eve
 /* The machine of one that is only looked at stays new until that is answered, and it is freed. */
 static bool is_new(const struct vst_arrival *arrival)
 {
-    return vst_handover_heeds(&arrival->move.machine, VST_HANDOVER_PREPARE);
+    return vst_handover_would_move(&arrival->move.machine, VST_HANDOVER_PREPARE);
 }
 
 static struct vst_arrival *find_for(struct vst_qemu *qemu,

@@ -238,7 +238,7 @@ static void link_down(void *opaque, const struct vst_error *said)
     }
     if (err->code != VST_ERR_LOST && err->code != VST_ERR_CONNECT)
         vst_error_copy(&move->why, err);
-    if (is_refusal(err) && vst_handover_heeds(&move->machine, VST_HANDOVER_REFUSED))
+    if (is_refusal(err) && vst_handover_would_move(&move->machine, VST_HANDOVER_REFUSED))
         vst_move_feed(move, VST_HANDOVER_REFUSED, move->machine.peer);
     else
         vst_move_fail(move, VST_HANDOVER_LINK_DOWN, err);

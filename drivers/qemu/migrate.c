@@ -321,7 +321,7 @@ void vst_qemu_migrations_close(struct vst_qemu *qemu)
 static bool is_dropped(const struct vst_move *move)
 {
     return move->end->role == VST_MIGRATION_IN && vst_handover_settled(&move->machine) &&
-           !vst_handover_heeds(&move->machine, VST_HANDOVER_TIMER) &&
+           !vst_handover_would_move(&move->machine, VST_HANDOVER_TIMER) &&
            !vst_arrival_of(move)->asker &&
            !vst_journal_find(vst_journal_known(move->qemu->journal), move->machine.token,
                              VST_HANDOVER_DESTINATION);

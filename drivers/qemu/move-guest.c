@@ -23,8 +23,8 @@ static int say_doubt(const char *name, struct vst_error *ret_err)
 static bool is_on_its_way(const struct vst_move *move)
 {
     return move->end->role == VST_MIGRATION_IN &&
-           vst_handover_heeds(&move->machine, VST_HANDOVER_CANCEL) &&
-           !vst_handover_heeds(&move->machine, VST_HANDOVER_COMMIT);
+           vst_handover_would_move(&move->machine, VST_HANDOVER_CANCEL) &&
+           !vst_handover_would_move(&move->machine, VST_HANDOVER_COMMIT);
 }
 
 /* It has given up its copy, or ended it, or was never asked for one. */

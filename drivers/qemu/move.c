@@ -83,7 +83,7 @@ void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const u
 void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
                    const struct vst_error *err)
 {
-    if (vst_handover_minds(&move->machine, event))
+    if (vst_handover_expects(&move->machine, event))
         vst_error_copy(&move->why, err);
     vst_move_feed(move, event, NULL);
 }
@@ -292,8 +292,8 @@ struct vst_move *vst_move_find(const struct vst_qemu *qemu, const unsigned char 
 /* An arrival is nobody's guest before it is known that the guest may come: anybody may ask. */
 static bool only_looks(const struct vst_move *move)
 {
-    return vst_handover_heeds(&move->machine, VST_HANDOVER_PREPARE) ||
-           vst_handover_heeds(&move->machine, VST_HANDOVER_CHECKED);
+    return vst_handover_would_move(&move->machine, VST_HANDOVER_PREPARE) ||
+           vst_handover_would_move(&move->machine, VST_HANDOVER_CHECKED);
 }
 
 /* The more, the closer it has to do with its guest; 0: not at all. */

@@ -28,7 +28,7 @@ static void tell_source(struct vst_move *move, enum vst_migration_order order,
 static int feed(struct vst_move *move, enum vst_handover_event event, const char *otherwise,
                 struct vst_error *ret_err)
 {
-    if (!vst_handover_heeds(&move->machine, event))
+    if (!vst_handover_would_move(&move->machine, event))
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: %s", move->name, otherwise);
     vst_move_feed(move, event, NULL);
     return 0;
@@ -59,8 +59,8 @@ static int forget(struct vst_move *move, struct vst_error *ret_err)
     enum vst_handover_event word =
         move->end->role == VST_MIGRATION_OUT ? VST_HANDOVER_FINISHED : VST_HANDOVER_FINISH;
 
-    if (!vst_handover_heeds(&move->machine, word) &&
-        vst_handover_heeds(&move->machine, VST_HANDOVER_ABORT))
+    if (!vst_handover_would_move(&move->machine, word) &&
+        vst_handover_would_move(&move->machine, VST_HANDOVER_ABORT))
         word = VST_HANDOVER_ABORT; /* this end has given up, and the other had to hear it */
     if (!vst_handover_settled(&move->machine))
         return vst_error_set(
@@ -70,7 +70,7 @@ static int forget(struct vst_move *move, struct vst_error *ret_err)
             move->name);
     if (move->over)
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: the migration is over", move->name);
-    if (!vst_handover_heeds(&move->machine, word))
+    if (!vst_handover_would_move(&move->machine, word))
         return vst_error_set(ret_err, VST_ERR_STATE,
                              "%s is not forgotten: the journal of this host is still to be written "
                              "(virstream migrations)",

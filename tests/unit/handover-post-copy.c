@@ -51,7 +51,7 @@ static void in_post_copy_the_source_serves_until_all_is_there(void **state)
 {
     (void)state;
     source_serves();
-    assert_false(vst_handover_heeds(&machine, EVENT(CANCEL)));
+    assert_false(vst_handover_would_move(&machine, EVENT(CANCEL)));
     machine_feed(EVENT(CANCEL));
     machine_feed(EVENT(QEMU_COMPLETED));
     machine_written(RECORD(COMMITTED));
@@ -166,7 +166,7 @@ static void in_post_copy_the_operator_is_heard_when_the_stream_is_broken(void **
 {
     (void)state;
     source_serves();
-    assert_false(vst_handover_heeds(&machine, EVENT(RESOLVE_SOURCE)));
+    assert_false(vst_handover_would_move(&machine, EVENT(RESOLVE_SOURCE)));
     machine_feed(EVENT(RESOLVE_SOURCE));
     machine_feed(EVENT(LINK_DOWN));
     machine_feed(EVENT(RESOLVE_SOURCE));

@@ -145,7 +145,7 @@ static void a_state_that_writes_goes_on_whatever_becomes_of_it(void **state)
             assert_int_equal(vst_handover_written(&machine, machine.writing, false, &actions), 0);
             /* It waits for a timer, or has gone on; or does not wait for the record. */
             assert_true(machine.state != s || TABLE(role)->entries[s].timer ||
-                        !vst_handover_heeds(&machine, EVENT(WRITTEN)));
+                        !vst_handover_would_move(&machine, EVENT(WRITTEN)));
         }
 }
 

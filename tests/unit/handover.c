@@ -125,7 +125,7 @@ static void after_handed_over_a_cancel_is_too_late(void **state)
 {
     (void)state;
     source_has_handed_over();
-    assert_false(vst_handover_heeds(&machine, EVENT(CANCEL)));
+    assert_false(vst_handover_would_move(&machine, EVENT(CANCEL)));
     machine_feed(EVENT(CANCEL));
     machine_feed(EVENT(LINK_DOWN));
     machine_is_in("SOURCE_HANDING");
@@ -406,7 +406,7 @@ static void the_operator_is_heard_in_doubt_only(void **state)
     machine_is_in("SOURCE_CLOSING");
     machine_begin(VST_HANDOVER_SOURCE);
     machine.state = machine_state(&vst_handover_source, "SOURCE_MOVING");
-    assert_false(vst_handover_heeds(&machine, EVENT(RESOLVE_SOURCE)));
+    assert_false(vst_handover_would_move(&machine, EVENT(RESOLVE_SOURCE)));
     machine_feed(EVENT(RESOLVE_SOURCE));
     machine_is_in("SOURCE_MOVING");
     machine_begin(VST_HANDOVER_DESTINATION);
