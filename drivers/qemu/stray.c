@@ -116,7 +116,8 @@ static void describe(const struct vst_place_job *job, const char *name, int64_t 
     snprintf(ret_info->peer, sizeof(ret_info->peer), "%s", job->to[0] ? job->to : "?");
     snprintf(ret_info->reason, sizeof(ret_info->reason),
              "the journal of this host does not know it, so nobody asks; see where the guest runs, "
-             "and say so with \"migration resolve\"");
+             "and say so: virstream migration resolve --guest-runs-on=source|destination %s",
+             job->token);
 }
 
 size_t vst_strays_list(const struct vst_qemu *qemu, struct vst_migration_info *infos, size_t room)

@@ -35,7 +35,7 @@ is_stray()
 {
     [ "$(state_on a g) $(state_on b g)" = "paused running" ] && goes_on g &&
         contains "does not know (virstream migrations)" on a info g &&
-        contains "say so with \"migration resolve\"" on a migrations
+        contains "virstream migration resolve --guest-runs-on=source|destination $(on a migrations -q)" on a migrations
 }
 
 is_refused()
