@@ -16,8 +16,8 @@
 
 struct vst_arrival_disks;
 
-/* How far it is on the way into post-copy, and out of a break in it. The order counts: from SWITCHED
- * on it is there. */
+/* How far it is on the way into post-copy, and out of a break in it. The order counts: from
+ * SWITCHED on it is there. */
 #define ARRIVAL_POST_COPY_STATES(X)                                                            \
     X(ARRIVAL_PRE_COPY, "QEMU", "memory comes before the guest runs")                          \
     X(ARRIVAL_SWITCHING, "QEMU's state not to be inmigrate", "the device state is being read") \
@@ -28,13 +28,13 @@ VST_FSM(arrival_post_copy, ARRIVAL_POST_COPY_STATES)
 
 struct vst_arrival {
     struct vst_move move;
-    struct vst_op *asker;           /* of the source's last message; NULL: it has its answer */
-    struct vst_image_header *offer; /* NULL after a restart */
-    struct vst_check *check;        /* while it looks */
-    struct vst_stream *stream;      /* NULL: it has not come, or is over */
-    struct vst_op *loading;         /* its operation */
-    struct vst_channel *gate;       /* in what goes back */
-    int spare;
+    struct vst_op *asker;             /* of the source's last message; NULL: it has its answer */
+    struct vst_image_header *offer;   /* NULL after a restart */
+    struct vst_check *check;          /* while it looks */
+    struct vst_stream *stream;        /* NULL: it has not come, or is over */
+    struct vst_op *loading;           /* its operation */
+    struct vst_channel *gate;         /* in what goes back */
+    int spare;                        /* our end of QEMU's socket once more, to break it; or -1 */
     struct vst_handshake *handshake;  /* in the stream; NULL: it is the first one */
     unsigned finished;                /* directions of the stream: mask of vst_direction */
     bool told;                        /* QEMU was, to run the guest, or may have been */
@@ -87,8 +87,10 @@ void vst_arrival_await_stream(struct vst_arrival *arrival);
 void vst_arrival_stop_awaiting(struct vst_arrival *arrival);
 /* The move is given up, and this is why. */
 void vst_arrival_give_up_stream(struct vst_arrival *arrival);
-/* The stream is over, or is to be. */
+/* The stream is over, and whoever brought it is told: NULL, all of it is loaded. The machine is not
+ * told. */
 void vst_arrival_end_stream(struct vst_arrival *arrival, const struct vst_error *err);
+/* It is broken, for QEMU too, and over; the machine hears STREAM_FAILED. */
 void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error *err);
 /* Whether it is QEMU that broke a stream off, which as a rule ends then and says more: what it says
  * follows as its end, or STREAM_FAILED when that does not come. */

@@ -69,10 +69,10 @@ struct vst_departure {
     char *offer; /* JSON */
     struct vst_migrate_message message;
     struct vst_link *link;
-    struct vst_stream *stream;  /* NULL: none is under way */
-    struct vst_stream_tie *tie; /* to its operation */
-    struct vst_channel *gate;   /* in the stream's source */
-    int spare;
+    struct vst_stream *stream;         /* NULL: none is under way */
+    struct vst_stream_tie *tie;        /* to its operation */
+    struct vst_channel *gate;          /* in the stream's source */
+    int spare;                         /* our end of QEMU's socket once more, to break it; or -1 */
     struct vst_handshake *handshake;   /* in the stream; NULL: it is the first one */
     struct vst_hold *hold;             /* of the stream before; NULL: it was not needed */
     int64_t broken_us;                 /* when QEMU said that its stream is broken; 0: not here */

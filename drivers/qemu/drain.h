@@ -17,8 +17,8 @@
 struct vst_drain;
 
 struct vst_drain_ends {
-    int ours, qemus;
-    int leash;
+    int ours, qemus; /* of the pipe: to read from, and for QEMU to write to */
+    int leash;       /* as long as it is open, the process reads nothing */
 };
 
 /* Nothing is open. */

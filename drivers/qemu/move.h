@@ -32,8 +32,9 @@ struct vst_move_end {
     void (*unwritten)(struct vst_move *move, const struct vst_error *err);
     /* The guest is let go of, or gone; what served to move it may go. Optional; often. */
     void (*settled)(struct vst_move *move);
-    /* The machine is through with it; and the memory is to go, which may be without that. */
+    /* The machine is through with it. Once; but not of one that is freed before. */
     void (*over)(struct vst_move *move);
+    /* Of vst_move_free(): frees the whole of the end, whether it is over or not. */
     void (*free)(struct vst_move *move);
     /* Fills what it knows of phase, progress and verdict. */
     void (*get_info)(const struct vst_move *move, struct vst_migration_info *ret_info);
@@ -110,8 +111,8 @@ const char *vst_move_leaves_as(const struct vst_qemu *qemu, const char *token);
 
 /* One event for the machine; `from` for messages and LINK_UP. */
 void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const unsigned char *from);
-/* The same, with what is to be told as the reason: the first one counts, of an event that means
- * anything by now. */
+/* The same, with what is to be told as the reason, unless something is already, or the event means
+ * nothing to the machine by now. */
 void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
                    const struct vst_error *err);
 

@@ -10,9 +10,10 @@
 #include "handshake.h"
 
 struct vst_moving {
-    struct vst_channel *source; /* what QEMU says, encoded; its end is believed only ... */
-    struct vst_channel *sink;   /* decoded, what QEMU hears */
-    struct vst_channel *gate;   /* ... when this is open; part of `source` */
+    struct vst_channel *source; /* what QEMU says, encoded */
+    struct vst_channel *gate;   /* part of `source`, whose end is believed only when it is open; or
+                                   NULL, without records */
+    struct vst_channel *sink;   /* what QEMU hears, decoded */
     int spare;                  /* the socket once more, to break it; or -1 */
 };
 
@@ -25,7 +26,7 @@ int vst_moving_open(struct event_base *base, int *fd, int zstd_level, bool expan
                     struct vst_handshake *handshake, struct vst_moving *ret_moving,
                     struct vst_error *ret_err);
 
-/* The same without records, for a protocol that is its own: there is no gate. */
+/* The same without records, for a protocol that has an end of its own: there is no gate. */
 int vst_moving_open_raw(struct event_base *base, int *fd, struct vst_moving *ret_moving,
                         struct vst_error *ret_err);
 
