@@ -328,7 +328,7 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
     else if (err->code == VST_ERR_DRIVER) /* QEMU's own word: it has not run */
         vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_REFUSED, err);
     else
-        vst_error_copy(&arrival->move.why, err); /* its end says what became of it */
+        vst_move_note(&arrival->move, err); /* its end says what became of it */
 }
 
 /* Without a deadline: a QEMU that was told once may obey at any time, and its word, or its end, is

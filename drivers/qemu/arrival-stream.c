@@ -126,7 +126,7 @@ void vst_arrival_fail_stream(struct vst_arrival *arrival, const struct vst_error
         vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &why);
     /* That the source gives up may be faster than why. */
     if (arrival->move.machine.cause == VST_HANDOVER_ABORT && why.side == VST_SIDE_SOURCE)
-        vst_error_copy(&arrival->move.why, &why);
+        vst_move_note(&arrival->move, &why);
 }
 
 /* ---- a stream that QEMU breaks off ---- */
@@ -169,7 +169,7 @@ static void drop_old_stream(struct vst_arrival *arrival)
     break_stream(arrival);
     vst_arrival_end_stream(arrival, &err);
     arrival->finished = 0;
-    arrival->move.why = (struct vst_error){0};
+    vst_move_forget_why(&arrival->move);
 }
 
 static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct vst_op *op,

@@ -80,7 +80,7 @@ static void note_end(struct vst_move *move, enum vst_handover_told told)
 
     vst_error_set(&err, VST_ERR_DRIVER, "%s (%s)", vst_handover_told_text(told),
                   vst_move_reason(move));
-    move->why = err;
+    vst_move_conclude(move, &err);
 }
 
 static void tell(struct vst_move *move, enum vst_handover_told told)
@@ -270,7 +270,7 @@ static void looked(void *opaque, const struct vst_error *err)
 
     arrival->check = NULL;
     if (err)
-        vst_error_copy(&arrival->move.why, err);
+        vst_move_note(&arrival->move, err);
     answer(arrival, err ? VST_HANDOVER_REFUSED : VST_HANDOVER_STARTED);
     vst_move_free(&arrival->move);
 }

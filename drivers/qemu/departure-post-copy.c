@@ -266,7 +266,7 @@ static void serve(void *opaque, struct vst_guest *guest, const struct vst_error 
 
 void vst_departure_serve(struct vst_departure *departure)
 {
-    departure->move.why = (struct vst_error){0}; /* what went wrong before is mended */
+    vst_move_forget_why(&departure->move); /* what went wrong before is mended */
     vst_departure_enter(departure, DEPARTURE_SERVING);
     vst_departure_watch_serving(departure);
     vst_move_get_guest(&departure->move, serve);

@@ -134,7 +134,8 @@ static void stalled(struct vst_departure *departure, int64_t us)
         vst_move_fail(&departure->move, VST_HANDOVER_STALLED, &err);
         return;
     }
-    departure->move.why = err;
+    vst_move_forget_why(&departure->move);
+    vst_move_note(&departure->move, &err);
     give_verdict(departure);
 }
 
@@ -143,7 +144,7 @@ static void has_moved(struct vst_departure *departure)
     departure->moved = departure->progress.sent;
     departure->moved_us = vst_now_us();
     if (departure->state == DEPARTURE_SERVING)
-        departure->move.why = (struct vst_error){0};
+        vst_move_forget_why(&departure->move);
 }
 
 /* When it is getting late, the other host is asked whether it is there: by then it has answered, or

@@ -73,7 +73,7 @@ static void cut_off(struct vst_departure *departure, enum vst_handover_told told
     else
         vst_error_set(&err, VST_ERR_DRIVER, "%s: in post-copy to %s: %s (%s)", move->name,
                       move->peer, vst_handover_told_text(told), vst_move_reason(move));
-    move->why = err;
+    vst_move_conclude(move, &err);
     answer(departure, &err);
 }
 
@@ -85,7 +85,7 @@ static void guest_gone(struct vst_departure *departure)
     struct vst_error err = {0};
 
     vst_error_set(&err, VST_ERR_DRIVER, "%s: %s (%s)", move->name, what, vst_move_reason(move));
-    move->why = err;
+    vst_move_conclude(move, &err);
     answer(departure, &err);
 }
 
@@ -173,7 +173,7 @@ static void note_text(struct vst_move *move, const struct vst_migrate_message *a
     if (!answer_of->text || !answer_of->text[0])
         return;
     vst_error_set(&err, blocked ? VST_ERR_INCOMPATIBLE : VST_ERR_DRIVER, "%s", answer_of->text);
-    vst_error_copy(&move->why, &err);
+    vst_move_note(move, &err);
 }
 
 static void checked(struct vst_departure *departure, const struct vst_migrate_message *answer_of)
@@ -200,7 +200,7 @@ static void answered(void *opaque, const struct vst_migrate_message *answer_of)
         return;
     }
     if (answer_of->event == VST_HANDOVER_DIED)
-        move->why = (struct vst_error){0}; /* that the stream broke came of it */
+        vst_move_forget_why(move); /* that the stream broke came of it */
     note_text(move, answer_of);
     vst_move_feed(move, answer_of->event, host);
 }
@@ -237,7 +237,7 @@ static void link_down(void *opaque, const struct vst_error *said)
         return;
     }
     if (err->code != VST_ERR_LOST && err->code != VST_ERR_CONNECT)
-        vst_error_copy(&move->why, err);
+        vst_move_note(move, err);
     if (is_refusal(err) && vst_handover_would_move(&move->machine, VST_HANDOVER_REFUSED))
         vst_move_feed(move, VST_HANDOVER_REFUSED, move->machine.peer);
     else

@@ -84,8 +84,23 @@ void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
                    const struct vst_error *err)
 {
     if (vst_handover_expects(&move->machine, event))
-        vst_error_copy(&move->why, err);
+        vst_move_note(move, err);
     vst_move_feed(move, event, NULL);
+}
+
+void vst_move_note(struct vst_move *move, const struct vst_error *err)
+{
+    vst_error_copy(&move->why, err);
+}
+
+void vst_move_forget_why(struct vst_move *move)
+{
+    move->why = (struct vst_error){0};
+}
+
+void vst_move_conclude(struct vst_move *move, const struct vst_error *err)
+{
+    move->why = *err;
 }
 
 /* ---- actions ---- */
@@ -99,7 +114,7 @@ static void written(void *opaque, const struct vst_journal_entry *entry,
 
     move->writes--;
     if (err)
-        vst_error_copy(&move->why, err);
+        vst_move_note(move, err);
     else
         move->recorded = true;
     move->busy = true;

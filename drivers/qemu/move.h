@@ -60,7 +60,7 @@ struct vst_move {
     struct vst_guest *guest;               /* NULL: we do not have hold of it */
     struct vst_guest_wait wait;
     struct vst_guest_watch watch;
-    struct vst_error why; /* the first thing that went wrong, in its own words */
+    struct vst_error why; /* what people are told: see vst_move_note() */
     struct event timer;
     unsigned timer_ms; /* of the state; 0: it has no clock */
     struct {
@@ -115,6 +115,13 @@ void vst_move_feed(struct vst_move *move, enum vst_handover_event event, const u
  * nothing to the machine by now. */
 void vst_move_fail(struct vst_move *move, enum vst_handover_event event,
                    const struct vst_error *err);
+
+/* What went wrong, in its own words: what came first counts, */
+void vst_move_note(struct vst_move *move, const struct vst_error *err);
+/* unless it is mended since; */
+void vst_move_forget_why(struct vst_move *move);
+/* and what became of the guest counts more than what led to it. */
+void vst_move_conclude(struct vst_move *move, const struct vst_error *err);
 
 /* Bytes move: a clock that runs for as long as nothing does begins anew. */
 void vst_move_put_off(struct vst_move *move);
