@@ -29,6 +29,7 @@ struct call {
     STAILQ_ENTRY(call) next;
     void (*run)(struct vst_qemu *qemu, struct call *call);
     struct vst_op *op;
+    bool lacks; /* memory, for a copy */
     char *name; /* of a guest, or a token */
     char *destination;
     char *there;
@@ -72,23 +73,20 @@ static void run(struct vst_qemu *qemu, struct call *call)
     call_free(call);
 }
 
-static struct call *call_new(void (*fn)(struct vst_qemu *, struct call *), const char *name,
-                             const char *destination, const char *there, const char *offer,
-                             struct vst_op *op)
+static struct call *call_new(void (*fn)(struct vst_qemu *, struct call *), struct vst_op *op)
 {
     struct call *call = calloc(1, sizeof(*call));
 
-    if (!call)
-        return NULL;
-    call->run = fn;
-    call->op = op;
-    if ((name && !(call->name = strdup(name))) ||
-        (destination && !(call->destination = strdup(destination))) ||
-        (there && !(call->there = strdup(there))) || (offer && !(call->offer = strdup(offer)))) {
-        call_free(call);
-        return NULL;
-    }
+    if (call)
+        *call = (struct call){.run = fn, .op = op};
     return call;
+}
+
+/* A copy of what need not be there. Without memory for it the call fails when it is submitted. */
+static void keep(struct call *call, char **ret_copy, const char *text)
+{
+    *ret_copy = text ? strdup(text) : NULL;
+    call->lacks |= text && !*ret_copy;
 }
 
 /* ---- going on after a restart ---- */
@@ -267,12 +265,13 @@ static void cancelled(void *opaque, const struct vst_error *why)
 static void submit(struct vst_qemu *qemu, struct call *call, struct vst_op *op)
 {
     struct vst_error err = {0};
+    bool lacks = !call || call->lacks;
 
-    if (call && !qemu->migrate)
+    if (!lacks && !qemu->migrate)
         qemu->migrate = migrate_new(qemu, &err);
-    if (call && qemu->migrate && !qemu->worker)
+    if (!lacks && qemu->migrate && !qemu->worker)
         qemu->worker = vst_worker_get(qemu->conn->base, &err);
-    if (!call || !qemu->migrate || !qemu->worker) {
+    if (lacks || !qemu->migrate || !qemu->worker) {
         vst_error_no_memory(&err);
         vst_op_fail(op, &err);
         if (call)
@@ -354,9 +353,12 @@ static void migrate(struct vst_conn *conn, const char *name, const char *destina
                     const struct vst_migrate_options *opt, bool check, bool relayed,
                     struct vst_op *op)
 {
-    struct call *call = call_new(run_migrate, name, destination, opt->name, NULL, op);
+    struct call *call = call_new(run_migrate, op);
 
     if (call) {
+        keep(call, &call->name, name);
+        keep(call, &call->destination, destination);
+        keep(call, &call->there, opt->name);
         call->opt = *opt;
         call->check = check;
         call->relayed = relayed;
@@ -408,9 +410,10 @@ void vst_qemu_order_migration(struct vst_conn *conn, const char *token,
                               enum vst_migration_order what,
                               const struct vst_migration_change *new_values, struct vst_op *op)
 {
-    struct call *call = call_new(run_order, token, NULL, NULL, NULL, op);
+    struct call *call = call_new(run_order, op);
 
     if (call) {
+        keep(call, &call->name, token);
         call->order = what;
         if (new_values)
             call->change = *new_values;
@@ -443,7 +446,7 @@ static void run_list(struct vst_qemu *qemu, struct call *call)
 
 void vst_qemu_list_migrations(struct vst_conn *conn, struct vst_op *op)
 {
-    submit(conn->impl, call_new(run_list, NULL, NULL, NULL, NULL, op), op);
+    submit(conn->impl, call_new(run_list, op), op);
 }
 
 static void run_message(struct vst_qemu *qemu, struct call *call)
@@ -456,9 +459,10 @@ static void run_message(struct vst_qemu *qemu, struct call *call)
 void vst_qemu_migrate_message(struct vst_conn *conn, const struct vst_migrate_message *message,
                               struct vst_op *op)
 {
-    struct call *call = call_new(run_message, NULL, NULL, NULL, message->offer, op);
+    struct call *call = call_new(run_message, op);
 
     if (call) {
+        keep(call, &call->offer, message->offer);
         call->message = *message;
         call->message.text = NULL;
     }
@@ -506,10 +510,12 @@ static void run_fetch(struct vst_qemu *qemu, struct call *call)
 void vst_qemu_relay_fetch(struct vst_conn *conn, const char *token, uint64_t after,
                           struct vst_op *op)
 {
-    struct call *call = call_new(run_fetch, token, NULL, NULL, NULL, op);
+    struct call *call = call_new(run_fetch, op);
 
-    if (call)
+    if (call) {
+        keep(call, &call->name, token);
         call->number = after;
+    }
     submit(conn->impl, call, op);
 }
 
