@@ -69,7 +69,8 @@ int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
 void vst_arrival_spawn(struct vst_arrival *arrival);
 /* QEMU waits for all that will come. */
 void vst_arrival_ready(struct vst_arrival *arrival);
-/* If the machine would move by this event, of a copy that is whole by it: no lost monitor ends that. */
+/* If the machine would move by this event, of a copy that is whole by it: no lost monitor ends
+ * that. */
 void vst_arrival_spare_if(struct vst_arrival *arrival, enum vst_handover_event event);
 /* It has all of the guest. */
 void vst_arrival_completed(struct vst_arrival *arrival);
