@@ -26,8 +26,9 @@ enum {
     COMMAND = 0x08,     /* QEMU_VM_COMMAND */
     COMMAND_RESUME = 9, /* MIG_CMD_POSTCOPY_RESUME */
     COMMAND_ASK = 10,   /* MIG_CMD_RECV_BITMAP */
-    ANSWER_BITMAP = 5,  /* MIG_RP_MSG_RECV_BITMAP */
-    ANSWER_RESUME = 6,  /* MIG_RP_MSG_RESUME_ACK */
+    COMMAND_HEAD = 5,
+    ANSWER_BITMAP = 5, /* MIG_RP_MSG_RECV_BITMAP */
+    ANSWER_RESUME = 6, /* MIG_RP_MSG_RESUME_ACK */
     ANSWER_HEAD = 4,
     ANSWER_BODY = 512, /* at most, of any message */
     BITMAP_SIZE = 8,
@@ -39,7 +40,24 @@ enum {
 static const uint64_t bitmap_most = 1ULL << 30; /* of 32 TiB */
 static const unsigned char bitmap_mark[BITMAP_MARK] = {0x01, 0x23, 0x45, 0x67,
                                                        0x89, 0xab, 0xcd, 0xef};
-const unsigned char vst_resume_ack[VST_RESUME_ACK_SIZE] = {0, ANSWER_RESUME, 0, 4, 0, 0, 0, 1};
+/* What acknowledges that the destination will go on. The source takes it for the answer to each of
+ * its questions, too, and counts: there must be just as many as questions. */
+static const unsigned char resume_ack[] = {0, ANSWER_RESUME, 0, 4, 0, 0, 0, 1};
+
+enum heard {
+    HEARD_PART,    /* of a command: its last byte is still to come */
+    HEARD_OTHER,   /* one that nobody answers */
+    HEARD_ASKS,    /* what has been received of a block? */
+    HEARD_RESUMES, /* all is known: go on */
+    HEARD_MEMORY,  /* and no command: it has gone on */
+};
+
+/* Of the commands of a source, byte by byte. */
+struct reader {
+    unsigned char head[COMMAND_HEAD];
+    size_t have; /* of the head */
+    size_t skip; /* of the body, still to come */
+};
 
 struct vst_handshake {
     unsigned refs;
@@ -48,7 +66,7 @@ struct vst_handshake {
     char label[64];
     struct evbuffer *part; /* of a message to QEMU, which has had nothing of it */
     struct evbuffer *out;  /* QEMU's next bytes */
-    struct vst_command_reader reader;
+    struct reader reader;
     uint64_t bitmap; /* how much of one, and its mark, is still to come */
     size_t asked, answered;
     bool resumes;      /* the source has asked all, and waits for the last word */
@@ -63,16 +81,16 @@ static void enter(struct vst_handshake *handshake, enum handshake_state state)
 
 /* ---- commands ---- */
 
-static enum vst_command command_of(const unsigned char *head)
+static enum heard command_of(const unsigned char *head)
 {
     unsigned which = (unsigned)head[1] << 8 | head[2];
 
     if (which == COMMAND_ASK)
-        return VST_COMMAND_ASKS;
-    return which == COMMAND_RESUME ? VST_COMMAND_RESUMES : VST_COMMAND_OTHER;
+        return HEARD_ASKS;
+    return which == COMMAND_RESUME ? HEARD_RESUMES : HEARD_OTHER;
 }
 
-enum vst_command vst_command_read(struct vst_command_reader *reader, unsigned char byte)
+static enum heard read_byte(struct reader *reader, unsigned char byte)
 {
     unsigned char *head = reader->head;
 
@@ -82,14 +100,14 @@ enum vst_command vst_command_read(struct vst_command_reader *reader, unsigned ch
         head[reader->have++] = byte;
         if (head[0] != COMMAND) {
             reader->have = 0;
-            return VST_COMMAND_NONE;
+            return HEARD_MEMORY;
         }
-        if (reader->have < VST_COMMAND_HEAD)
-            return VST_COMMAND_PART;
+        if (reader->have < COMMAND_HEAD)
+            return HEARD_PART;
         reader->skip = (size_t)head[3] << 8 | head[4];
         reader->have = 0;
     }
-    return reader->skip ? VST_COMMAND_PART : command_of(head);
+    return reader->skip ? HEARD_PART : command_of(head);
 }
 
 /* ---- its life ---- */
@@ -179,17 +197,17 @@ int vst_handshake_refuse(struct vst_error *ret_err)
 static int take_command(struct vst_handshake *handshake, struct evbuffer *from,
                         struct vst_error *ret_err)
 {
-    enum vst_command command;
+    enum heard heard;
     unsigned char byte;
 
     evbuffer_remove(from, &byte, 1);
-    command = vst_command_read(&handshake->reader, byte);
-    if (command == VST_COMMAND_NONE)
+    heard = read_byte(&handshake->reader, byte);
+    if (heard == HEARD_MEMORY)
         return vst_handshake_refuse(ret_err);
     if (evbuffer_add(handshake->part, &byte, 1) < 0 ||
-        (command != VST_COMMAND_PART && evbuffer_add_buffer(handshake->out, handshake->part) < 0))
+        (heard != HEARD_PART && evbuffer_add_buffer(handshake->out, handshake->part) < 0))
         return vst_error_no_memory(ret_err);
-    if (command == VST_COMMAND_RESUMES)
+    if (heard == HEARD_RESUMES)
         enter(handshake, HANDSHAKE_OVER);
     return 0;
 }
@@ -289,10 +307,10 @@ int vst_handshake_take(struct vst_handshake *handshake, struct evbuffer *from, s
 void vst_handshake_hear(struct vst_handshake *handshake, const unsigned char *bytes, size_t n)
 {
     for (size_t i = 0; i < n && !handshake->resumes; i++) {
-        enum vst_command command = vst_command_read(&handshake->reader, bytes[i]);
+        enum heard heard = read_byte(&handshake->reader, bytes[i]);
 
-        handshake->asked += command == VST_COMMAND_ASKS;
-        handshake->resumes = command == VST_COMMAND_RESUMES || command == VST_COMMAND_NONE;
+        handshake->asked += heard == HEARD_ASKS;
+        handshake->resumes = heard == HEARD_RESUMES || heard == HEARD_MEMORY;
     }
 }
 
@@ -324,7 +342,7 @@ static int fill_bitmap(struct vst_handshake *handshake)
 static int acknowledge(struct vst_handshake *handshake)
 {
     handshake->acknowledged = true;
-    return evbuffer_add(handshake->out, vst_resume_ack, sizeof(vst_resume_ack));
+    return evbuffer_add(handshake->out, resume_ack, sizeof(resume_ack));
 }
 
 static int answer_all(struct vst_handshake *handshake)
@@ -342,7 +360,7 @@ static int answer_all(struct vst_handshake *handshake)
 
 static int resume(struct vst_handshake *handshake)
 {
-    static const unsigned char words[VST_COMMAND_HEAD] = {COMMAND, 0, COMMAND_RESUME};
+    static const unsigned char words[COMMAND_HEAD] = {COMMAND, 0, COMMAND_RESUME};
 
     handshake->resumes = true;
     return evbuffer_add(handshake->out, words, sizeof(words));

@@ -15,33 +15,6 @@
 
 #include "core/channel.h"
 
-/* ---- the commands of a source, byte by byte ---- */
-
-enum vst_command {
-    VST_COMMAND_PART,    /* its last byte is still to come */
-    VST_COMMAND_OTHER,   /* one that nobody answers */
-    VST_COMMAND_ASKS,    /* what has been received of a block? */
-    VST_COMMAND_RESUMES, /* all is known: go on */
-    VST_COMMAND_NONE,    /* no command, but memory: it has gone on */
-};
-
-enum { VST_COMMAND_HEAD = 5 };
-
-struct vst_command_reader {
-    unsigned char head[VST_COMMAND_HEAD];
-    size_t have; /* of the head */
-    size_t skip; /* of the body, still to come */
-};
-
-enum vst_command vst_command_read(struct vst_command_reader *reader, unsigned char byte);
-
-/* What acknowledges that the destination will go on. The source takes it for the answer to each of
- * its questions, too, and counts: there must be just as many as questions. */
-enum { VST_RESUME_ACK_SIZE = 8 };
-extern const unsigned char vst_resume_ack[VST_RESUME_ACK_SIZE];
-
-/* ---- one handshake ---- */
-
 enum vst_handshake_side { VST_HANDSHAKE_SOURCE, VST_HANDSHAKE_DESTINATION }; /* where QEMU is */
 
 struct vst_handshake;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The words are those of handshake.h. Every question but the last is answered here with what
- * acknowledges that: that the memory was not told of makes no difference to a migration that is
+ * What a stream to nobody has to say is known to handshake.h: a source that is left in the middle
+ * hears that nothing was received of its memory, which makes no difference to a migration that is
  * cancelled next.
  */
 #include "rescue.h"
@@ -40,8 +40,8 @@ struct vst_rescue {
     struct event_base *base;
     enum rescue_state state;
     int stream;
-    struct vst_command_reader reader;
-    unsigned looks; /* that found it on its way */
+    struct vst_handshake *handshake; /* on it; NULL: it is not the one to nobody */
+    unsigned looks;                  /* that found it on its way */
     struct event readable, look;
     struct vst_guest_wait wait;
     struct vst_guest_watch watch;
@@ -84,22 +84,17 @@ static void look_soon(struct vst_rescue *rescue)
 
 /* ---- the stream to nobody ---- */
 
-static void answer(struct vst_rescue *rescue)
+/* What is to be said are a few bytes into an empty socket: they fit. */
+static void answer(struct vst_rescue *rescue, const unsigned char *bytes, size_t n)
 {
-    /* A few bytes into an empty socket: they fit, or QEMU is gone. */
-    if (write(rescue->stream, vst_resume_ack, sizeof(vst_resume_ack)) < 0)
+    enum vst_left left;
+
+    vst_handshake_hear(rescue->handshake, bytes, n);
+    left = vst_handshake_leave(rescue->handshake, rescue->stream);
+    if (left == VST_LEFT_ALL)
+        enter(rescue, RESCUE_CANCELLING); /* it begins again */
+    else if (left == VST_LEFT_GONE)
         event_del(&rescue->readable);
-}
-
-/* One byte of what QEMU says while it asks: commands, and nothing else. */
-static void take_byte(struct vst_rescue *rescue, unsigned char byte)
-{
-    enum vst_command command = vst_command_read(&rescue->reader, byte);
-
-    if (command == VST_COMMAND_NONE)
-        enter(rescue, RESCUE_CANCELLING); /* it sends memory: it has begun again */
-    else if (command == VST_COMMAND_ASKS)
-        answer(rescue);
 }
 
 static void readable(evutil_socket_t fd, short what, void *opaque)
@@ -111,8 +106,8 @@ static void readable(evutil_socket_t fd, short what, void *opaque)
     (void)what;
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         event_del(&rescue->readable);
-    for (ssize_t i = 0; i < n && rescue->state == RESCUE_PLAYING; i++)
-        take_byte(rescue, bytes[i]);
+    else if (n > 0 && rescue->state == RESCUE_PLAYING)
+        answer(rescue, bytes, (size_t)n);
 }
 
 static void listen_to(struct vst_rescue *rescue, int *stream)
@@ -120,6 +115,7 @@ static void listen_to(struct vst_rescue *rescue, int *stream)
     if (rescue->stream >= 0)
         event_del(&rescue->readable);
     vst_close(&rescue->stream);
+    vst_handshake_unref(&rescue->handshake);
     rescue->stream = *stream;
     *stream = -1;
     if (rescue->stream < 0)
@@ -150,15 +146,19 @@ static void passed(void *opaque, struct json_object *value, const struct vst_err
 
 static void pass_stream(struct vst_rescue *rescue)
 {
+    struct vst_handshake *handshake = vst_handshake_new(VST_HANDSHAKE_SOURCE, rescue->name, NULL);
     int ours = -1, qemus = -1;
 
     enter(rescue, RESCUE_PASSING);
-    if (vst_migration_sockets(&ours, &qemus, NULL) == 0 &&
+    if (handshake && vst_migration_sockets(&ours, &qemus, NULL) == 0 &&
         vst_qmp_pass_fd(vst_guest_qmp(rescue->guest), "rescue", &qemus,
                         (struct vst_qmp_reply){passed, rescue}, NULL) == 0) {
         listen_to(rescue, &ours);
+        rescue->handshake = handshake;
+        vst_handshake_begin(handshake);
         return;
     }
+    vst_handshake_unref(&handshake);
     vst_close(&ours);
     mend(rescue);
 }
