@@ -26,6 +26,7 @@ static struct {
     int pidfd;
     int listening;
     int monitor;
+    int stream;        /* that QEMU was passed last; -1: none */
     char heard[65536]; /* from the driver, all of it */
     size_t heard_length;
     size_t answered; /* so far */
@@ -53,6 +54,25 @@ static void say(const char *text)
     assert_int_equal(send(t.monitor, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
+/* As read(), and takes a descriptor that comes with it. */
+static ssize_t read_monitor(char *into, size_t room)
+{
+    char control[CMSG_SPACE(sizeof(int))];
+    struct iovec vec = {into, room};
+    struct msghdr message = {.msg_iov = &vec,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(t.monitor, &message, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *with = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+    if (with && with->cmsg_type == SCM_RIGHTS) {
+        vst_close(&t.stream);
+        memcpy(&t.stream, CMSG_DATA(with), sizeof(t.stream));
+    }
+    return n;
+}
+
 static void step(void)
 {
     ssize_t n = -1;
@@ -62,7 +82,7 @@ static void step(void)
     if (t.monitor < 0 && t.listening >= 0)
         t.monitor = accept4(t.listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     else if (t.monitor >= 0)
-        n = read(t.monitor, t.heard + t.heard_length, sizeof(t.heard) - t.heard_length - 1);
+        n = read_monitor(t.heard + t.heard_length, sizeof(t.heard) - t.heard_length - 1);
     if (n > 0)
         t.heard_length += (size_t)n;
 }
@@ -159,7 +179,7 @@ static int begin(void **state)
     (void)state;
     vst_test_seconds(120);
     memset(&t, 0, sizeof(t));
-    t.monitor = -1;
+    t.monitor = t.stream = -1;
     strcpy(t.path, "/tmp/vst-rescue-XXXXXX");
     assert_non_null(mkdtemp(t.path));
     vst_trace_set(&trace);
@@ -190,6 +210,7 @@ static int end(void **state)
     close(t.pidfd);
     vst_close(&t.listening);
     vst_close(&t.monitor);
+    vst_close(&t.stream);
     vst_root_open(t.path, &root, NULL);
     if (vst_place_open(root, "g1", &place, NULL) == 0)
         vst_place_remove(&place);
@@ -247,9 +268,8 @@ static void killed_when_it_is_mended(void **state)
     killed_in("RESCUE_MENDING");
 }
 
-static void rescued_from_post_copy_the_guest_runs(void **state)
+static void expect_cancelled(void)
 {
-    (void)state;
     answer("query-migrate", STATUS("postcopy-active"));
     answer("migrate_cancel", "{}");
     answer("query-migrate", STATUS("cancelling"));
@@ -260,6 +280,51 @@ static void rescued_from_post_copy_the_guest_runs(void **state)
     answer("\"cont\"", "{}");
     await_outcome();
     assert_int_equal(t.err.code, VST_ERR_OK);
+}
+
+static void rescued_from_post_copy_the_guest_runs(void **state)
+{
+    (void)state;
+    expect_cancelled();
+}
+
+/* What QEMU says on its stream, a byte at a time. */
+static void say_to_nobody(const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(send(t.stream, bytes + i, 1, MSG_NOSIGNAL), 1);
+        step();
+    }
+}
+
+static void expect_acknowledged(void)
+{
+    static const char ack[] = "\0\6\0\4\0\0\0\1"; /* MIG_RP_MSG_RESUME_ACK, and its value */
+    char heard[sizeof(ack)];
+    ssize_t n;
+
+    while ((n = recv(t.stream, heard, sizeof(heard), MSG_DONTWAIT)) < 0)
+        step();
+    assert_int_equal(n, sizeof(ack) - 1);
+    assert_memory_equal(heard, ack, sizeof(ack) - 1);
+}
+
+/* MIG_CMD_RECV_BITMAP, of two blocks, and MIG_CMD_POSTCOPY_RESUME. */
+static void source_that_asks_nobody_has_its_answers_and_the_guest_runs(void **state)
+{
+    (void)state;
+    answer("query-migrate", STATUS("postcopy-paused"));
+    answer("getfd", "{}");
+    answer("fd:rescue", "{}");
+    await_state("RESCUE_PLAYING");
+    say_to_nobody("\x8\0\xa\0\4\3ram", 9);
+    expect_acknowledged();
+    say_to_nobody("\x8\0\xa\0\5\4vram", 10);
+    expect_acknowledged();
+    say_to_nobody("\x8\0\x9\0\0", 5);
+    await_state("RESCUE_CANCELLING");
+    assert_int_equal(recv(t.stream, &(char){0}, 1, MSG_DONTWAIT), -1); /* it has heard enough */
+    expect_cancelled();
 }
 
 /* It obeys, and nothing comes of it: that is told, and not asked for ever. */
@@ -285,6 +350,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(killed_when_it_is_cancelled, begin, end),
         cmocka_unit_test_setup_teardown(killed_when_it_is_mended, begin, end),
         cmocka_unit_test_setup_teardown(rescued_from_post_copy_the_guest_runs, begin, end),
+        cmocka_unit_test_setup_teardown(source_that_asks_nobody_has_its_answers_and_the_guest_runs,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(cancelling_that_does_not_end_is_told, begin, end),
     };
 
