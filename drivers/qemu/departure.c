@@ -420,8 +420,8 @@ static void cancelled(void *opaque, const struct vst_error *why)
         return;
     }
     vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, why);
-    if (!departure->op || departure->move.machine.cause == VST_HANDOVER_CANCEL)
-        return;
+    if (!departure->op || departure->state == DEPARTURE_UNDOING)
+        return; /* it is given up, by this or already */
     vst_error_set(&err, VST_ERR_IN_DOUBT,
                   "%s: it is too late to cancel: the hosts go on (virstream migrations)",
                   departure->move.name);

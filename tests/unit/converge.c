@@ -46,6 +46,13 @@ static int begin_deaf(void **state)
     return 0;
 }
 
+static int begin_restless_and_deaf(void **state)
+{
+    (void)state;
+    restless_begin("migrate=restless", "query-named-block-nodes=hang-up");
+    return 0;
+}
+
 #define HOPELESS                                                                         \
     "not converging: 64 MiB/s dirtied, 8 MiB/s sent; allow more bandwidth or downtime, " \
     "auto-converge, or post-copy"
@@ -121,7 +128,7 @@ static void clock_that_is_set_forward_ends_nothing(void **state)
 }
 
 static struct {
-    bool begun, moving, mending, back;
+    bool begun, moving, undoing, mending, back;
     unsigned rescues;
 } edges;
 
@@ -135,6 +142,7 @@ static void hear_edge(void *opaque, const char *machine, const char *to)
     (void)opaque, (void)machine;
     edges.begun |= is_edge(to, "DEPARTURE_CAPABILITIES");
     edges.moving |= is_edge(to, "DEPARTURE_MOVING");
+    edges.undoing |= is_edge(to, "DEPARTURE_UNDOING");
     edges.mending |= is_edge(to, "GUEST_MENDING");
     edges.rescues += is_edge(to, "RESCUE_OVER");
     edges.back |= is_edge(to, "SOURCE_TELLING");
@@ -182,6 +190,24 @@ static void cancelled_one_that_qemu_does_not_give_back_is_told_at_once(void **st
     assert_true(far_runs(source.conn, "g"));
 }
 
+/* Nor is it too late for that when it is given up anyway: nobody goes on with it. */
+static void one_that_is_given_up_already_and_not_given_back_may_be_cancelled(void **state)
+{
+    struct vst_op *op;
+
+    (void)state;
+    memset(&edges, 0, sizeof(edges));
+    source.edge = hear_edge;
+    op = restless_move(&(struct vst_migrate_options){.timeout_seconds = 1});
+    while (!edges.undoing)
+        event_base_loop(source.base, EVLOOP_ONCE);
+    vst_op_cancel(op);
+    restless_await();
+    assert_false(edges.back);
+    assert_int_equal(outcome.err.code, VST_ERR_IN_DOUBT);
+    assert_non_null(strstr(outcome.err.text, "QEMU does not let it go on"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +219,8 @@ int main(int argc, char **argv)
         VST_TEST_WITH(clock_that_is_set_forward_ends_nothing, begin, restless_end),
         VST_TEST_WITH(cancelled_one_that_qemu_does_not_give_back_is_told_at_once, begin_deaf,
                       restless_end),
+        VST_TEST_WITH(one_that_is_given_up_already_and_not_given_back_may_be_cancelled,
+                      begin_restless_and_deaf, restless_end),
         VST_TEST_WITH(guest_that_takes_long_to_be_mended_is_mended_once, begin_endless,
                       restless_end),
     };
