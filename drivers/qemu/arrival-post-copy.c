@@ -152,13 +152,13 @@ void vst_arrival_post_copy_event(struct vst_arrival *arrival)
 
 /* ---- after a restart ---- */
 
-static void hold(struct vst_arrival *arrival, struct vst_guest *guest)
+static void take_guest(struct vst_arrival *arrival, struct vst_guest *guest)
 {
     struct vst_guest_job job = vst_arrival_job(arrival);
 
     if (arrival->move.guest)
         return;
-    vst_move_hold(&arrival->move, guest);
+    vst_move_take_guest(&arrival->move, guest);
     vst_guest_go_on(guest, &job);
 }
 
@@ -211,7 +211,7 @@ static void ask(struct vst_arrival *arrival, struct vst_guest *guest, const stru
     if (err && !vst_move_qemu_exists(&arrival->move)) {
         vst_move_note_death(&arrival->move, err);
     } else if (!err) {
-        hold(arrival, guest);
+        take_guest(arrival, guest);
         vst_qmp_execute(qmp_of(arrival), "query-migrate", then, NULL, NULL);
     }
 }

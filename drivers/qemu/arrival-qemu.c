@@ -226,7 +226,7 @@ void vst_arrival_spawn(struct vst_arrival *arrival)
 
     move->wait = (struct vst_guest_wait){.fn = guest_ready, .opaque = move};
     if (def && vst_guest_spawn(move->qemu, &def, true, &job, &move->wait, &guest, &err) == 0)
-        vst_move_hold(move, guest);
+        vst_move_take_guest(move, guest);
     else
         vst_move_fail(move, VST_HANDOVER_QEMU_FAILED, &err);
     vst_definition_free(&def);

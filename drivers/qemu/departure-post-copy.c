@@ -175,7 +175,7 @@ void vst_departure_post_copy_init(struct vst_departure *departure)
 void vst_departure_post_copy_free(struct vst_departure *departure)
 {
     event_del(&departure->wait);
-    vst_hold_free(&departure->hold);
+    vst_last_answers_free(&departure->answers);
 }
 
 /* ---- SERVE ---- */
@@ -188,7 +188,7 @@ static void go_on_between(struct vst_departure *departure)
 
     if (departure->stream)
         return; /* its end would be told */
-    if (vst_hold_is_under_way(departure->hold)) {
+    if (vst_last_answers_is_under_way(departure->answers)) {
         await_pause(departure);
         return;
     }
@@ -255,7 +255,7 @@ static void serve(void *opaque, struct vst_guest *guest, const struct vst_error 
             got_err);
     } else {
         if (!move->guest) {
-            vst_move_hold(move, guest);
+            vst_move_take_guest(move, guest);
             vst_guest_go_on(guest, &job);
         }
         if (vst_qmp_execute(qmp_of(departure), "query-migrate", (struct vst_qmp_reply){told, move},

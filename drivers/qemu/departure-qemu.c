@@ -380,7 +380,7 @@ static void guest_ready(void *opaque, struct vst_guest *guest, const struct vst_
         vst_departure_dismiss(departure, wait_err ? wait_err : &err);
         return;
     }
-    vst_move_hold(&departure->move, guest);
+    vst_move_take_guest(&departure->move, guest);
     snprintf(departure->move.uuid, sizeof(departure->move.uuid), "%s",
              vst_guest_definition(guest)->uuid);
     command(departure, DEPARTURE_ASKING, "query-status");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The stream of the guest's memory and devices, at the source: from QEMU's socket to the destination,
- * and what the end of it means.
+ * The stream of the guest's memory and devices, at the source: from QEMU's socket to the
+ * destination, and what the end of it means.
  */
 #include <stdlib.h>
 
@@ -93,19 +93,19 @@ void vst_departure_abort_stream(struct vst_departure *departure, struct vst_stre
 }
 
 /* QEMU would wait for ever if its stream ended before its post-copy goes on: see handshake.h. */
-static bool hold(struct vst_departure *departure)
+static bool answer_last(struct vst_departure *departure)
 {
     if (!vst_handshake_is_open(departure->handshake))
         return false;
-    vst_hold_free(&departure->hold);
-    departure->hold = vst_hold_start(departure->move.qemu->conn->base, &departure->spare,
-                                     departure->handshake, departure->move.name, NULL);
-    return departure->hold;
+    vst_last_answers_free(&departure->answers);
+    departure->answers = vst_last_answers_start(departure->move.qemu->conn->base, &departure->spare,
+                                                departure->handshake, departure->move.name, NULL);
+    return departure->answers;
 }
 
 void vst_departure_stop_stream(struct vst_departure *departure)
 {
-    if (departure->spare >= 0 && !hold(departure))
+    if (departure->spare >= 0 && !answer_last(departure))
         vst_migration_break(departure->spare);
     vst_close(&departure->spare);
     vst_handshake_unref(&departure->handshake);

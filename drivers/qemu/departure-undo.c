@@ -55,7 +55,7 @@ static void rescue(void *opaque, struct vst_guest *guest, const struct vst_error
         return;
     }
     if (!move->guest)
-        vst_move_hold(move, guest);
+        vst_move_take_guest(move, guest);
     vst_guest_forget(guest, move);
     departure->rescue = vst_rescue_start(guest, move->qemu->conn->base, &departure->spare,
                                          move->ran, undone, departure, &err);
@@ -73,7 +73,7 @@ void vst_departure_resume(struct vst_departure *departure)
         vst_departure_abort_stream(departure, departure->stream, NULL);
     else
         vst_departure_stop_stream(departure);
-    if (vst_hold_is_under_way(departure->hold))
+    if (vst_last_answers_is_under_way(departure->answers))
         return; /* QEMU can be cancelled when it is over: the clock comes back */
     if (!vst_departure_disks_undo(departure))
         vst_departure_undo(departure);

@@ -11,7 +11,7 @@
 
 #include "core/fsm.h"
 #include "core/image.h"
-#include "hold.h"
+#include "last-answers.h"
 #include "link.h"
 #include "move.h"
 #include "migration.h"
@@ -74,7 +74,7 @@ struct vst_departure {
     struct vst_channel *gate;          /* in the stream's source */
     int spare;                         /* our end of QEMU's socket once more, to break it; or -1 */
     struct vst_handshake *handshake;   /* in the stream; NULL: it is the first one */
-    struct vst_hold *hold;             /* of the stream before; NULL: it was not needed */
+    struct vst_last_answers *answers;  /* of the stream before; NULL: it was not needed */
     int64_t broken_us;                 /* when QEMU said that its stream is broken; 0: not here */
     struct event wait;                 /* the bound of PAUSING, the end of RELEASING */
     enum vst_migration_status status;  /* by QEMU's last word */

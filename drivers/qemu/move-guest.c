@@ -184,7 +184,7 @@ static void gone(void *opaque, const struct vst_error *err)
         vst_move_note_death(move, err);
 }
 
-void vst_move_hold(struct vst_move *move, struct vst_guest *guest)
+void vst_move_take_guest(struct vst_move *move, struct vst_guest *guest)
 {
     move->guest = guest;
     move->watch = (struct vst_guest_watch){.gone = gone, .opaque = move};
@@ -256,7 +256,7 @@ static void adopt(struct vst_move *move)
     vst_guest_unwait(&move->wait);
     guest = vst_guest_find(move->qemu, move->name);
     if (guest)
-        vst_move_hold(move, guest);
+        vst_move_take_guest(move, guest);
 }
 
 /* It cannot be adopted. With the lock, nobody else begins anything with it. */

@@ -139,7 +139,7 @@ void vst_move_note_death(struct vst_move *move, const struct vst_error *err);
 /* Whether a QEMU of this name exists, whatever became of its monitor. */
 bool vst_move_qemu_exists(const struct vst_move *move);
 /* Keeps it, and says when it is gone. */
-void vst_move_hold(struct vst_move *move, struct vst_guest *guest);
+void vst_move_take_guest(struct vst_move *move, struct vst_guest *guest);
 /* The guest, if need be adopted: `fn` at once or later, with the move as its opaque. */
 void vst_move_get_guest(struct vst_move *move, void (*fn)(void *opaque, struct vst_guest *guest,
                                                           const struct vst_error *err));
