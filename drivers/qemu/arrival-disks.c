@@ -305,7 +305,7 @@ static void stream_failed(void *opaque, const struct vst_error *err)
     vst_move_fail(&arrival->move, VST_HANDOVER_STREAM_FAILED, &why);
 }
 
-static int open_disk(struct arriving_disk *disk, struct vst_moving *ret_moving,
+static int open_disk(struct arriving_disk *disk, struct vst_guest_channels *ret_channels,
                      struct vst_error *ret_err)
 {
     struct vst_arrival *arrival = disk->arrival;
@@ -313,7 +313,8 @@ static int open_disk(struct arriving_disk *disk, struct vst_moving *ret_moving,
     int status = -1;
 
     if (fd >= 0)
-        status = vst_moving_open_raw(arrival->move.qemu->conn->base, &fd, ret_moving, ret_err);
+        status =
+            vst_guest_channels_open_raw(arrival->move.qemu->conn->base, &fd, ret_channels, ret_err);
     vst_close(&fd);
     return status;
 }
@@ -328,17 +329,17 @@ static int take(struct arriving_disk *disk, struct vst_stream *stream, struct vs
         .name = "QEMU",
         .side = VST_SIDE_QEMU,
     };
-    struct vst_moving moving;
+    struct vst_guest_channels channels;
 
     if (disk->filling || disk->finished || !disk->arrival->move.guest)
         return vst_error_set(ret_err, VST_ERR_STATE, "disk %s is not expected now",
                              disk->disk->name);
-    if (vst_stream_claim(stream, op, &user, ret_err) < 0 || open_disk(disk, &moving, ret_err) < 0)
+    if (vst_stream_claim(stream, op, &user, ret_err) < 0 || open_disk(disk, &channels, ret_err) < 0)
         return -1;
     vst_arrival_stop_awaiting(disk->arrival);
     disk->filling = op;
-    disk->spare = moving.spare;
-    return vst_stream_attach(stream, moving.source, moving.sink, ret_err);
+    disk->spare = channels.spare;
+    return vst_stream_attach(stream, channels.source, channels.sink, ret_err);
 }
 
 static struct arriving_disk *find_disk(const struct vst_move *move, const char *name)

@@ -251,16 +251,16 @@ static void incoming(void *opaque, struct json_object *value, const struct vst_e
 }
 
 /* What was begun and is not the arrival's yet. */
-static int drop_moving(struct vst_moving *moving, struct vst_handshake **handshake)
+static int drop_channels(struct vst_guest_channels *channels, struct vst_handshake **handshake)
 {
-    vst_channel_free(&moving->source);
-    vst_channel_free(&moving->sink);
-    vst_close(&moving->spare);
+    vst_channel_free(&channels->source);
+    vst_channel_free(&channels->sink);
+    vst_close(&channels->spare);
     vst_handshake_unref(handshake);
     return -1;
 }
 
-int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
+int vst_arrival_load(struct vst_arrival *arrival, struct vst_guest_channels *ret_channels,
                      struct vst_error *ret_err)
 {
     bool again = arrival->post_copy != ARRIVAL_PRE_COPY; /* such a stream is not compressed */
@@ -269,18 +269,18 @@ int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
     struct vst_handshake *handshake = NULL;
     int ours = -1, qemus = -1;
 
-    *ret_moving = (struct vst_moving){.spare = -1};
+    *ret_channels = (struct vst_guest_channels){.spare = -1};
     if (again)
         handshake = vst_handshake_new(VST_HANDSHAKE_DESTINATION, arrival->move.name, ret_err);
     if ((again && !handshake) || vst_migration_sockets(&ours, &qemus, ret_err) < 0 ||
-        vst_moving_open(base, &ours, 0, expand, handshake, ret_moving, ret_err) < 0) {
+        vst_guest_channels_open(base, &ours, 0, expand, handshake, ret_channels, ret_err) < 0) {
         vst_close(&ours);
         vst_close(&qemus);
-        return drop_moving(ret_moving, &handshake);
+        return drop_channels(ret_channels, &handshake);
     }
     if (vst_qmp_pass_fd(qmp_of(arrival), "migrate", &qemus,
                         (struct vst_qmp_reply){incoming, &arrival->move}, ret_err) < 0)
-        return drop_moving(ret_moving, &handshake);
+        return drop_channels(ret_channels, &handshake);
     arrival->handshake = handshake;
     return 0;
 }

@@ -184,7 +184,7 @@ static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct v
     };
     const struct vst_handover *machine = &arrival->move.machine;
     bool again = vst_arrival_lacks(arrival) && !vst_handover_holds_guest(machine);
-    struct vst_moving moving;
+    struct vst_guest_channels channels;
 
     if (again) {
         drop_old_stream(arrival);
@@ -195,14 +195,14 @@ static int take(struct vst_arrival *arrival, struct vst_stream *stream, struct v
         return vst_error_set(ret_err, VST_ERR_STATE, "%s: no stream is expected now (%s)",
                              arrival->move.name, vst_handover_waits_for(&arrival->move.machine));
     if (vst_stream_claim(stream, op, &user, ret_err) < 0 ||
-        vst_arrival_load(arrival, &moving, ret_err) < 0)
+        vst_arrival_load(arrival, &channels, ret_err) < 0)
         return -1;
     vst_arrival_stop_awaiting(arrival);
     arrival->stream = stream;
     arrival->loading = op;
-    arrival->gate = moving.gate;
-    arrival->spare = moving.spare;
-    return vst_stream_attach(stream, moving.source, moving.sink, ret_err);
+    arrival->gate = channels.gate;
+    arrival->spare = channels.spare;
+    return vst_stream_attach(stream, channels.source, channels.sink, ret_err);
 }
 
 void vst_arrival_take(struct vst_qemu *qemu, const unsigned char *token, struct vst_stream *stream,

@@ -12,7 +12,7 @@
 #include "core/image.h"
 #include "migration.h"
 #include "move.h"
-#include "moving.h"
+#include "guest-channels.h"
 
 struct vst_arrival_disks;
 
@@ -62,7 +62,7 @@ struct vst_check *vst_arrival_check(struct vst_arrival *arrival,
                                     void (*fn)(void *opaque, const struct vst_error *err),
                                     struct vst_error *ret_err);
 /* QEMU gets its end of what the stream will bring. */
-int vst_arrival_load(struct vst_arrival *arrival, struct vst_moving *ret_moving,
+int vst_arrival_load(struct vst_arrival *arrival, struct vst_guest_channels *ret_channels,
                      struct vst_error *ret_err);
 
 /* The files are there, or there are to be none. */

@@ -216,7 +216,7 @@ static int open_stream(struct departing_disk *disk, int *ours, struct vst_error 
 {
     struct vst_departure *departure = disk->departure;
     struct event_base *base = departure->move.qemu->conn->base;
-    struct vst_moving moving;
+    struct vst_guest_channels channels;
 
     if (!vst_link_is_up(departure->link))
         return vst_error_set(ret_err, VST_ERR_CONNECT, "the connection to %s is lost",
@@ -224,16 +224,16 @@ static int open_stream(struct departing_disk *disk, int *ours, struct vst_error 
     disk->stream = vst_stream_new(base, NULL);
     if (!disk->stream)
         return vst_error_no_memory(ret_err);
-    if (vst_moving_open_raw(base, ours, &moving, ret_err) < 0)
+    if (vst_guest_channels_open_raw(base, ours, &channels, ret_err) < 0)
         return -1;
-    disk->spare = moving.spare;
-    disk->gate = vst_channel_gate(moving.source, ret_err);
+    disk->spare = channels.spare;
+    disk->gate = vst_channel_gate(channels.source, ret_err);
     if (!disk->gate) {
-        vst_channel_free(&moving.source);
-        vst_channel_free(&moving.sink);
+        vst_channel_free(&channels.source);
+        vst_channel_free(&channels.sink);
         return -1;
     }
-    vst_stream_set_ends(disk->stream, disk->gate, moving.sink);
+    vst_stream_set_ends(disk->stream, disk->gate, channels.sink);
     if (move_stream(disk))
         return 0;
     disk->tie = NULL;

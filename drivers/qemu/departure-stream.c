@@ -53,7 +53,7 @@ int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zs
                               struct vst_handshake *handshake, struct vst_error *ret_err)
 {
     struct event_base *base = departure->move.qemu->conn->base;
-    struct vst_moving moving;
+    struct vst_guest_channels channels;
 
     if (!vst_link_is_up(departure->link))
         return vst_error_set(ret_err, VST_ERR_LOST, "the connection to %s is lost",
@@ -61,14 +61,14 @@ int vst_departure_open_stream(struct vst_departure *departure, int *ours, int zs
     departure->stream = vst_stream_new(base, NULL);
     if (!departure->stream)
         return vst_error_no_memory(ret_err);
-    if (vst_moving_open(base, ours, zstd_level, false, handshake, &moving, ret_err) < 0) {
+    if (vst_guest_channels_open(base, ours, zstd_level, false, handshake, &channels, ret_err) < 0) {
         vst_stream_free(&departure->stream);
         return -1;
     }
     vst_close(&departure->spare);
-    departure->gate = moving.gate;
-    departure->spare = moving.spare;
-    vst_stream_set_ends(departure->stream, moving.source, moving.sink);
+    departure->gate = channels.gate;
+    departure->spare = channels.spare;
+    vst_stream_set_ends(departure->stream, channels.source, channels.sink);
     if (move_stream(departure))
         return 0;
     departure->tie = NULL;

@@ -15,7 +15,7 @@
 #include "link.h"
 #include "move.h"
 #include "migration.h"
-#include "moving.h"
+#include "guest-channels.h"
 #include "rescue.h"
 
 struct json_object;

@@ -2,7 +2,7 @@
 /*
  * The two stacks of layers on one socket, each on a descriptor of its own.
  */
-#include "moving.h"
+#include "guest-channels.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,47 +70,47 @@ static struct vst_channel *open_sink(struct event_base *base, int *fd, bool expa
     return top;
 }
 
-int vst_moving_open(struct event_base *base, int *fd, int zstd_level, bool expand,
-                    struct vst_handshake *handshake, struct vst_moving *ret_moving,
-                    struct vst_error *ret_err)
+int vst_guest_channels_open(struct event_base *base, int *fd, int zstd_level, bool expand,
+                            struct vst_handshake *handshake,
+                            struct vst_guest_channels *ret_channels, struct vst_error *ret_err)
 {
-    struct vst_moving moving = {.spare = fcntl(*fd, F_DUPFD_CLOEXEC, 0)};
+    struct vst_guest_channels channels = {.spare = fcntl(*fd, F_DUPFD_CLOEXEC, 0)};
     int second = fcntl(*fd, F_DUPFD_CLOEXEC, 0);
 
-    if (moving.spare < 0 || second < 0)
+    if (channels.spare < 0 || second < 0)
         vst_error_system(ret_err, errno, "a second descriptor of the socket");
     else
-        moving.source = open_source(base, fd, zstd_level, handshake, &moving.gate, ret_err);
-    if (moving.source)
-        moving.sink = open_sink(base, &second, expand, handshake, ret_err);
+        channels.source = open_source(base, fd, zstd_level, handshake, &channels.gate, ret_err);
+    if (channels.source)
+        channels.sink = open_sink(base, &second, expand, handshake, ret_err);
     vst_close(&second);
-    if (moving.sink) {
-        *ret_moving = moving;
+    if (channels.sink) {
+        *ret_channels = channels;
         return 0;
     }
-    vst_channel_free(&moving.source);
-    vst_close(&moving.spare);
+    vst_channel_free(&channels.source);
+    vst_close(&channels.spare);
     return -1;
 }
 
-int vst_moving_open_raw(struct event_base *base, int *fd, struct vst_moving *ret_moving,
-                        struct vst_error *ret_err)
+int vst_guest_channels_open_raw(struct event_base *base, int *fd,
+                                struct vst_guest_channels *ret_channels, struct vst_error *ret_err)
 {
-    struct vst_moving moving = {.spare = fcntl(*fd, F_DUPFD_CLOEXEC, 0)};
+    struct vst_guest_channels channels = {.spare = fcntl(*fd, F_DUPFD_CLOEXEC, 0)};
     int second = fcntl(*fd, F_DUPFD_CLOEXEC, 0);
 
-    if (moving.spare < 0 || second < 0)
+    if (channels.spare < 0 || second < 0)
         vst_error_system(ret_err, errno, "a second descriptor of the socket");
     else
-        moving.sink = vst_channel_fd(base, &second, ret_err);
-    if (moving.sink)
-        moving.source = vst_channel_fd(base, fd, ret_err);
+        channels.sink = vst_channel_fd(base, &second, ret_err);
+    if (channels.sink)
+        channels.source = vst_channel_fd(base, fd, ret_err);
     vst_close(&second);
-    if (moving.source) {
-        *ret_moving = moving;
+    if (channels.source) {
+        *ret_channels = channels;
         return 0;
     }
-    vst_channel_free(&moving.sink);
-    vst_close(&moving.spare);
+    vst_channel_free(&channels.sink);
+    vst_close(&channels.spare);
     return -1;
 }

@@ -4,12 +4,12 @@
  * QEMU says back the other way, both as records with their END, so that nothing damaged, reordered
  * or cut short reaches either QEMU as if it were whole.
  */
-#ifndef VST_DRIVERS_QEMU_MOVING_H
-#define VST_DRIVERS_QEMU_MOVING_H
+#ifndef VST_DRIVERS_QEMU_GUEST_CHANNELS_H
+#define VST_DRIVERS_QEMU_GUEST_CHANNELS_H
 
 #include "handshake.h"
 
-struct vst_moving {
+struct vst_guest_channels {
     struct vst_channel *source; /* what QEMU says, encoded */
     struct vst_channel *gate;   /* part of `source`, whose end is believed only when it is open; or
                                    NULL, without records */
@@ -22,12 +22,12 @@ struct vst_moving {
  * says, 0 for none; `expand` for what it hears. `handshake` is what a stream begins with that is
  * not the first one; else NULL. Both channels are the caller's.
  */
-int vst_moving_open(struct event_base *base, int *fd, int zstd_level, bool expand,
-                    struct vst_handshake *handshake, struct vst_moving *ret_moving,
-                    struct vst_error *ret_err);
+int vst_guest_channels_open(struct event_base *base, int *fd, int zstd_level, bool expand,
+                            struct vst_handshake *handshake,
+                            struct vst_guest_channels *ret_channels, struct vst_error *ret_err);
 
 /* The same without records, for a protocol that has an end of its own: there is no gate. */
-int vst_moving_open_raw(struct event_base *base, int *fd, struct vst_moving *ret_moving,
-                        struct vst_error *ret_err);
+int vst_guest_channels_open_raw(struct event_base *base, int *fd,
+                                struct vst_guest_channels *ret_channels, struct vst_error *ret_err);
 
 #endif
