@@ -368,7 +368,7 @@ static void read_last_words(int fd, char *ret_text, size_t room)
  * somebody has hold of, to ask what they are, are remains. */
 static bool is_guest(int fd)
 {
-    struct vst_place_job job;
+    struct vst_place_job job = {0};
     struct vst_process_id id;
     bool held = vst_place_holder(fd) != 0;
 
@@ -421,7 +421,7 @@ int vst_root_get_job(struct vst_root *root, const char *name, struct vst_place_j
 /* Or has crashed; what has shut down is not there any more. */
 static bool is_there(int fd)
 {
-    struct vst_place_job job;
+    struct vst_place_job job = {0};
 
     if (is_guest(fd))
         return true;
