@@ -12,7 +12,7 @@
 #include "core/connection.h"
 #include "core/op.h"
 #include "core/stream.h"
-#include "moves.h"
+#include "move-rules.h"
 #include "server-private.h"
 
 enum { STREAM_LIMIT = 256 * 1024 }; /* between the mux and the driver, which have buffers already */

@@ -7,7 +7,7 @@
 
 #include "core/migration.h"
 #include "core/op.h"
-#include "moves.h"
+#include "move-rules.h"
 #include "server-private.h"
 
 static const struct vst_policy *policy_of(const struct call *call)
@@ -61,7 +61,7 @@ void vst_run_migrate(struct call *call)
     struct vst_error err = {0};
     struct vst_op *op;
 
-    if (vst_moves_check_destination(arguments->destination, may_use_args(call), &err) < 0) {
+    if (vst_move_rules_check_destination(arguments->destination, may_use_args(call), &err) < 0) {
         vst_call_fail(call, &err);
         return;
     }
@@ -189,15 +189,15 @@ static int check_message(struct call *call, struct vst_migrate_message *message,
 {
     const struct vst_policy *policy = policy_of(call);
 
-    if (vst_moves_check_source(policy->accept, &call->client->identity, ret_err) < 0)
+    if (vst_move_rules_check_source(policy->accept, &call->client->identity, ret_err) < 0)
         return -1;
     if (message->event != VST_HANDOVER_PREPARE)
         return 0;
     if (!message->offer)
         return vst_error_set(ret_err, VST_ERR_INVALID, "migrate-message: offer: missing");
-    if (vst_moves_check_offer(message->offer, policy->allow_paths,
-                              may_use_args(call) && !message->no_args, &call->objections,
-                              ret_err) < 0)
+    if (vst_move_rules_check_offer(message->offer, policy->allow_paths,
+                                   may_use_args(call) && !message->no_args, &call->objections,
+                                   ret_err) < 0)
         return -1;
     message->objections = call->objections;
     message->check |= call->objections != NULL;
@@ -251,7 +251,7 @@ void vst_run_migrate_stream(struct call *call)
     const struct vst_incoming_arguments *arguments = &call->arguments.incoming;
     struct vst_error err = {0};
 
-    if (vst_moves_check_source(policy_of(call)->accept, &call->client->identity, &err) < 0) {
+    if (vst_move_rules_check_source(policy_of(call)->accept, &call->client->identity, &err) < 0) {
         vst_call_fail(call, &err);
         return;
     }

@@ -2,7 +2,7 @@
 /*
  * Who may send guests where, and whose guests may come with what: what an intruder would try.
  */
-#include "remote/moves.h"
+#include "remote/move-rules.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static void go(const char *destination, bool args, enum vst_code code, const cha
 {
     struct vst_error err = {0};
 
-    expect(vst_moves_check_destination(destination, args, &err), &err, code, text);
+    expect(vst_move_rules_check_destination(destination, args, &err), &err, code, text);
 }
 
 static void guests_go_to_other_hosts_alone(void **state)
@@ -64,14 +64,15 @@ static void guests_come_from_where_is_said(void **state)
 
     (void)state;
     vst_identity_add_x509(&identity, "CN=b,O=Example", NULL, NULL);
-    expect(vst_moves_check_source(NULL, &identity, &err), &err, VST_ERR_OK, NULL);
-    expect(vst_moves_check_source(accept, &identity, &err), &err, VST_ERR_OK, NULL);
+    expect(vst_move_rules_check_source(NULL, &identity, &err), &err, VST_ERR_OK, NULL);
+    expect(vst_move_rules_check_source(accept, &identity, &err), &err, VST_ERR_OK, NULL);
     vst_access_add(accept, VST_ROLE_TRANSFER, "x509:CN=a,O=Example", NULL);
-    expect(vst_moves_check_source(accept, &identity, &err), &err, VST_ERR_ACCESS, "accept-from");
+    expect(vst_move_rules_check_source(accept, &identity, &err), &err, VST_ERR_ACCESS,
+           "accept-from");
     assert_non_null(strstr(err.text, "CN=b"));
     vst_access_add(accept, VST_ROLE_TRANSFER, "x509:CN=*,O=Example", NULL);
     err = (struct vst_error){0};
-    expect(vst_moves_check_source(accept, &identity, &err), &err, VST_ERR_OK, NULL);
+    expect(vst_move_rules_check_source(accept, &identity, &err), &err, VST_ERR_OK, NULL);
     vst_identity_clear(&identity);
     vst_access_free(&accept);
 }
@@ -84,7 +85,7 @@ static void guests_come_from_where_is_said(void **state)
 static int judge(const char *offer, char *const *paths, bool args, struct vst_error *ret_err)
 {
     struct vst_objection *objections = NULL;
-    int status = vst_moves_check_offer(offer, paths, args, &objections, ret_err);
+    int status = vst_move_rules_check_offer(offer, paths, args, &objections, ret_err);
 
     if (status == 0)
         status = vst_objections_tell(objections, NULL, ret_err);
@@ -168,7 +169,7 @@ static void files_that_may_not_be_named_are_told_apart(void **state)
     struct vst_objection *found = NULL;
 
     (void)state;
-    assert_int_equal(vst_moves_check_offer(offer, paths, false, &found, NULL), 0);
+    assert_int_equal(vst_move_rules_check_offer(offer, paths, false, &found, NULL), 0);
     assert_non_null(found);
     assert_null(found[0].file);
     assert_string_equal(found[1].file, "/x/i");

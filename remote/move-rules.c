@@ -2,7 +2,7 @@
 /*
  * The rules for guests that go and come.
  */
-#include "moves.h"
+#include "move-rules.h"
 
 #include <json-c/json.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ static int check_uri(const struct vst_uri *uri, bool args, struct vst_error *ret
     return 0;
 }
 
-int vst_moves_check_destination(const char *destination, bool args, struct vst_error *ret_err)
+int vst_move_rules_check_destination(const char *destination, bool args, struct vst_error *ret_err)
 {
     struct vst_uri *uri;
     int status;
@@ -55,8 +55,8 @@ int vst_moves_check_destination(const char *destination, bool args, struct vst_e
 
 /* ---- in ---- */
 
-int vst_moves_check_source(const struct vst_access *accept, const struct vst_identity *identity,
-                           struct vst_error *ret_err)
+int vst_move_rules_check_source(const struct vst_access *accept,
+                                const struct vst_identity *identity, struct vst_error *ret_err)
 {
     char text[160];
 
@@ -159,8 +159,8 @@ static struct vst_definition *read_definition(const char *offer, struct vst_erro
     return def;
 }
 
-int vst_moves_check_offer(const char *offer, char *const *paths, bool args,
-                          struct vst_objection **ret_objections, struct vst_error *ret_err)
+int vst_move_rules_check_offer(const char *offer, char *const *paths, bool args,
+                               struct vst_objection **ret_objections, struct vst_error *ret_err)
 {
     struct vst_definition *def = read_definition(offer, ret_err);
     struct list list = {.count = 0};
