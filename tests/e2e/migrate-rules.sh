@@ -3,7 +3,7 @@
 #
 # What a daemon lets come: [migrate] accept-from and allow-path, each refused and allowed, between two
 # daemons that know each other by certificates. What the rules say of each single path and identity is
-# in tests/unit/moves.
+# in tests/unit/move-rules.
 . "$(dirname "$0")/hosts.sh"
 
 need_guests
