@@ -245,6 +245,11 @@ bool vst_handover_ends_qemu(const struct vst_handover *handover)
     return entry_of(handover)->qemu == VST_HANDOVER_QEMU_END;
 }
 
+bool vst_handover_stops_guest(const struct vst_handover *handover)
+{
+    return entry_of(handover)->qemu == VST_HANDOVER_QEMU_STOP;
+}
+
 bool vst_handover_waits_for_bytes(const struct vst_handover *handover)
 {
     return entry_of(handover)->timer == VST_HANDOVER_TIMER_SWITCH;

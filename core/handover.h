@@ -255,6 +255,9 @@ bool vst_handover_settled(const struct vst_handover *handover);
 /* This state ends the QEMU of the guest: it is gone because it was told to be. */
 bool vst_handover_ends_qemu(const struct vst_handover *handover);
 
+/* This state pauses the guest, which is to be ended as soon as that is written. */
+bool vst_handover_stops_guest(const struct vst_handover *handover);
+
 /* Its clock is for what stands still: it begins anew as long as bytes move. */
 bool vst_handover_waits_for_bytes(const struct vst_handover *handover);
 

@@ -180,11 +180,18 @@ static bool has_come(const struct vst_arrival *arrival)
            vst_place_get_job(place, &job, NULL) == 0 && job.word != VST_WORD_IN;
 }
 
+/* A slow QEMU is asked more than once, and what it answers late is of no interest any more. */
+static bool asks(const struct vst_arrival *arrival, enum vst_handover_event answer)
+{
+    return vst_handover_would_move(&arrival->move.machine, answer) ||
+           vst_handover_stops_guest(&arrival->move.machine);
+}
+
 static void adopted(void *opaque, struct json_object *value, const struct vst_error *err)
 {
     struct vst_arrival *arrival = opaque;
 
-    if (err)
+    if (err || !asks(arrival, VST_HANDOVER_QEMU_PAUSED))
         return; /* its end says what became of it */
     take_status(arrival, value);
     if (vst_guest_is_running(arrival->move.guest) || has_come(arrival))
@@ -197,7 +204,7 @@ static void rejoined(void *opaque, struct json_object *value, const struct vst_e
 {
     struct vst_arrival *arrival = opaque;
 
-    if (err)
+    if (err || !asks(arrival, VST_HANDOVER_QEMU_LACKS))
         return;
     take_status(arrival, value);
     vst_move_feed(

@@ -298,15 +298,16 @@ static void stop(struct vst_arrival *arrival)
 
 /* ---- CONT ---- */
 
-/* The copy is being ended, by a word that came before QEMU's: it stays the migration's. */
+/* What is being ended, by a word that came before QEMU's, stays the migration's; and of what is
+ * known already nothing follows. */
 void vst_arrival_runs(struct vst_arrival *arrival)
 {
     struct vst_move *move = &arrival->move;
 
-    if (!vst_handover_would_move(&move->machine, VST_HANDOVER_QEMU_RESUMED)) {
+    if (vst_handover_stops_guest(&move->machine))
         stop(arrival);
+    if (!vst_handover_would_move(&move->machine, VST_HANDOVER_QEMU_RESUMED))
         return;
-    }
     vst_guest_keep(move->guest);
     if (vst_arrival_lacks(arrival)) {
         vst_place_set_move(vst_guest_place(move->guest), VST_WORD_LACK, move->token, move->ran,

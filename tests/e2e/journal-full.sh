@@ -97,6 +97,47 @@ late_answer()
         on a destroy -q g
 }
 
+# lines TEXT: in the log of b
+lines()
+{
+    grep -c -- "$1" "$work/b/log"
+}
+
+# more_lines TEXT COUNT
+more_lines()
+{
+    [ "$(lines "$1")" -gt "$2" ]
+}
+
+# A daemon asks again what its QEMU has not answered. Two answers are no more than one.
+two_answers()
+{
+    local again="DESTINATION_ADOPTING -> DESTINATION_ADOPTING" ready
+    clear_hosts
+    launch a g F 64 || return
+    forget_states
+    tell_gates hold DESTINATION_RESUMING
+    "$top/run" virstream -c "qemu+unix://$work/a/socket" migrate -q --bandwidth 6M --post-copy g \
+        "${link[a]}" >"$work/said" 2>&1 &
+    moving=$!
+    reaches SOURCE_MOVING && wait_until 60 on a migration post-copy -q g && reaches DESTINATION_RESUMING &&
+        fill_disk b 1 && tell_gates go DESTINATION_RESUMING && reaches DESTINATION_RESUMED || return
+    kill_host b
+    ready=$(lines "-> GUEST_READY")
+    tell_gates hold GUEST_READY
+    begin_again b
+    wait_until 60 more_lines "-> GUEST_READY" "$ready" && stop_destination_qemu || return
+    tell_gates go GUEST_READY
+    wait_until 60 more_lines "$again" 1 && stop_destination_qemu_ends && reaches DESTINATION_LACKING &&
+        wait_until 60 hurry && wait_until 60 settled &&
+        [ "$(state_on a g) $(state_on b g)" = "none running" ] && goes_on g && gapless && finish b g
+}
+
+hurry()
+{
+    on a migration set -q --bandwidth 1G g
+}
+
 # stays: and the source can write neither that it moved nor that it does not
 stays()
 {
@@ -184,6 +225,7 @@ check guest_that_came_and_was_ended_is_not_held_after_a_restart  ended_where_it_
 check end_that_is_not_written_yet_is_not_forgotten  lets_nothing_be_forgotten
 check guest_that_stayed_and_was_paused_stays_paused_after_a_restart  paused_where_it_stayed
 check copy_that_cannot_be_kept_is_given_up_at_once  is_not_kept
+check guest_whose_qemu_answers_twice_runs_on  two_answers
 check guest_that_is_taken_back_while_its_qemu_is_asked_runs_on_one_host  late_answer
 
 nothing_left()
