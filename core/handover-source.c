@@ -183,9 +183,8 @@ static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_FINISHING, VST_ON(ABORTED), SOURCE_TELLING, TELL(NOWHERE)),
     EDGE(SOURCE_FINISHING, VST_ON(TIMER) | VST_ON(LINK_UP), SOURCE_FINISHING),
 
-    /* Nor is the guest resumed here, if it is heard to run there. */
+    /* Nor is the guest resumed here, if it is heard to run there, whole. */
     EDGE(SOURCE_ABORTING, VST_ON(COMMITTED), SOURCE_CLOSING, TELL(MIGRATED)),
-    EDGE(SOURCE_ABORTING, VST_ON(NEEDS), SOURCE_SERVING, TELL(MIGRATED)),
     EDGE(SOURCE_ABORTING, VST_ON(WRITTEN), SOURCE_RESUMING),
     EDGE(SOURCE_ABORTING, VST_ON(TIMER), SOURCE_ABORTING),
 

@@ -328,7 +328,7 @@ static void resumed(void *opaque, struct json_object *value, const struct vst_er
         vst_arrival_runs(arrival);
     else if (err->code == VST_ERR_DRIVER) /* QEMU's own word: it has not run */
         vst_move_fail(&arrival->move, VST_HANDOVER_QEMU_REFUSED, err);
-    else
+    else if (vst_handover_would_move(&arrival->move.machine, VST_HANDOVER_QEMU_RESUMED))
         vst_move_note(&arrival->move, err); /* its end says what became of it */
 }
 
