@@ -66,10 +66,10 @@ static const struct vst_handover_entry source_entries[] = {
     [SOURCE_DONE] = {SETTLED, .over = true},
 };
 
-#define LATE (VST_ON(STALLED) | VST_ON(OVERDUE))
+#define STOPPED (VST_ON(STALLED) | VST_ON(OVERDUE) | VST_ON(RESTARTED))
 #define GIVE_UP                                                                                   \
     (VST_ON(CANCEL) | VST_ON(LINK_DOWN) | VST_ON(ABORTED) | VST_ON(TIMER) | VST_ON(QEMU_FAILED) | \
-     LATE)
+     STOPPED)
 #define DISOWNED (VST_ON(ABORTED) | VST_ON(UNKNOWN))
 #define NO_WORD (VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) | VST_ON(LOST))
 #define BROKEN (VST_ON(LINK_DOWN) | VST_ON(WRONG_HOST) | VST_ON(QEMU_FAILED))
@@ -81,7 +81,7 @@ static const struct vst_handover_entry source_entries[] = {
     (ANSWERS | JOURNAL | VST_ON(TIMER) | VST_ON(ENOUGH) | VST_ON(LINK_UP) | VST_ON(LINK_DOWN) |  \
      VST_ON(WRONG_HOST) | VST_ON(QEMU_PAUSED) | VST_ON(QEMU_COMPLETED) | VST_ON(QEMU_SWITCHED) | \
      VST_ON(QEMU_RESUMED) | VST_ON(QEMU_REFUSED) | VST_ON(QEMU_FAILED) | VST_ON(QEMU_GONE) |     \
-     LATE | VST_ON(CANCEL) | RESOLVE | VST_ON(BEGIN))
+     STOPPED | VST_ON(CANCEL) | RESOLVE | VST_ON(BEGIN))
 
 static const struct vst_handover_edge source_edges[] = {
     EDGE(SOURCE_NEW, VST_ON(BEGIN), SOURCE_BEGINNING),

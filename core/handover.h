@@ -82,9 +82,9 @@
     X(FINISHED, "the destination has forgotten it")                                             \
     X(NEEDS, "the guest runs on the destination, and lacks memory that is still here")          \
     X(DIED, "the guest died on the destination, before it had all of its memory")               \
-    /* Comes to no machine: why one gives up that finds itself restarted. */                    \
+    /* To the source the same as CANCEL: its virstream ends, which is also why an end gives up   \
+     * that finds itself restarted; and its watch over what travels. */                         \
     X(RESTARTED, "virstream ended here before the guest was handed over")                       \
-    /* The source's watch over what travels: to the machine the same as CANCEL. */              \
     X(STALLED, "nothing moved for too long")                                                    \
     X(OVERDUE, "it was not over in the time that it was given")
 

@@ -410,6 +410,19 @@ static bool gone_early(struct vst_move *move, const struct vst_error *err)
     return true;
 }
 
+/* Nobody wants it given up where the connection is closed under it: this process ends. */
+static void give_up(struct vst_departure *departure, const struct vst_error *why)
+{
+    struct vst_error err = {0};
+
+    if (vst_conn_check(departure->move.qemu->conn, NULL) == 0) {
+        vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, why);
+        return;
+    }
+    vst_error_set(&err, VST_ERR_CANCELLED, "%s", vst_handover_event_text(VST_HANDOVER_RESTARTED));
+    vst_move_fail(&departure->move, VST_HANDOVER_RESTARTED, &err);
+}
+
 static void cancelled(void *opaque, const struct vst_error *why)
 {
     struct vst_departure *departure = opaque;
@@ -419,7 +432,7 @@ static void cancelled(void *opaque, const struct vst_error *why)
         vst_departure_dismiss(departure, why);
         return;
     }
-    vst_move_fail(&departure->move, VST_HANDOVER_CANCEL, why);
+    give_up(departure, why);
     if (!departure->op || departure->state == DEPARTURE_UNDOING)
         return; /* it is given up, by this or already */
     vst_error_set(&err, VST_ERR_IN_DOUBT,

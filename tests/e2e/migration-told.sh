@@ -236,7 +236,7 @@ check time_that_was_over_at_the_source_is_told_at_the_destination  takes_too_lon
 check link_that_was_cut_is_told_as_that_on_both_sides  link_is_cut
 check killed_source_daemon_is_told_as_a_lost_connection  \
     source_is_restarted KILL "virstream ended here" " the connection from the source is lost: "
-check ended_source_daemon_is_told_at_the_destination  source_is_restarted TERM "." " source: "
+check ended_source_daemon_is_told_as_that  source_is_restarted TERM "virstream ended here" " source: "
 check ended_destination_daemon_is_told_as_that  destination_is_ended
 check dead_source_qemu_is_told_at_the_destination  source_qemu_dies
 check dead_destination_qemu_is_told_at_the_source  destination_qemu_dies
