@@ -82,7 +82,7 @@
     X(FINISHED, "the destination has forgotten it")                                             \
     X(NEEDS, "the guest runs on the destination, and lacks memory that is still here")          \
     X(DIED, "the guest died on the destination, before it had all of its memory")               \
-    /* To the source the same as CANCEL: its virstream ends, which is also why an end gives up   \
+    /* To the source the same as CANCEL: its virstream ends, which is also why an end gives up  \
      * that finds itself restarted; and its watch over what travels. */                         \
     X(RESTARTED, "virstream ended here before the guest was handed over")                       \
     X(STALLED, "nothing moved for too long")                                                    \

@@ -174,12 +174,13 @@ static bool in_state(const struct host *host, const char *name)
     return host->present && strcmp(world_state(host), name) == 0;
 }
 
-/* Not one that is known to run there, and has all it needs. */
+/* Not one that is known to run there, and has all it needs; nor where the destination has lost its
+ * journal, or will: it does not know then what it runs, and nobody is told. */
 static bool can_be_taken_back(const struct world *world)
 {
     const struct host *source = &world->host[SOURCE];
 
-    return !world->taken_back && world->source != S_GONE &&
+    return !world->taken_back && world->source != S_GONE && !world->result->troubles[WORLD_WIPE] &&
            (world->destination != D_RUN || world->lacks) &&
            (in_state(source, "SOURCE_COMMITTING") || in_state(source, "SOURCE_DOUBT") ||
             in_state(source, "SOURCE_APART") || in_state(source, "SOURCE_REJOINING"));
@@ -223,7 +224,7 @@ static void troubles(struct world *world)
         take_back(world);
     if (world_trouble(world, WORLD_HURRY, 15))
         timer(world, world_chance(world, 2));
-    if (!destination->lost && world_trouble(world, WORLD_WIPE, 20))
+    if (!destination->lost && !world->taken_back && world_trouble(world, WORLD_WIPE, 20))
         wipe_destination(world);
     if (!source->lost && !destination->lost && world_trouble(world, WORLD_GONE_FOR_GOOD, 60))
         lose_host(world, world_chance(world, 2));
@@ -319,8 +320,10 @@ static bool settled(const struct world *world, enum vst_handover_role role)
     if (world->host[1 - role].lost &&
         (in_state(host, "DESTINATION_LACKING") || in_state(host, "DESTINATION_DEAD")))
         return true; /* it will never hear of its memory again */
+    /* A token that begins nothing is not kept by a daemon. */
     return host->lost || !host->present || vst_handover_over(&host->machine) ||
-           in_state(host, "DESTINATION_RUNNING") || in_state(host, "DESTINATION_ABORTED");
+           in_state(host, "DESTINATION_NEW") || in_state(host, "DESTINATION_RUNNING") ||
+           in_state(host, "DESTINATION_ABORTED");
 }
 
 static bool timers(struct world *world)
@@ -353,10 +356,7 @@ static enum world_outcome judge(struct world *world)
     bool here = world_source_runs(world), there = world->destination == D_RUN;
     bool died = world->killed_source || world->killed_destination;
 
-    /* Without its journal the destination does not know what it runs. */
-    world_rule(world,
-               !here || !there || world->told_conflict ||
-                   (world->taken_back && world->result->troubles[WORLD_WIPE]),
+    world_rule(world, !here || !there || world->told_conflict,
                "the guest runs twice, and nobody has been told");
     world_rule(world, here || there || died, "the guest does not run anywhere");
     world_rule(world, here || there || !world_keeps(world) || world->killed_destination,
