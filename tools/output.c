@@ -99,7 +99,8 @@ static const char *hint_for_command(enum vst_code code, int (*run)(struct tool *
         return "nothing was started; `virstream migrate --check` tells whether all is well";
     if (code == VST_ERR_ACCESS && run == command_migrate)
         return "[access] and [migrate] in virstreamd.conf of the host that refuses say who may";
-    if (code == VST_ERR_STATE && is_of_a_migration(run))
+    if ((code == VST_ERR_STATE && is_of_a_migration(run)) ||
+        (code == VST_ERR_BUSY && run == command_migration_relay))
         return "`virstream migrations` tells how it is";
     return NULL;
 }

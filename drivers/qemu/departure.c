@@ -270,9 +270,18 @@ static void link_up(void *opaque)
         vst_move_feed(move, VST_HANDOVER_LINK_UP, move->machine.peer);
 }
 
+/* What may still be cancelled is given up when a client goes. */
+static bool is_at_stake(void *opaque)
+{
+    const struct vst_departure *departure = opaque;
+
+    return departure->state < DEPARTURE_DECIDED ||
+           vst_handover_would_move(&departure->move.machine, VST_HANDOVER_CANCEL);
+}
+
 static int make_link(struct vst_departure *departure, bool expected, struct vst_error *ret_err)
 {
-    struct vst_link_cb cb = {answered, link_down, link_up, departure};
+    struct vst_link_cb cb = {answered, link_down, link_up, is_at_stake, departure};
     struct vst_move *move = &departure->move;
 
     if (departure->link)

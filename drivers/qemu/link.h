@@ -16,6 +16,8 @@ struct vst_link_cb {
     /* What vst_link_open() asked for is there; or a client has come that relays: what has no answer
      * may be asked again. */
     void (*up)(void *opaque);
+    /* Whether it would be given up if the client were lost that relays now. Only a relay asks. */
+    bool (*is_at_stake)(void *opaque);
     void *opaque;
 };
 

@@ -304,6 +304,22 @@ static struct vst_relay *find(struct vst_qemu *qemu, const struct vst_relay_call
     return NULL;
 }
 
+/* Before the hand-over nothing is gained by another one, and the stream of this one is lost. */
+static bool refuse_another(const struct vst_relay *relay, struct vst_op *op)
+{
+    struct vst_error err = {0};
+
+    if (relay->state != RELAY_THERE || !relay->cb.is_at_stake ||
+        !relay->cb.is_at_stake(relay->cb.opaque))
+        return false;
+    vst_error_set(&err, VST_ERR_BUSY,
+                  "another client relays this migration; it ends with that one, or by "
+                  "`virstream migration cancel %s`",
+                  relay->token);
+    vst_op_fail(op, &err);
+    return true;
+}
+
 /* Another one has come; who waited is told so. */
 static void send_away(struct vst_relay *relay)
 {
@@ -330,7 +346,7 @@ void vst_relay_fetch(struct vst_qemu *qemu, const struct vst_relay_call *call, u
 {
     struct vst_relay *relay = find(qemu, call);
 
-    if (!relay)
+    if (!relay || (!after && refuse_another(relay, call->op)))
         return;
     send_away(relay);
     if (!after)

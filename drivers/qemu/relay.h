@@ -7,7 +7,8 @@
  * The client comes for one errand after the other, and is at the door while there is none. When it
  * is not, for longer than it takes to come again, or when its connection is lost while it waits,
  * the link is down. Another client, or the same one, may come later, and is told what is still to
- * be done.
+ * be done. One that comes while the other waits takes its place; but where the migration would be
+ * given up by that, it is refused.
  */
 #ifndef VST_DRIVERS_QEMU_RELAY_H
 #define VST_DRIVERS_QEMU_RELAY_H

@@ -95,7 +95,8 @@ struct vst_op *vst_domain_check_migration_through(struct vst_domain *domain,
 /*
  * Takes up one that was begun like that, whatever became of the process that did: `source` is where
  * it began, and `destination` leads to the host that it began with. Completes with its outcome.
- * VST_ERR_NOT_FOUND when no such migration is under way; VST_ERR_ACCESS when it is somebody else's.
+ * VST_ERR_NOT_FOUND when no such migration is under way; VST_ERR_ACCESS when it is somebody else's;
+ * VST_ERR_BUSY while that process still relays it, and the guest has not been handed over.
  */
 struct vst_op *vst_conn_relay_migration(struct vst_conn *source, const char *token,
                                         struct vst_conn *destination, const struct vst_done *done);

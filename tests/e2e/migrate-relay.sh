@@ -149,6 +149,34 @@ is_given_up_before()
         settled && goes_on left && finish a left
 }
 
+# has_sent HOST NAME MIB: the migration of it that is not over
+has_sent()
+{
+    local sent
+    sent=$(on "$1" migrations --json | grep -o "\"name\":\"$2\"[^}]*\"over\":false[^}]*\"sent\":[0-9]*") &&
+        [ "${sent##*:}" -ge $(($3 << 20)) ]
+}
+
+# By more than all buffers on the way have room for, so that the first one waits for errands, too.
+second_is_refused()
+{
+    local command status=0
+    launch a kept F 192 || return
+    "$top/run" virstream -c "$(at a)" migrate -q --relay --bandwidth 6M kept "$(at b)" 2>"$work/err" &
+    command=$!
+    wait_until 60 has_sent a kept 16 &&
+        refuses 6 "another client relays this migration" \
+            virstream -c "$(at a)" migration relay kept "$(at b)" &&
+        is_in_phase a kept memory && goes_on kept && hurry kept || {
+        on a migrations
+        on a migration cancel -q kept
+        status=refused
+    }
+    wait "$command" || status=$?
+    cat "$work/err"
+    [ "$status" = 0 ] && has_gone kept
+}
+
 # Who was cancelled has said so, and the guest is where it was.
 is_cancelled()
 {
@@ -211,6 +239,20 @@ in_post_copy_it_gets_there()
     return 1
 }
 
+# Nothing is lost by it any more.
+second_takes_over()
+{
+    local command second status=0
+    begin_post_copy passed || return
+    "$top/run" virstream -c "$(at a)" migration relay -q passed "$(at b)" 2>"$work/second" &
+    second=$!
+    wait "$command" || status=$?
+    wait_until 60 hurry passed && wait "$second" && [ "$status" = 6 ] &&
+        grep -q "another client relays now" "$work/err" && has_gone passed && return
+    cat "$work/err" "$work/second"
+    return 1
+}
+
 # The guest stands still where it lacks memory, until another client carries.
 is_taken_up()
 {
@@ -251,7 +293,9 @@ check guest_that_dirties_its_memory_goes_there_and_back  in_three_tries dirtying
 check copied_disk_that_is_there_already_is_refused  with_its_disk
 check ctrl_c_gives_it_up  is_cancelled
 check client_that_comes_too_late_is_told_so  is_given_up_before
+check second_client_before_the_hand_over_is_refused  second_is_refused
 check post_copy_goes_through_the_command_too  in_post_copy_it_gets_there
+check second_client_after_the_hand_over_takes_over  second_takes_over
 check killed_command_in_post_copy_is_taken_up_by_another  is_taken_up
 check others_with_the_same_role_are_refused  is_not_for_others
 check killed_command_leaves_one_guest  in_three_tries strikes KILL
