@@ -102,12 +102,15 @@ __attribute__((format(printf, 2, 3))) static void add(char line[MOVING_LINE], co
     va_end(args);
 }
 
-/* That it has migrated is what was meant, and goes without saying. */
-static const char *words_for(enum vst_migration_outcome outcome)
+/* That it has migrated is what was meant, and goes without saying. A destination knows only whose
+ * the guest is, and not whether it still runs there. */
+static const char *words_for(const struct vst_migration_info *info)
 {
-    switch (outcome) {
+    switch (info->outcome) {
     case VST_MIGRATION_STAYED:
-        return "the guest stayed on the source";
+        return info->role == VST_MIGRATION_OUT
+                   ? "the guest stayed on the source"
+                   : "it was given up; the guest is the source's, if it lives";
     case VST_MIGRATION_DIED:
         return "the guest has died";
     case VST_MIGRATION_CONFLICT:
@@ -119,7 +122,7 @@ static const char *words_for(enum vst_migration_outcome outcome)
 
 static void describe_end(const struct vst_migration_info *info, char line[MOVING_LINE])
 {
-    const char *words = words_for(info->outcome);
+    const char *words = words_for(info);
 
     add(line, "%s", words);
     if (info->sent)

@@ -116,7 +116,8 @@ struct vst_op *vst_domain_check_migration(struct vst_domain *domain, const char 
 enum vst_migration_role { VST_MIGRATION_OUT, VST_MIGRATION_IN };
 
 /* What became of the guest, with its name. OPEN: that is not known yet. It may change where the
- * guest runs before it has all of its memory, in post-copy. */
+ * guest runs before it has all of its memory, in post-copy. A destination calls STAYED what was
+ * given up, whether the guest has died on the source, or not: that only the source knows. */
 #define VST_MIGRATION_OUTCOMES(X)                                            \
     X(OPEN, "")                                                              \
     X(MIGRATED, "migrated") /* it is the destination's */                    \

@@ -191,7 +191,7 @@ cancelled_at_the_source()
 
 cancelled_at_the_destination()
 {
-    begin_moving && on b migration cancel -q "$name" && ends_with " destination: it was cancelled" "source; it was cancelled"
+    begin_moving && on b migration cancel -q "$name" && ends_with " destination: it was cancelled" "lives; it was cancelled"
 }
 
 takes_too_long()
@@ -221,13 +221,15 @@ source_qemu_dies()
 {
     begin_moving && kill -KILL "$(qemu_of a)" || return
     ! wait "$moving" && must_tell a "ended without a word" &&
+        must_tell a "the guest has died" &&
         must_tell b " source: .*ended without a word\|the source has given up" &&
+        must_tell b "it was given up; the guest is the source's, if it lives" &&
         comes_to_an_end && on a destroy -q "$name"
 }
 
 destination_qemu_dies()
 {
-    begin_moving && kill -KILL "$(qemu_of b)" && ends_with " destination: " "source; "
+    begin_moving && kill -KILL "$(qemu_of b)" && ends_with " destination: " "lives; "
 }
 
 check cancel_at_the_source_is_told_at_the_destination  cancelled_at_the_source
