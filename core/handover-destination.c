@@ -6,8 +6,9 @@
  * is on the disk; it never takes that back. LOADED is said only when `loaded` is on the disk: from
  * then on the copy may be the last one, and is kept, also over a restart and however long it takes,
  * until the source or people say otherwise, or its QEMU is gone. The guest is resumed only when
- * `committed` is on the disk. Once it was told to run, giving up is not possible any more: a QEMU
- * that is gone before it answered may have run the guest, and that is LOST.
+ * `committed` is on the disk. Once it was told to run, this end does not give up by itself any
+ * more, but only by the word of people, here or at the source (ABORT): a QEMU that is gone before
+ * it answered may have run the guest, and that is LOST.
  *
  * In post-copy it loads all but a part of the memory, which is SWITCHED; told to run then, the
  * guest is LACKING. A copy that lacks memory is worth nothing without the source, which has all of
